@@ -1,0 +1,99 @@
+# Runnel: one non-recursive Makefile.  Objects live in build/<variant>/, so that release and
+# sanitizer builds stand side by side:   make   make SAN=address,undefined   make check
+#
+#   make               the programs, in build/bin/
+#   make demo          install what the build needs, build, run a pipeline over the flights
+#   make check         every test, then every test again under ASan and UBSan
+#   make test          every test, this variant only
+#   make bench         side by side with the peers that are installed; tables in build/bench/
+#   make fuzz          the fuzz targets, FUZZ_SECONDS each (needs clang)
+#   make tidy          clang-format check, clang-tidy, mandoc -Tlint
+#   make install       PREFIX= DESTDIR= PROGRAM_PREFIX=
+#
+# Respected: CC CFLAGS CPPFLAGS LDFLAGS SAN V=1 BUILD= WERROR=1
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC ?= cc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS ?= -O2 -g
+SAN ?=
+BUILD ?= build
+VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
+comma := ,
+O := $(BUILD)/$(VARIANT)
+BIN := $(if $(SAN),$(O)/bin,$(BUILD)/bin)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla \
+	-Wundef -Wformat=2 -Wno-unused-parameter $(if $(WERROR),-Werror)
+sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+PACKAGES := libarchive libzstd liblz4 libxxhash libpcre2-8
+include build-deps.mk
+
+all_cppflags = -I. -D_GNU_SOURCE -DRUNNEL_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+all_cflags = -std=gnu17 $(WARNINGS) $(sanitize) $(CFLAGS)
+link_libs = -Wl,--as-needed $(PKG_LIBS) -lm
+
+core_src := $(sort $(wildcard libcore/*/*.c) $(wildcard formats/*.c))
+programs := $(sort $(patsubst cmd/%/main.c,%,$(wildcard cmd/*/main.c)))
+core_obj := $(core_src:%.c=$(O)/%.o)
+lib := $(O)/librunnel.a
+cmd_obj = $(patsubst %.c,$(O)/%.o,$(wildcard cmd/$(1)/*.c))
+bins := $(programs:%=$(BIN)/%)
+
+quiet := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+.PHONY: all
+all: $(bins)
+
+# Rebuilt when the flags change: the stamp holds them, and every object depends on it.
+flags := $(CC) $(all_cflags) $(all_cppflags)
+$(O)/flags: FORCE
+	$(quiet)mkdir -p $(@D)
+	$(quiet)printf '%s\n' '$(subst ','\'',$(flags))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(flags))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(O)/%.o: %.c $(O)/flags
+	$(quiet)mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(quiet)$(CC) $(all_cppflags) $(all_cflags) -MMD -MP -c -o $@ $<
+
+$(lib): $(core_obj)
+	$(call say,AR,$@)
+	$(quiet)rm -f $@
+	$(quiet)ar rcs $@ $^
+
+define program_rule
+$(BIN)/$(1): $(call cmd_obj,$(1)) $(lib)
+	$$(quiet)mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ $(link_libs)
+endef
+$(foreach p,$(programs),$(eval $(call program_rule,$(p))))
+
+# ---- tests ----
+tests := $(sort $(wildcard tests/*_test.c))
+test_bins := $(tests:tests/%.c=$(O)/tests/%)
+test_support := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
+$(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(link_libs) -lcmocka
+
+.PHONY: tests
+tests: $(test_bins)
+
+-include $(wildcard $(O)/libcore/*/*.d $(O)/formats/*.d $(O)/cmd/*/*.d $(O)/tests/*.d $(O)/tests/*/*.d)
+.PRECIOUS: $(O)/%.o
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,20 @@
+# What the build needs, found with pkg-config; a missing one names the package to install.
+PKG_CONFIG ?= pkg-config
+deb_libarchive := libarchive-dev
+deb_libzstd := libzstd-dev
+deb_liblz4 := liblz4-dev
+deb_libxxhash := libxxhash-dev
+deb_libpcre2-8 := libpcre2-dev
+
+goals_without_build := clean demo deps
+ifneq ($(filter-out $(goals_without_build),$(or $(MAKECMDGOALS),all)),)
+ifeq ($(shell command -v $(PKG_CONFIG)),)
+$(error pkg-config is missing: run "make demo", or: apt-get install pkg-config)
+endif
+missing := $(foreach p,$(PACKAGES),$(if $(shell $(PKG_CONFIG) --exists $(p) || echo no),$(deb_$(p))))
+ifneq ($(strip $(missing)),)
+$(error missing libraries: run "make demo", or: apt-get install $(strip $(missing)))
+endif
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+endif
