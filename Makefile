@@ -22,7 +22,7 @@ CC ?= cc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-CFLAGS ?= -O2 -g
+CFLAGS ?= -O3 -g
 SAN ?=
 BUILD ?= build
 VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
