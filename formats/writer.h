@@ -1,0 +1,33 @@
+/* Columns to text: what every output format implements (csv, tsv, ndjson, lines, table).
+ *
+ * A writer appends to a buffer; who owns it writes it out (sink files, a terminal).  Values: null is
+ * empty in csv (the empty string is ""), null in json; floats are the shortest text that reads back
+ * the same; timestamps ISO 8601 UTC with Z. */
+#ifndef RUNNEL_FORMATS_WRITER_H
+#define RUNNEL_FORMATS_WRITER_H
+
+#include "libcore/table/column.h"
+
+struct writer;
+
+struct writer_options {
+	bool header;            /* csv, tsv: a line of names first, also without rows */
+	char delimiter;         /* 0: the format's own */
+	int columns_max;        /* table: the terminal's width, 0 unlimited */
+	bool color;
+};
+
+/* format: "csv" "tsv" "ndjson" "lines" "table".  Unknown: ERROR_USAGE with a suggestion. */
+int writer_new(const char *format, const struct writer_options *o, struct writer **out,
+	struct error *e);
+void writer_free(struct writer *w);
+
+/* The stream's schema; before the first rows, and again when it changes (csv: only if the columns
+ * are the same, else ERROR_DATA).  Appends the header where there is one. */
+int writer_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e);
+
+/* Appends the rows' text.  table may keep rows back until writer_end to align its columns. */
+int writer_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e);
+int writer_end(struct writer *w, struct buf *out, struct error *e);
+
+#endif
