@@ -12,6 +12,7 @@ struct field {
 };
 
 struct schema {
+	char *name;              /* of a section in a snapshot ("groups"); NULL for what flows */
 	struct field *fields;
 	size_t fields_len, fields_cap;
 	int time_column;         /* index of the event-time column, -1: none */
@@ -26,6 +27,7 @@ struct schema {
 enum { SCHEMA_FIELDS_MAX = 4096 }; /* a header line of a broken file must not allocate the machine */
 
 void schema_init(struct schema *s);
+void schema_set_name(struct schema *s, const char *name); /* copied; NULL: none */
 void schema_clear(struct schema *s);
 void schema_copy(struct schema *to, const struct schema *from); /* to: cleared or initialised */
 
