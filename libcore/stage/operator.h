@@ -1,0 +1,137 @@
+/* What a program gives to the stage runtime: an operator, a small struct of functions.
+ *
+ * The runtime does the rest for every program alike: HELLO and SCHEMA, several inputs, alignment on
+ * BARRIER, least watermark, idleness, batching, flush when idle, END, ERROR, backpressure, signals,
+ * metrics, the line to the supervisor.  An operator never sees a descriptor, never reads the clock,
+ * owns no process-wide variable, and is called from one thread.
+ *
+ *   create -> restore? -> schema(in) -> ( schema | batch | watermark | tick | input_end )* -> end
+ *                                        snapshot at any point between two calls
+ *
+ * Every function may be NULL where the default does.  All return 0, or -1 with the error set.
+ * Batches and columns are borrowed until the call returns. */
+#ifndef RUNNEL_STAGE_OPERATOR_H
+#define RUNNEL_STAGE_OPERATOR_H
+
+#include "libcore/state/snapshot.h"
+#include "libcore/table/column.h"
+
+struct operator;
+struct stage;
+
+struct operator_ops {
+	const char *type;         /* "swindow": in HELLO, in snapshots, in messages */
+	void (*free)(struct operator *op);
+
+	/* A schema that rows on this input will have, before the first of them; once per distinct
+	 * schema.  Check names and types (ERROR_USAGE, naming the column) and declare the outputs
+	 * (stage_declare).  A second, different schema on an input comes here too. */
+	int (*schema)(struct operator *op, unsigned input, const struct schema *in,
+		struct error *e);
+
+	/* Rows, of the schema last announced for this input (in->schema). */
+	int (*batch)(struct operator *op, unsigned input, const struct batch *in, struct error *e);
+
+	/* Event time has reached in_us on all inputs.  *out_us is what will be handed on: in_us
+	 * unless the operator holds it back.  Default: forward. */
+	int (*watermark)(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e);
+
+	/* Processing time as a source told it (a TICK). */
+	int (*tick)(struct operator *op, int64_t now_us, struct error *e);
+
+	/* Input `input` is complete (all of its channels have ENDed). */
+	int (*input_end)(struct operator *op, unsigned input, struct error *e);
+
+	/* All inputs are complete; the final watermark has been given before. */
+	int (*end)(struct operator *op, struct error *e);
+
+	/* State as sections of a frame stream, and back.  restore comes before any schema; schemas
+	 * an operator needs for its state it must save with it. */
+	int (*snapshot)(struct operator *op, struct snapshot_writer *w, struct error *e);
+	int (*restore)(struct operator *op, struct snapshot_reader *r, struct error *e);
+
+	/* ---- sources: produce instead of batch ---- */
+
+	/* Emits some rows (about a batch), watermarks (stage_emit_watermark), idleness. */
+	enum produce_status (*produce)(struct operator *op, struct error *e);
+
+	/* Stop reading; the next produce calls flush what is half done and return PRODUCE_END.
+	 * Only called on unbounded sources. */
+	void (*drain)(struct operator *op);
+
+	/* ---- sinks: the epoch's rows have all been given to batch ---- */
+
+	/* Make everything since the last prepare durable, uncommitted, under the epoch's number.
+	 * Appends what a commit needs to *handle (opaque; goes to the manifest). */
+	int (*prepare)(struct operator *op, uint64_t epoch, struct buf *handle, struct error *e);
+
+	/* Make a prepared epoch visible; may be repeated.  Without a supervisor the runtime calls
+	 * prepare and commit once, at END. */
+	int (*commit)(struct operator *op, uint64_t epoch, const uint8_t *handle, size_t len,
+		struct error *e);
+
+	/* Throw away what is not prepared: the stage fails.  Must leave nothing half-written under a
+	 * final name.  Called at most once, nothing follows but free. */
+	void (*abort)(struct operator *op);
+
+	/* A sink's moment to write what it holds back although nothing more came: a terminal. */
+	int (*idle)(struct operator *op, struct error *e);
+};
+
+enum produce_status {
+	PRODUCE_ERROR = -1,
+	PRODUCE_MORE = 0,   /* call again when the outputs have room */
+	PRODUCE_END = 1,    /* the input is complete */
+	PRODUCE_WAIT = 2,   /* nothing now: call again when wait_fd is readable or wait_us have passed */
+};
+
+struct operator {
+	const struct operator_ops *ops;
+	struct stage *stage; /* set by the runtime before any call */
+	unsigned inputs;     /* logical inputs: 0 for a source, 1, 2 for a join */
+	unsigned outputs;    /* 0 for a sink; output 0 is the main one, the others side outputs */
+	bool bounded;        /* sources: says whether produce ever ends by itself */
+	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
+	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever */
+	uint32_t build_inputs; /* bit i: input i is read to its END before the others are read */
+};
+
+/* ---- what an operator may call, from within its functions ---- */
+
+/* Declares the schema of an output; again when it changes.  Copied.  Time column -1: no event time.
+ * Rows may be emitted after. */
+int stage_declare(struct stage *st, unsigned output, const struct schema *s, struct error *e);
+
+/* The schema as last declared; stable until the next declare. */
+const struct schema *stage_output_schema(const struct stage *st, unsigned output);
+
+/* Hands rows on.  b has the columns of the declared schema (b->schema itself may be another object
+ * of the same shape).  Borrowed until it returns.  Small batches are gathered, large ones go
+ * straight through; more than BATCH_ROWS rows are split. */
+int stage_emit(struct stage *st, unsigned output, const struct batch *b, struct error *e);
+
+/* Sources only: event time; idleness; processing time. */
+int stage_emit_watermark(struct stage *st, int64_t event_us, struct error *e);
+int stage_emit_idle(struct stage *st, bool idle, struct error *e);
+int stage_emit_tick(struct stage *st, int64_t now_us, struct error *e);
+
+/* Combined watermark and TICK so far (WATERMARK_NONE before the first); one input's watermark. */
+int64_t stage_watermark(const struct stage *st);
+int64_t stage_input_watermark(const struct stage *st, unsigned input);
+int64_t stage_now(const struct stage *st);
+bool stage_is_bounded(const struct stage *st);           /* all inputs are */
+bool stage_input_is_bounded(const struct stage *st, unsigned input);
+bool stage_input_has_ended(const struct stage *st, unsigned input);
+/* Where the stream of an input comes from, for messages: the name in its HELLO. */
+const char *stage_input_from(const struct stage *st, unsigned input);
+struct key_range stage_key_range(const struct stage *st);
+uint32_t stage_subtask(const struct stage *st);
+
+/* Counted in the metrics: rows that came after their window closed; malformed ones skipped. */
+void stage_count_late(struct stage *st, uint64_t rows);
+void stage_count_bad(struct stage *st, uint64_t rows);
+
+/* A warning, printed once per text on standard error by the runtime ("swindow: warning: ..."). */
+void stage_warn(struct stage *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

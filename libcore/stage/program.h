@@ -1,0 +1,45 @@
+/* The entry of every stage program: main.c has a table of options and makes an operator; this does
+ * everything else.
+ *
+ *   int main(int argc, char **argv) { return stage_main(argc, argv, &smap_program); }
+ *
+ * The only place in libcore that prints, exits, reads the environment and the clock. */
+#ifndef RUNNEL_STAGE_PROGRAM_H
+#define RUNNEL_STAGE_PROGRAM_H
+
+#include "libcore/base/options.h"
+#include "libcore/stage/operator.h"
+
+/* What a program learns from its command line beyond its own options. */
+struct stage_setup {
+	char **arguments;          /* what was left after the options */
+	int arguments_len;
+	bool quiet, verbose;
+	int64_t memory_bytes;      /* --memory; 0: no cap */
+	bool supervised;           /* a line to a supervisor exists */
+
+	/* Filled by create: */
+	const char *side_paths[4]; /* frames of output 1.. go to these paths; NULL: nowhere */
+	const char *input_paths[4];/* inputs 1.. come from these paths (sjoin's RIGHT) */
+	bool text_output;          /* a sink that owns standard output: the runtime leaves it alone */
+	/* sjoin's RIGHT may be a file that isn't frames: opens it as a source in this process.
+	 * NULL: only frame streams.  Set by cmd/, which may use formats/. */
+	int (*open_input)(const char *path, struct operator **source, struct error *e);
+};
+
+struct stage_program {
+	struct program_info info;
+	const struct option *options;  /* its own; the common ones are added; ends with name NULL */
+	size_t memory_default_bytes;
+
+	/* Makes the operator from the parsed options (which live in variables of main.c). */
+	int (*create)(struct stage_setup *setup, struct operator **out, struct error *e);
+
+	/* Shows rows when standard output is a terminal: makes ssink's terminal operator, which is then
+	 * run behind this one in the same process.  Set by cmd/; NULL: a hint is printed instead. */
+	int (*terminal_sink)(struct operator **out, struct error *e);
+};
+
+int stage_main(int argc, char **argv, const struct stage_program *program);
+
+#endif
