@@ -17,6 +17,8 @@ enum error_code {
 	ERROR_UPSTREAM = 3, /* the stage in front failed */
 	ERROR_STATE = 4,    /* a snapshot or savepoint that doesn't fit, or is damaged */
 	ERROR_IO = 5,       /* the outside failed: I/O, a full disk, a lost connection */
+	ERROR_INTERRUPTED = 130, /* a signal ended it before its input was complete */
+	ERROR_CLOSED = 141, /* the reader of standard output has gone: ended without a word */
 };
 
 enum { ERROR_TEXT_MAX = 2048 };

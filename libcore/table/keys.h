@@ -45,6 +45,19 @@ static inline bool key_range_has(struct key_range r, uint8_t group)
 	return group >= r.first && group < r.end;
 }
 
+/* The subtask of `subtasks` that owns a group, and the range a subtask owns: as even as it goes, in
+ * order, every group in exactly one range. */
+static inline uint32_t key_group_subtask(uint8_t group, uint32_t subtasks)
+{
+	return group * subtasks / KEY_GROUPS;
+}
+
+static inline struct key_range key_range_of(uint32_t subtask, uint32_t subtasks)
+{
+	return (struct key_range){(uint8_t)((subtask * KEY_GROUPS + subtasks - 1) / subtasks),
+		(uint8_t)(((subtask + 1) * KEY_GROUPS + subtasks - 1) / subtasks)};
+}
+
 /* Hashes the key of every row into hashes[0..rows).  columns_len may be 0: the hash of nothing. */
 void keys_hash(const struct column *const *columns, size_t columns_len, uint32_t rows,
 	uint64_t *hashes);

@@ -1,0 +1,108 @@
+/* One stage's life as a state machine over frames.
+ *
+ *               stage_take(channel, frame)                    operator
+ *   channels ------------------------------> [ alignment ] ----------> [ outlets ] ---> writers
+ *               stage_take_eof(channel)      [ watermarks]   emit
+ *
+ * It is what operator.h describes, seen from the other side: the side that moves bytes.  It reads no
+ * descriptor, no clock and starts no process, so that the same code runs as a program (run.c), as a
+ * neighbour in the same process (a terminal behind a stage, a file in front of a join), and under a
+ * seeded scheduler in tests/support/simulation.c.
+ *
+ * Channels and inputs.  An operator has logical inputs (a join has two); each is fed by one or more
+ * channels (one per subtask in front).  A watermark is the least of a input's channels, and the
+ * stage's the least of its inputs. */
+#ifndef RUNNEL_STAGE_STAGE_H
+#define RUNNEL_STAGE_STAGE_H
+
+#include "libcore/frame/channel.h"
+#include "libcore/stage/operator.h"
+
+struct stage_output_plan {
+	struct channel_writer *const *writers; /* borrowed; one per subtask behind; 0: rows vanish */
+	size_t writers_len;
+	/* More than one writer: rows go by the key group of these columns; without columns, batches
+	 * go round. */
+	const char *const *keys;
+	size_t keys_len;
+};
+
+struct stage_hooks {
+	void *context;
+	/* All channels have brought this barrier and the operator stands exactly there: snapshot it
+	 * (stage_snapshot) before returning, or from a child process.  handle is what the sink
+	 * prepared.  NULL: barriers are forwarded and nothing is kept. */
+	int (*checkpoint)(void *context, struct stage *st, const struct barrier *b,
+		const struct buf *handle, struct error *e);
+	void (*warn)(void *context, const char *text);
+};
+
+struct stage_plan {
+	const char *name;                /* the stage's name: HELLO, errors, snapshots by name */
+	uint32_t subtask, subtasks;      /* 0 of 1 alone */
+	const unsigned *channel_inputs;  /* logical input of each channel */
+	size_t channels_len;
+	const struct stage_output_plan *outputs; /* operator's outputs many */
+	bool supervised;                 /* a sink prepares at barriers, and commits when told */
+	struct stage_hooks hooks;
+};
+
+/* Takes the operator over, also on error. */
+struct stage *stage_new(const struct stage_plan *plan, struct operator *op);
+void stage_free(struct stage *st);
+
+/* Brings back what stage_snapshot wrote, before anything else: from one file, or from those of
+ * several subtasks, whose key groups outside this one's range are left out. */
+int stage_restore(struct stage *st, struct channel_reader *const *files, size_t files_len,
+	struct error *e);
+
+/* The state of runtime and operator as one frame stream on w, at the last barrier. */
+int stage_snapshot(struct stage *st, struct channel_writer *w, struct error *e);
+
+/* ---- being fed ---- */
+
+/* Whether a frame of this channel may be given now: not while it is blocked by alignment, waits for
+ * a build side, or has ENDed (then only its EOF is waited for: see stage_wants_eof). */
+bool stage_wants(const struct stage *st, size_t channel);
+
+int stage_take(struct stage *st, size_t channel, const struct frame *f, struct error *e);
+
+/* The channel's bytes are over.  Without END before: ERROR_UPSTREAM, naming the first cause. */
+int stage_take_eof(struct stage *st, size_t channel, const char *channel_name, struct error *e);
+
+/* Sources: one call of produce.  After PRODUCE_END the stage has ended. */
+enum produce_status stage_produce(struct stage *st, struct error *e);
+
+/* Sources: the coordinator asks for a checkpoint here; also for stages that have ended. */
+int stage_checkpoint(struct stage *st, const struct barrier *b, struct error *e);
+
+/* Nothing more to read at the moment: sends what was held back to fill batches. */
+int stage_idle(struct stage *st, struct error *e);
+
+/* An unbounded source stops reading; false if it can't (a bounded one). */
+bool stage_drain(struct stage *st);
+
+/* Sinks: the epoch's handle, as prepared by this or an earlier attempt. */
+int stage_commit(struct stage *st, uint64_t epoch, const uint8_t *handle, size_t len,
+	struct error *e);
+
+/* The stage fails: tells those behind (ERROR frame) and lets the sink clean up. */
+void stage_fail(struct stage *st, const struct error *cause);
+
+/* ---- being asked ---- */
+
+bool stage_has_ended(const struct stage *st);
+/* Every reader behind has closed: nothing left to do. */
+bool stage_outputs_closed(const struct stage *st);
+const struct operator *stage_operator(const struct stage *st);
+/* If this failure came from the stage in front and that said why. */
+bool stage_was_told(const struct stage *st);
+
+struct stage_metrics {
+	uint64_t rows_in, rows_out, late, bad;
+	int64_t watermark_us;
+	uint64_t blocked_us; /* in writes: backpressured */
+};
+struct stage_metrics stage_metrics(const struct stage *st);
+
+#endif
