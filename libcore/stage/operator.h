@@ -5,7 +5,7 @@
  * metrics, the line to the supervisor.  An operator never sees a descriptor, never reads the clock,
  * owns no process-wide variable, and is called from one thread.
  *
- *   create -> restore? -> schema(in) -> ( schema | batch | watermark | tick | input_end )* -> end
+ *   create -> restore? -> schema(in)* -> ( schema | batch | watermark | tick | input_end )* -> end
  *                                        snapshot at any point between two calls
  *
  * Every function may be NULL where the default does.  All return 0, or -1 with the error set.
@@ -45,8 +45,10 @@ struct operator_ops {
 	/* All inputs are complete; the final watermark has been given before. */
 	int (*end)(struct operator *op, struct error *e);
 
-	/* State as sections of a frame stream, and back.  restore comes before any schema; schemas
-	 * an operator needs for its state it must save with it. */
+	/* State as sections of a frame stream, and back.  restore comes before anything else; the
+	 * runtime keeps the schemas of the inputs itself: after restore, schema is called for every
+	 * input that had one, as if it had just arrived, so an operator must not lose restored
+	 * state when it is told a schema.  Nothing may be declared or emitted in restore. */
 	int (*snapshot)(struct operator *op, struct snapshot_writer *w, struct error *e);
 	int (*restore)(struct operator *op, struct snapshot_reader *r, struct error *e);
 

@@ -5,6 +5,7 @@
 
 #include "libcore/frame/channel.h"
 #include "libcore/stage/stage.h"
+#include "libcore/table/builder.h"
 
 struct outlet {
 	struct stage_output_plan plan;

@@ -2,7 +2,7 @@
  * (`ssource state.frames | ssink -f table`).
  *
  *   HELLO  {"stage": type, ...}
- *   SCHEMA (name "stage")  BATCH ...      the runtime's own section: watermarks, per channel
+ *   SCHEMA (name "@stage") BATCH ...      the runtime's own sections start with @: watermarks, ...
  *   SCHEMA (name "groups") BATCH ...      the operator's sections
  *   END
  *
@@ -46,6 +46,11 @@ void snapshot_reader_free(struct snapshot_reader *s);
 /* The next batch, which belongs to the section b->schema->name; rows outside the range are gone.
  * 0, 1 at the end, -1.  Borrowed until the next call. */
 int snapshot_next(struct snapshot_reader *s, const struct batch **b, struct error *e);
+
+/* Sections whose name starts with @ are the runtime's: snapshot_next never returns them, but gives
+ * each of their batches to take, and before those, once, the section itself with no rows. */
+void snapshot_reader_intercept(struct snapshot_reader *s,
+	int (*take)(void *context, const struct batch *b, struct error *e), void *context);
 
 /* A column of a section by name and type, or ERROR_STATE. */
 int snapshot_column(const struct batch *b, const char *name, struct type type,
