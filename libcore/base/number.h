@@ -38,7 +38,7 @@ size_t int_put(char out[INT_TEXT_MAX], int64_t value);
 /* Digits only, no sign. */
 ssize_t uint_scan(const char *text, size_t len, uint64_t *out);
 enum number_status uint_parse(const char *text, size_t len, uint64_t *out);
-size_t uint_put(char out[UINT_TEXT_MAX], uint64_t value);
+size_t uint_put(char *out, uint64_t value); /* at most UINT_TEXT_MAX */
 
 /* ---- float: IEEE 754 double ---- */
 
