@@ -2,7 +2,7 @@
  * belongs to it.  Numbers are given in order of first appearance from 0, so that what belongs to a
  * key lies in flat arrays elsewhere (aggregate.h) and the order of results is theirs.
  *
- *   slots   [ hash tag | number ]   open addressing, linear probing, at most 3/4 full
+ *   slots   [ hash tag | number ]   u32, open addressing, linear probing, at most half full
  *   keys    columns of the distinct keys, by number
  *
  * Hashes are those of table/keys.h (the high bits address slots; the low 7 are the key group).  The
@@ -35,6 +35,9 @@ uint32_t keytable_len(const struct keytable *t);
 /* The i-th key column of all keys, keytable_len rows; borrowed until the next insert. */
 struct column keytable_column(const struct keytable *t, size_t i);
 uint64_t keytable_hash(const struct keytable *t, uint32_t id);
+
+/* The hashes of keys first .. first + n; first is a multiple of 8. */
+void keytable_hashes(const struct keytable *t, uint32_t first, uint32_t n, uint64_t *hashes);
 size_t keytable_bytes(const struct keytable *t); /* held: charged to --memory */
 
 #endif
