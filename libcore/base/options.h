@@ -26,7 +26,7 @@ struct option_list {
 	size_t len, cap;
 };
 
-struct option {
+struct option_spec {
 	const char *name;      /* long, without dashes */
 	char letter;           /* 0: none */
 	enum option_kind kind;
@@ -35,6 +35,7 @@ struct option {
 	void *value;           /* where it goes, by kind; what stands there is the default */
 	const char *const *choices; /* OPTION_CHOICE: NULL-terminated */
 	bool *given;           /* set if it was given (or came from the environment); may be NULL */
+	bool hidden;           /* not in --help, completions, manuals, environment */
 };
 
 struct program_info {
@@ -53,13 +54,13 @@ struct options_result {
 
 /* Parses argv by the tables (NULL-terminated by name) in order; values borrow argv and the
  * environment.  ERROR_USAGE with a suggestion.  "-d ," gets a hint at --delimiter. */
-int options_parse(const struct program_info *p, const struct option *const *tables,
+int options_parse(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, int argc, char **argv, struct options_result *out, struct error *e);
 
-void options_put_help(const struct program_info *p, const struct option *const *tables,
+void options_put_help(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, struct buf *out);
 /* shell: "bash".  "mdoc" gives the option list of the manual.  -1: unknown shell. */
-int options_put_completion(const struct program_info *p, const struct option *const *tables,
+int options_put_completion(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, const char *shell, struct buf *out);
 
 #endif

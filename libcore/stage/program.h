@@ -29,7 +29,7 @@ struct stage_setup {
 
 struct stage_program {
 	struct program_info info;
-	const struct option *options;  /* its own; the common ones are added; ends with name NULL */
+	const struct option_spec *options;  /* its own; the common ones are added; ends with name NULL */
 	size_t memory_default_bytes;
 
 	/* Makes the operator from the parsed options (which live in variables of main.c). */

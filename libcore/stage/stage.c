@@ -47,6 +47,7 @@ struct stage {
 	bool told;               /* an ERROR frame has named the first cause */
 	bool idle;               /* as last told to those behind */
 	bool draining;
+	bool in_operator;        /* the operator has been called for the present frame */
 	int64_t watermark;       /* combined, as the operator was told */
 	int64_t watermark_out;   /* as those behind were told */
 	int64_t now;
@@ -154,6 +155,7 @@ static int stage_announce(struct stage *st, unsigned input, const struct schema 
 		return 0;
 	}
 	in->schema = s;
+	st->in_operator = true;
 	return st->op->ops->schema ? st->op->ops->schema(st->op, input, s, e) : 0;
 }
 
@@ -253,6 +255,7 @@ static int stage_advance(struct stage *st, struct error *e)
 	if (least <= st->watermark)
 		return 0;
 	st->watermark = out = least;
+	st->in_operator = true;
 	if (st->op->ops->watermark && st->op->ops->watermark(st->op, least, &out, e) < 0)
 		return -1;
 	return stage_put_watermark(st, out, e);
@@ -428,6 +431,7 @@ static int stage_take_rows(struct stage *st, struct channel *c, const struct fra
 		return -1;
 	b.schema = in->schema;
 	st->metrics.rows_in += b.rows;
+	st->in_operator = true;
 	return st->op->ops->batch ? st->op->ops->batch(st->op, c->input, &b, e) : 0;
 }
 
@@ -471,6 +475,7 @@ static int stage_take_end(struct stage *st, struct channel *c, const struct fram
 		if (st->channels[i].input == c->input && !st->channels[i].ended)
 			in->ended = false;
 	}
+	st->in_operator = true;
 	if (in->ended && st->op->ops->input_end &&
 		st->op->ops->input_end(st->op, c->input, e) < 0)
 		return -1;
@@ -550,6 +555,7 @@ int stage_take(struct stage *st, size_t channel, const struct frame *f, struct e
 {
 	struct channel *c = &st->channels[channel];
 
+	st->in_operator = false;
 	if (c->ended)
 		return error_set(e, ERROR_DATA, "a %s frame after END", frame_kind_name(f->kind));
 	switch ((enum frame_kind)f->kind) {
@@ -788,6 +794,11 @@ bool stage_outputs_closed(const struct stage *st)
 const struct operator *stage_operator(const struct stage *st)
 {
 	return st->op;
+}
+
+bool stage_rejected_frame(const struct stage *st)
+{
+	return !st->in_operator;
 }
 
 bool stage_was_told(const struct stage *st)

@@ -98,6 +98,10 @@ const struct operator *stage_operator(const struct stage *st);
 /* If this failure came from the stage in front and that said why. */
 bool stage_was_told(const struct stage *st);
 
+/* Whether the last error of stage_take was about the frame itself, not about what an operator made
+ * of its rows: then its place in the stream helps. */
+bool stage_rejected_frame(const struct stage *st);
+
 struct stage_metrics {
 	uint64_t rows_in, rows_out, late, bad;
 	int64_t watermark_us;

@@ -1,0 +1,127 @@
+#include "libcore/stage/program.h"
+
+#include "libcore/base/clock.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/outfile.h"
+#include "libcore/stage/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct {
+	const char *name;
+	int64_t memory;
+	bool quiet, verbose, memory_given;
+} common;
+
+static const struct option_spec common_options[] = {
+	{.name = "name", .kind = OPTION_TEXT, .value = &common.name, .argument = "NAME",
+		.help = "the stage's name, in messages and snapshots"},
+	{.name = "memory", .kind = OPTION_SIZE, .value = &common.memory, .argument = "SIZE",
+		.given = &common.memory_given, .help = "cap on the state it keeps"},
+	{.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .value = &common.quiet,
+		.help = "no warnings, no counts"},
+	{.name = "verbose", .letter = 'v', .kind = OPTION_FLAG, .value = &common.verbose,
+		.help = "tell what it does on standard error"},
+	{.name = NULL},
+};
+
+static const char *program_name = "runnel";
+
+static void print_error(const struct error *e)
+{
+	fprintf(stderr, "%s: error: %s\n", program_name, e->text);
+}
+
+static void out_of_memory(size_t bytes)
+{
+	char text[160];
+	int len = snprintf(text, sizeof text, "%s: error: out of memory: %zu bytes refused\n",
+		program_name, bytes);
+
+	if (write(STDERR_FILENO, text, (size_t)len) < 0)
+		_exit(ERROR_IO);
+	_exit(ERROR_IO);
+}
+
+/* Prints a text that was asked for; a closed pipe is nobody's fault. */
+static int print_text(struct buf *text)
+{
+	struct error e = ERROR_INIT;
+	int status = fd_write_all(STDOUT_FILENO, "standard output", text->data, text->len, &e);
+
+	buf_clear(text);
+	if (status == 0 || e.code == ERROR_CLOSED)
+		return 0;
+	print_error(&e);
+	return (int)e.code;
+}
+
+static int print_completion(const struct stage_program *program,
+	const struct option_spec *const *tables, const char *shell)
+{
+	struct buf text = BUF_INIT;
+
+	if (options_put_completion(&program->info, tables, 2, shell, &text) < 0) {
+		fprintf(stderr, "%s: error: no completion for '%s'; there is bash\n", program_name,
+			shell);
+		return ERROR_USAGE;
+	}
+	return print_text(&text);
+}
+
+static int run_operator(const struct stage_program *program, struct stage_setup *setup,
+	struct error *e)
+{
+	struct run_options options = {.program = program, .setup = setup,
+		.name = common.name ? common.name : program->info.name, .quiet = common.quiet};
+	struct operator *op = NULL;
+
+	if (program->create(setup, &op, e) < 0)
+		return -1;
+	return run_stage(&options, op, e);
+}
+
+int stage_main(int argc, char **argv, const struct stage_program *program)
+{
+	const struct option_spec *tables[] = {program->options, common_options};
+	struct stage_setup setup = {.arguments = NULL};
+	struct options_result result;
+	struct buf text = BUF_INIT;
+	struct error e = ERROR_INIT;
+
+	program_name = program->info.name;
+	mem_on_failure(out_of_memory);
+	signal(SIGPIPE, SIG_IGN);
+	common.memory = (int64_t)program->memory_default_bytes;
+	if (options_parse(&program->info, tables, 2, argc, argv, &result, &e) < 0) {
+		print_error(&e);
+		return (int)e.code;
+	}
+	if (result.help) {
+		options_put_help(&program->info, tables, 2, &text);
+		return print_text(&text);
+	}
+	if (result.version) {
+		buf_printf(&text, "%s (runnel) %s\n", program->info.name, RUNNEL_VERSION);
+		return print_text(&text);
+	}
+	if (result.complete)
+		return print_completion(program, tables, result.complete);
+	setup.arguments = result.arguments;
+	setup.arguments_len = result.arguments_len;
+	setup.quiet = common.quiet;
+	setup.verbose = common.verbose;
+	setup.memory_bytes = common.memory;
+	if (run_operator(program, &setup, &e) == 0)
+		return 0;
+	if (!run_error_is_silent(&e))
+		print_error(&e);
+	return (int)e.code;
+}

@@ -1,0 +1,399 @@
+#include "libcore/stage/run.h"
+
+#include "libcore/base/clock.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+#include "libcore/base/outfile.h"
+#include "libcore/frame/channel.h"
+#include "libcore/stage/feed.h"
+#include "libcore/stage/stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	RUN_FEEDS_MAX = 4,
+	RUN_SIDES_MAX = 4,
+	/* Frames taken from one channel before the others are looked at: enough that switching costs
+	 * nothing, few enough that no channel waits. */
+	RUN_FRAMES_PER_TURN = 16,
+};
+
+struct side {
+	struct outfile file;
+	struct channel_writer *writer;
+};
+
+struct run {
+	const struct run_options *options;
+	struct stage *st;
+	struct feed feeds[RUN_FEEDS_MAX];
+	size_t feeds_len;
+	struct channel_writer *main_writer;
+	struct side sides[RUN_SIDES_MAX];
+	size_t sides_len;
+	struct neighbour terminal;     /* behind this stage, when standard output is a terminal */
+	bool has_terminal;
+	bool fails_silently;
+};
+
+static volatile sig_atomic_t interrupts, progress_asked;
+static bool silent;
+
+bool run_error_is_silent(const struct error *e)
+{
+	return silent || e->code == ERROR_CLOSED;
+}
+
+/* ---- signals ---- */
+
+static void on_interrupt(int signo)
+{
+	(void)signo;
+	if (++interrupts > 1)
+		_exit(ERROR_INTERRUPTED);
+}
+
+static void on_progress(int signo)
+{
+	(void)signo;
+	progress_asked = 1;
+}
+
+/* No SA_RESTART: a wait has to return. */
+static void catch_signals(void)
+{
+	struct sigaction interrupt = {.sa_handler = on_interrupt};
+	struct sigaction progress = {.sa_handler = on_progress};
+
+	sigaction(SIGINT, &interrupt, NULL);
+	sigaction(SIGTERM, &interrupt, NULL);
+	sigaction(SIGUSR1, &progress, NULL);
+}
+
+static void print_progress(struct run *r)
+{
+	struct stage_metrics m = stage_metrics(r->st);
+
+	progress_asked = 0;
+	fprintf(stderr, "%s: %llu rows in, %llu rows out, %llu late, %llu bad\n", r->options->name,
+		(unsigned long long)m.rows_in, (unsigned long long)m.rows_out,
+		(unsigned long long)m.late, (unsigned long long)m.bad);
+}
+
+static void print_warning(void *context, const char *text)
+{
+	const struct run *r = context;
+
+	if (!r->options->quiet)
+		fprintf(stderr, "%s: warning: %s\n", r->options->name, text);
+}
+
+/* ---- setting up ---- */
+
+static int open_standard_input(struct run *r, struct error *e)
+{
+	if (isatty(STDIN_FILENO))
+		return error_set(e, ERROR_USAGE, "standard input is a terminal, not a frame stream\n"
+			"put ssource in front: ssource FILE | %s ...", r->options->program->info.name);
+	channel_size_pipe(STDIN_FILENO);
+	feed_open_fd(&r->feeds[r->feeds_len++], 0, STDIN_FILENO, false, "standard input");
+	return 0;
+}
+
+static bool file_is_frames(int fd)
+{
+	uint8_t head[16];
+	ssize_t n = pread(fd, head, sizeof head, 0);
+
+	return n >= FRAME_HEADER_BYTES && feed_looks_like_frames(head, (size_t)n);
+}
+
+/* An input given as a path: a pipe or a recorded edge, or a file that is opened in this process. */
+static int open_path(struct run *r, unsigned input, const char *path, struct error *e)
+{
+	struct feed *f = &r->feeds[r->feeds_len];
+	struct operator *source;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(e, "%s: can't open", path);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !file_is_frames(fd) &&
+		r->options->setup->open_input) {
+		close(fd);
+		if (r->options->setup->open_input(path, &source, e) < 0)
+			return -1;
+		feed_open_neighbour(f, input, source, path);
+	} else {
+		channel_size_pipe(fd);
+		feed_open_fd(f, input, fd, true, path);
+	}
+	r->feeds_len++;
+	return 0;
+}
+
+static int open_inputs(struct run *r, const struct operator *op, struct error *e)
+{
+	MUST(op->inputs <= RUN_FEEDS_MAX);
+	for (unsigned i = 0; i < op->inputs; i++) {
+		const char *path = r->options->setup->input_paths[i];
+
+		if (path ? open_path(r, i, path, e) : open_standard_input(r, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int open_main_output(struct run *r, struct stage_output_plan *plan, struct error *e)
+{
+	int (*terminal_sink)(struct operator **out, struct error *e) =
+		r->options->program->terminal_sink;
+	struct operator *sink;
+
+	if (!isatty(STDOUT_FILENO)) {
+		channel_size_pipe(STDOUT_FILENO);
+		r->main_writer = channel_writer_new(STDOUT_FILENO, "standard output");
+	} else if (!terminal_sink) {
+		return error_set(e, ERROR_USAGE,
+			"standard output is a terminal, and frames are not for reading\n"
+			"put ssink behind: ... | ssink");
+	} else {
+		if (terminal_sink(&sink, e) < 0)
+			return -1;
+		neighbour_open_sink(&r->terminal, sink, r->options->name);
+		r->has_terminal = true;
+		r->main_writer = r->terminal.writer;
+	}
+	plan->writers = &r->main_writer;
+	plan->writers_len = 1;
+	return 0;
+}
+
+static int open_side(struct run *r, const char *path, struct stage_output_plan *plan,
+	struct error *e)
+{
+	struct side *s = &r->sides[r->sides_len];
+
+	if (!path)
+		return 0;
+	if (outfile_open(&s->file, path, e) < 0)
+		return -1;
+	s->writer = channel_writer_new(s->file.fd, path);
+	r->sides_len++;
+	plan->writers = &s->writer;
+	plan->writers_len = 1;
+	return 0;
+}
+
+static int open_outputs(struct run *r, const struct operator *op, struct stage_output_plan *plans,
+	struct error *e)
+{
+	MUST(op->outputs <= RUN_SIDES_MAX);
+	for (unsigned i = 0; i < op->outputs; i++) {
+		int status = i == 0 ? open_main_output(r, &plans[0], e) :
+			open_side(r, r->options->setup->side_paths[i - 1], &plans[i], e);
+
+		if (status < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void run_close(struct run *r)
+{
+	stage_free(r->st);
+	for (size_t i = 0; i < r->feeds_len; i++)
+		feed_close(&r->feeds[i]);
+	if (r->has_terminal)
+		neighbour_close(&r->terminal);
+	else
+		channel_writer_free(r->main_writer);
+	for (size_t i = 0; i < r->sides_len; i++) {
+		channel_writer_free(r->sides[i].writer);
+		outfile_abort(&r->sides[i].file);
+	}
+}
+
+/* ---- the loop ---- */
+
+static int interrupted(struct run *r, struct error *e)
+{
+	if (progress_asked)
+		print_progress(r);
+	if (!interrupts || stage_operator(r->st)->inputs)
+		return 0; /* stages behind the source ignore the first: the source's END will come */
+	if (stage_drain(r->st))
+		return 0;
+	return error_set(e, ERROR_INTERRUPTED, "interrupted before the input was complete");
+}
+
+/* What a terminal behind this stage has been given. */
+static int run_terminal(struct run *r, struct error *e)
+{
+	return r->has_terminal ? neighbour_take(&r->terminal, e) : 0;
+}
+
+/* Takes what feed i has, up to a turn's frames.  1 if there was any, 0 if it would block. */
+static int run_turn(struct run *r, size_t i, bool may_block, struct error *e)
+{
+	struct feed *f = &r->feeds[i];
+	int taken = 0;
+
+	while (taken < RUN_FRAMES_PER_TURN && stage_wants(r->st, i)) {
+		struct frame frame;
+
+		switch (feed_read(f, may_block && !taken, &frame, e)) {
+		case CHANNEL_FRAME:
+			if (stage_take(r->st, i, &frame, e) < 0)
+				return feed_context(f, r->st, e);
+			break;
+		case CHANNEL_EOF:
+			if (stage_take_eof(r->st, i, feed_name(f), e) < 0)
+				return -1;
+			break;
+		case CHANNEL_AGAIN: return taken > 0;
+		case CHANNEL_ERROR: return -1;
+		}
+		taken++;
+	}
+	return taken > 0;
+}
+
+/* Waits until one of the channels that may be read has something. */
+static int run_wait(struct run *r, struct error *e)
+{
+	struct pollfd fds[RUN_FEEDS_MAX];
+	nfds_t n = 0;
+
+	for (size_t i = 0; i < r->feeds_len; i++) {
+		if (stage_wants(r->st, i))
+			fds[n++] = (struct pollfd){.fd = feed_fd(&r->feeds[i]), .events = POLLIN};
+	}
+	MUST(n > 0);
+	if (poll(fds, n, -1) < 0 && errno != EINTR)
+		return error_errno(e, "can't wait for input");
+	return 0;
+}
+
+static bool run_is_complete(const struct run *r)
+{
+	for (size_t i = 0; i < r->feeds_len; i++) {
+		if (!feed_is_over(&r->feeds[i]))
+			return false;
+	}
+	return stage_has_ended(r->st);
+}
+
+static int run_inputs(struct run *r, struct error *e)
+{
+	while (!run_is_complete(r)) {
+		int any = 0;
+
+		for (size_t i = 0; i < r->feeds_len; i++) {
+			int status = run_turn(r, i, false, e);
+
+			if (status < 0)
+				return -1;
+			any |= status;
+		}
+		if (interrupted(r, e) < 0 || run_terminal(r, e) < 0)
+			return -1;
+		if (stage_outputs_closed(r->st))
+			return 0;
+		if (!any && (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0 ||
+			(!run_is_complete(r) && run_wait(r, e) < 0)))
+			return -1;
+	}
+	return 0;
+}
+
+static int source_wait(struct run *r, struct error *e)
+{
+	const struct operator *op = stage_operator(r->st);
+	struct timespec timeout = {op->wait_us / 1000000, op->wait_us % 1000000 * 1000};
+	struct pollfd fd = {.fd = op->wait_fd, .events = POLLIN};
+
+	if (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0)
+		return -1;
+	if (ppoll(&fd, 1, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+		return error_errno(e, "can't wait for input");
+	return 0;
+}
+
+static int run_source(struct run *r, struct error *e)
+{
+	for (;;) {
+		enum produce_status status;
+
+		if (interrupted(r, e) < 0)
+			return -1;
+		status = stage_produce(r->st, e);
+		if (status == PRODUCE_ERROR || run_terminal(r, e) < 0)
+			return -1;
+		if (status == PRODUCE_END || stage_outputs_closed(r->st))
+			return 0;
+		if (status == PRODUCE_WAIT && source_wait(r, e) < 0)
+			return -1;
+	}
+}
+
+static int commit_sides(struct run *r, struct error *e)
+{
+	for (size_t i = 0; i < r->sides_len; i++) {
+		if (channel_flush(r->sides[i].writer, e) < 0 ||
+			outfile_commit(&r->sides[i].file, false, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A stage that fails tells those behind; the error stays as it was. */
+static void run_fail(struct run *r, const struct error *cause)
+{
+	struct error ignored = ERROR_INIT;
+
+	stage_fail(r->st, cause);
+	if (r->has_terminal) {
+		neighbour_take(&r->terminal, &ignored);
+		neighbour_abort(&r->terminal, cause);
+	}
+	/* The last stage of the pipeline repeats the first cause: one message is enough. */
+	silent = stage_was_told(r->st) && stage_operator(r->st)->outputs && !r->has_terminal;
+}
+
+int run_stage(const struct run_options *o, struct operator *op, struct error *e)
+{
+	struct run r = {.options = o};
+	struct stage_output_plan outputs[RUN_SIDES_MAX] = {0};
+	unsigned channel_inputs[RUN_FEEDS_MAX];
+	struct stage_plan plan = {.name = o->name, .subtasks = 1, .channel_inputs = channel_inputs,
+		.outputs = outputs, .hooks = {.context = &r, .warn = print_warning}};
+	int status;
+
+	catch_signals();
+	if (open_inputs(&r, op, e) < 0 || open_outputs(&r, op, outputs, e) < 0) {
+		if (op->ops->free)
+			op->ops->free(op);
+		run_close(&r);
+		return -1;
+	}
+	for (size_t i = 0; i < r.feeds_len; i++)
+		channel_inputs[i] = r.feeds[i].input;
+	plan.channels_len = r.feeds_len;
+	r.st = stage_new(&plan, op);
+	status = op->inputs ? run_inputs(&r, e) : run_source(&r, e);
+	if (status == 0 && stage_has_ended(r.st))
+		status = commit_sides(&r, e);
+	if (status < 0)
+		run_fail(&r, e);
+	run_close(&r);
+	return status;
+}
