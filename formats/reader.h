@@ -27,6 +27,7 @@ struct wanted_column {
 	int position;             /* csv without header: index of the field; else -1 */
 	struct type type;
 	enum time_unit unit;      /* TIMESTAMP only */
+	bool inferred;            /* nobody asked for this type: messages then say --infer */
 };
 
 struct reader_options {
