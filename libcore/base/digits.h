@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,22 @@ static inline uint64_t digits_load8(const char *text)
 
 	memcpy(&w, text, 8);
 	return le64toh(w);
+}
+
+/* The n < 8 bytes at text, zeros behind, without reading past them. */
+static inline uint64_t digits_load_few(const char *text, size_t n)
+{
+	uint32_t low = 0, high = 0;
+
+	if (n >= 4) {
+		memcpy(&low, text, 4);
+		memcpy(&high, text + n - 4, 4);
+		return le32toh(low) | (uint64_t)le32toh(high) << (8 * n - 32);
+	}
+	if (!n)
+		return 0;
+	return (uint64_t)(unsigned char)text[0] | (uint64_t)(unsigned char)text[n / 2] << (n / 2 * 8) |
+	       (uint64_t)(unsigned char)text[n - 1] << (8 * n - 8);
 }
 
 /* The high bit of each byte that is no digit. */
@@ -69,10 +86,27 @@ static inline void digits_put4(char *out, unsigned value)
 	digits_put2(out + 2, value % 100);
 }
 
+/* The eight digits of a value below 10^8 as bytes 0..9, the first in the low byte: the inverse of
+ * digits_value8.  In a register, since a load across several just written pairs stalls. */
+static inline uint64_t digits_split8(uint32_t value)
+{
+	uint64_t w = (uint64_t)(value % 10000) << 32 | value / 10000, tens;
+
+	tens = (w * 10486 >> 20) & UINT64_C(0x0000007f0000007f); /* / 100 */
+	w = tens | (w - 100 * tens) << 16;
+	tens = (w * 103 >> 10) & UINT64_C(0x000f000f000f000f); /* / 10 */
+	return tens | (w - 10 * tens) << 8;
+}
+
+static inline void digits_store8(char *out, uint64_t w)
+{
+	w = htole64(w);
+	memcpy(out, &w, 8);
+}
+
 static inline void digits_put8(char *out, uint32_t value)
 {
-	digits_put4(out, value / 10000);
-	digits_put4(out + 4, value % 10000);
+	digits_store8(out, digits_split8(value) | DIGITS_EACH(0x30));
 }
 
 #endif

@@ -123,26 +123,13 @@ enum number_status uint_parse(const char *text, size_t len, uint64_t *out)
 	return NUMBER_OK;
 }
 
-/* Below 10^8, without leading zeros. */
+/* Below 10^8, without leading zeros.  Writes 8 bytes whatever it returns. */
 static inline size_t put_head(char *out, uint32_t value)
 {
-	char text[8];
-	unsigned zeros;
-	uint64_t w;
+	uint64_t w = digits_split8(value);
+	unsigned zeros = (unsigned)__builtin_ctzll(w | UINT64_C(1) << 56) >> 3;
 
-	if (value < 10) {
-		out[0] = (char)('0' + value);
-		return 1;
-	}
-	if (value < 100) {
-		digits_put2(out, value);
-		return 2;
-	}
-	digits_put8(text, value);
-	w = digits_load8(text) ^ DIGITS_EACH(0x30);
-	zeros = (unsigned)__builtin_ctzll(w) >> 3;
-	for (unsigned i = zeros; i < 8; i++)
-		out[i - zeros] = text[i];
+	digits_store8(out, (w | DIGITS_EACH(0x30)) >> 8 * zeros);
 	return 8 - zeros;
 }
 

@@ -5,7 +5,8 @@
  *
  *   X_scan   a number at the start of a buffer: bytes it takes (> 0), or a negative number_status
  *   X_parse  the whole text must be the number: NUMBER_OK, or a negative number_status
- *   X_put    writes to the caller's array of X_TEXT_MAX bytes, no NUL; returns the length
+ *   X_put    writes to the caller's array of X_TEXT_MAX bytes, no NUL; returns the length.  Bytes
+ *            of the array behind that are written, too
  *
  * Space around a number is malformed; *out is written only on success.
  *
@@ -48,7 +49,7 @@ enum float_flags {
 	FLOAT_WHOLE = 4, /* put: whole numbers without ".0" */
 };
 
-enum { FLOAT_TEXT_MAX = 25 };
+enum { FLOAT_TEXT_MAX = 40 }; /* 24 count; copies of fixed size need the rest */
 
 /* Correctly rounded (to nearest, ties to even) for every input.  What is larger than the largest
  * finite double is NUMBER_RANGE; what is less than the smallest becomes 0 with its sign. */

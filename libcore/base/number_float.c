@@ -46,29 +46,23 @@ static inline double of_bits(uint64_t bits)
 	return value;
 }
 
+/* Appends the run of digits at p to *value, which wraps around above 19; returns the run's end. */
 static inline const char *more_digits(const char *p, const char *end, uint64_t *value)
 {
+	static const uint32_t pow10[9] = {
+		1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 	uint64_t v = *value;
+	unsigned n;
 
-	while (end - p >= 8) {
-		static const uint32_t pow10[9] = {
-			1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
-		uint64_t w = digits_load8(p);
-		unsigned n = digits_leading(w);
+	do {
+		uint64_t w = end - p >= 8 ? digits_load8(p) : digits_load_few(p, (size_t)(end - p));
 
-		if (n == 0) {
-			*value = v;
-			return p;
-		}
+		n = digits_leading(w);
+		if (!n)
+			break;
 		v = v * pow10[n] + digits_value(w, n);
 		p += n;
-		if (n < 8) {
-			*value = v;
-			return p;
-		}
-	}
-	for (; p < end && digits_is(*p); p++)
-		v = v * 10 + (unsigned)(*p - '0');
+	} while (n == 8);
 	*value = v;
 	return p;
 }
@@ -439,65 +433,74 @@ static inline struct shortest shortest_of(uint64_t bits)
 	return (struct shortest){s + (vb > middle || (vb == middle && (s & 1))), k};
 }
 
-/* The digits without zeros at their end; returns how many. */
-static inline size_t put_digits(char text[UINT_TEXT_MAX], struct shortest *d)
-{
-	size_t n, all;
+enum { SHORTEST_MAX = 17 }; /* copied whole, whatever of it counts: a fixed copy is two moves */
 
-	if (d->digits % 100000000 == 0) {
-		d->digits /= 100000000;
-		d->exponent += 8;
-	}
-	n = all = uint_put(text, d->digits);
-	while (n > 1 && text[n - 1] == '0')
-		n--;
-	d->exponent += (int)(all - n);
-	return n;
+/* At most 17 digits at text[0]; returns how many there are without the zeros at the end. */
+static inline unsigned put_digits(char text[2 * SHORTEST_MAX], struct shortest *d)
+{
+	uint32_t high = (uint32_t)(d->digits / 100000000), lead = high / 100000000;
+	uint64_t left = digits_split8(high % 100000000);
+	uint64_t right = digits_split8((uint32_t)(d->digits % 100000000));
+	unsigned first, zeros;
+	char all[3 * SHORTEST_MAX];
+
+	/* The digits are all[0..16], right-aligned; zeros behind them for those before `first`. */
+	all[0] = (char)('0' + lead);
+	digits_store8(all + 1, left | DIGITS_EACH(0x30));
+	digits_store8(all + 9, right | DIGITS_EACH(0x30));
+	memset(all + SHORTEST_MAX, '0', 2 * SHORTEST_MAX);
+	if (lead)
+		first = 0;
+	else
+		first = left ? 1 + ((unsigned)__builtin_ctzll(left) >> 3)
+			     : 9 + ((unsigned)__builtin_ctzll(right) >> 3);
+	if (right)
+		zeros = (unsigned)__builtin_clzll(right) >> 3;
+	else
+		zeros = left ? 8 + ((unsigned)__builtin_clzll(left) >> 3) : 16;
+	d->exponent += (int)zeros;
+	memcpy(text, all + first, 2 * SHORTEST_MAX);
+	return SHORTEST_MAX - first - zeros;
 }
 
-static size_t put_plain(char *out, const char *text, size_t n, int point, unsigned flags)
+static inline size_t put_plain(char *out, const char *text, unsigned n, int point, unsigned flags)
 {
-	size_t at = 0;
-
 	if (point <= 0) { /* 0.000123 */
 		memcpy(out, "0.00000", 7);
-		at = 2 + (size_t)-point;
-		memcpy(out + at, text, n);
-		return at + n;
+		memcpy(out + 2 - point, text, SHORTEST_MAX);
+		return n + 2 + (size_t)-point;
 	}
-	if ((size_t)point < n) { /* 12.3 */
-		memcpy(out, text, (size_t)point);
+	memcpy(out, text, SHORTEST_MAX);
+	if ((unsigned)point < n) { /* 12.3 */
 		out[point] = '.';
-		memcpy(out + point + 1, text + point, n - (size_t)point);
+		memcpy(out + point + 1, text + point, SHORTEST_MAX);
 		return n + 1;
 	}
-	memcpy(out, text, n); /* 12300.0 */
-	memset(out + n, '0', (size_t)point - n);
-	if (flags & FLOAT_WHOLE)
+	if (flags & FLOAT_WHOLE) /* 12300.0; behind the digits of the text there are zeros */
 		return (size_t)point;
 	memcpy(out + point, ".0", 2);
 	return (size_t)point + 2;
 }
 
-static size_t put_exponent(char *out, const char *text, size_t n, int exponent)
+static inline size_t put_exponent(char *out, const char *text, unsigned n, int exponent)
 {
-	size_t at = 1;
+	size_t at = n > 1 ? n + 1 : 1;
 
 	out[0] = text[0];
-	if (n > 1) {
-		out[1] = '.';
-		memcpy(out + 2, text + 1, n - 1);
-		at = n + 1;
-	}
+	out[1] = '.';
+	memcpy(out + 2, text + 1, SHORTEST_MAX);
 	out[at++] = 'e';
-	return at + int_put(out + at, exponent);
+	if (exponent < 0)
+		out[at++] = '-';
+	return at + uint_put(out + at, (uint64_t)(exponent < 0 ? -exponent : exponent));
 }
 
 size_t float_put(char out[FLOAT_TEXT_MAX], double value, unsigned flags)
 {
 	uint64_t bits = bits_of(value), magnitude = bits & INT64_MAX;
 	size_t sign = bits >> 63, n;
-	char text[UINT_TEXT_MAX];
+	char text[2 * SHORTEST_MAX];
+	unsigned digits;
 	struct shortest d;
 	int point;
 
@@ -520,9 +523,9 @@ size_t float_put(char out[FLOAT_TEXT_MAX], double value, unsigned flags)
 		return sign + n + 2;
 	}
 	d = shortest_of(magnitude);
-	n = put_digits(text, &d);
-	point = (int)n + d.exponent; /* where the point stands, from the first digit */
+	digits = put_digits(text, &d);
+	point = (int)digits + d.exponent; /* where the point stands, from the first digit */
 	if (point > -5 && point <= 16)
-		return sign + put_plain(out, text, n, point, flags);
-	return sign + put_exponent(out, text, n, point - 1);
+		return sign + put_plain(out, text, digits, point, flags);
+	return sign + put_exponent(out, text, digits, point - 1);
 }
