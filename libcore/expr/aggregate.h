@@ -44,6 +44,9 @@ void aggregate_resize(struct aggregate *a, uint32_t groups);
 /* Forgets all groups, keeps the memory. */
 void aggregate_reset(struct aggregate *a);
 
+/* Makes one group empty, so that its number can be used again. */
+void aggregate_clear_group(struct aggregate *a, uint32_t group);
+
 struct aggregate_rows {
 	const uint32_t *groups;     /* group of each row; NULL: all rows belong to group 0 */
 	const int64_t *order;       /* per row; needed by first, last, arg_*: see above */
@@ -58,7 +61,7 @@ int aggregate_update(struct aggregate *a, const struct column *args,
 	const struct aggregate_rows *rows, struct error *e);
 
 /* to's group to_groups[i] takes in from's group from_groups[i], for all i < n.  from is unchanged.
- * Both come from the same spec. */
+ * Both come from the same spec; they may be the same object if no group is on both sides. */
 int aggregate_combine(struct aggregate *to, const uint32_t *to_groups, const struct aggregate *from,
 	const uint32_t *from_groups, uint32_t n, struct error *e);
 

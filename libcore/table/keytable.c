@@ -1,4 +1,4 @@
-#include "libcore/state/keytable.h"
+#include "libcore/table/keytable.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
