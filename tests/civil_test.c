@@ -122,7 +122,8 @@ static void timestamps_are_put_as_the_c_library_would(void **state)
 	(void)state;
 	print_message("seed %" PRIx64 "\n", seed);
 	for (int i = 0; i < 200000; i++) {
-		int64_t us = (int64_t)(next_random() % (uint64_t)(TIMESTAMP_TEXT_MOST - TIMESTAMP_TEXT_LEAST)) +
+		int64_t us = (int64_t)(next_random() %
+				       (uint64_t)(TIMESTAMP_TEXT_MOST - TIMESTAMP_TEXT_LEAST)) +
 			     TIMESTAMP_TEXT_LEAST;
 		int64_t back, sub;
 		time_t seconds;
@@ -137,7 +138,8 @@ static void timestamps_are_put_as_the_c_library_would(void **state)
 		seconds = (us - sub) / 1000000;
 		gmtime_r(&seconds, &tm);
 		n = (size_t)snprintf(expected, sizeof(expected), "%04d-%02d-%02dT%02d:%02d:%02d",
-			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+			tm.tm_sec);
 		if (sub % 1000)
 			n += (size_t)snprintf(expected + n, 16, ".%06d", (int)sub);
 		else if (sub)
@@ -190,7 +192,8 @@ static void every_day_of_a_thousand_years_follows_the_one_before(void **state)
 		if (day.day != last.day + 1) {
 			assert_int_equal(day.day, 1);
 			assert_int_equal(last.day, civil_days_in_month(last.year, last.month));
-			assert_int_equal(day.year * 12 + day.month, last.year * 12 + last.month + 1);
+			assert_int_equal(
+				day.year * 12 + day.month, last.year * 12 + last.month + 1);
 		}
 		assert_int_equal(civil_days(day.year, day.month, day.day), days);
 		assert_int_equal(date_parse(text, date_put(text, (int32_t)days), &back), NUMBER_OK);
@@ -225,15 +228,18 @@ static void times_are_cut_to_a_field(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		assert_int_equal(timestamp_trunc(cases[i].field, at(cases[i].text), &us), NUMBER_OK);
+		assert_int_equal(
+			timestamp_trunc(cases[i].field, at(cases[i].text), &us), NUMBER_OK);
 		if (us != at(cases[i].cut))
 			fail_msg("'%s'", cases[i].text);
 	}
 	assert_int_equal(timestamp_trunc(CIVIL_DOW, 0, &us), NUMBER_RANGE);
 	assert_int_equal(timestamp_trunc(CIVIL_YEAR, INT64_MIN, &us), NUMBER_RANGE);
 	assert_int_equal(timestamp_trunc(CIVIL_HOUR, INT64_MIN, &us), NUMBER_RANGE);
-	assert_int_equal(civil_extract(CIVIL_MILLISECOND, at("1960-01-01T10:11:12.345678Z")), 12345);
-	assert_int_equal(civil_extract(CIVIL_MICROSECOND, at("1960-01-01T10:11:12.345678Z")), 12345678);
+	assert_int_equal(
+		civil_extract(CIVIL_MILLISECOND, at("1960-01-01T10:11:12.345678Z")), 12345);
+	assert_int_equal(
+		civil_extract(CIVIL_MICROSECOND, at("1960-01-01T10:11:12.345678Z")), 12345678);
 	assert_int_equal(civil_extract(CIVIL_EPOCH, -1), -1);
 	assert_int_equal(civil_extract(CIVIL_QUARTER, at("1960-12-01")), 4);
 }

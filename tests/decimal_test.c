@@ -63,7 +63,8 @@ static void texts_that_do_not_fit_a_decimal_are_refused(void **state)
 		{"1.005", {10, 2}, false, NUMBER_INEXACT, "77"},
 		{"1e-3", {10, 2}, false, NUMBER_INEXACT, "77"},
 		{"1e-99999999999999999999", {10, 2}, false, NUMBER_INEXACT, "77"},
-		{"0.0000000000000000000000000000000000000000000000001", {10, 2}, false, NUMBER_INEXACT, "77"},
+		{"0.0000000000000000000000000000000000000000000000001", {10, 2}, false,
+			NUMBER_INEXACT, "77"},
 		{"1.005", {10, 2}, true, NUMBER_OK, "101"},
 		{"-1.005", {10, 2}, true, NUMBER_OK, "-101"},
 		{"1.00499999", {10, 2}, true, NUMBER_OK, "100"},
@@ -78,7 +79,8 @@ static void texts_that_do_not_fit_a_decimal_are_refused(void **state)
 		{"99.99", {4, 2}, false, NUMBER_OK, "9999"},
 		{"12.5e2", {10, 2}, false, NUMBER_OK, "125000"},
 		{"12500e-3", {10, 2}, false, NUMBER_OK, "1250"},
-		{"0000000000000000000000000000000000000000000000000012", {10, 2}, false, NUMBER_OK, "1200"},
+		{"0000000000000000000000000000000000000000000000000012", {10, 2}, false, NUMBER_OK,
+			"1200"},
 		{"-99999999999999999999999999999999999999", {38, 0}, false, NUMBER_OK,
 			"-99999999999999999999999999999999999999"},
 		{"0.99999999999999999999999999999999999999", {38, 38}, false, NUMBER_OK,
@@ -89,14 +91,15 @@ static void texts_that_do_not_fit_a_decimal_are_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		__int128 value = 77;
-		enum number_status status = decimal_parse(
-			cases[i].text, strlen(cases[i].text), cases[i].shape, cases[i].round, &value);
+		enum number_status status = decimal_parse(cases[i].text, strlen(cases[i].text),
+			cases[i].shape, cases[i].round, &value);
 
 		text[decimal_put(text, value, 0)] = 0;
 		if (status != cases[i].status || strcmp(text, cases[i].unscaled))
 			fail_msg("'%s': %d, %s", cases[i].text, status, text);
 	}
-	assert_int_equal(decimal_scan("1.5,2", 5, (struct decimal_shape){4, 2}, false, &(__int128){0}), 3);
+	assert_int_equal(
+		decimal_scan("1.5,2", 5, (struct decimal_shape){4, 2}, false, &(__int128){0}), 3);
 }
 
 static void literals_find_the_shape_that_holds_them(void **state)
@@ -113,7 +116,8 @@ static void literals_find_the_shape_that_holds_them(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		assert_int_equal(
-			decimal_parse_any(cases[i].text, strlen(cases[i].text), &value, &shape), NUMBER_OK);
+			decimal_parse_any(cases[i].text, strlen(cases[i].text), &value, &shape),
+			NUMBER_OK);
 		if (shape.precision != cases[i].precision || shape.scale != cases[i].scale ||
 			value != cases[i].unscaled)
 			fail_msg("'%s': %u,%u", cases[i].text, shape.precision, shape.scale);
@@ -129,8 +133,10 @@ static void decimals_are_put_with_all_their_digits_and_read_back(void **state)
 		const char *unscaled;
 		unsigned scale;
 		const char *text;
-	} cases[] = {{"0", 0, "0"}, {"0", 2, "0.00"}, {"-5", 2, "-0.05"}, {"1230", 2, "12.30"}, {"7", 0, "7"},
-		{"-99999999999999999999999999999999999999", 38, "-0.99999999999999999999999999999999999999"},
+	} cases[] = {{"0", 0, "0"}, {"0", 2, "0.00"}, {"-5", 2, "-0.05"}, {"1230", 2, "12.30"},
+		{"7", 0, "7"},
+		{"-99999999999999999999999999999999999999", 38,
+			"-0.99999999999999999999999999999999999999"},
 		{"18446744073709551616", 3, "18446744073709551.616"}};
 	char text[DECIMAL_TEXT_MAX + 1];
 
@@ -146,7 +152,8 @@ static void decimals_are_put_with_all_their_digits_and_read_back(void **state)
 
 		assert_true(len <= DECIMAL_TEXT_MAX);
 		assert_int_equal(
-			decimal_parse(text, len, (struct decimal_shape){38, scale}, false, &back), NUMBER_OK);
+			decimal_parse(text, len, (struct decimal_shape){38, scale}, false, &back),
+			NUMBER_OK);
 		assert_true(back == value);
 	}
 }
@@ -188,15 +195,18 @@ static void arithmetic_is_that_of_pythons_integers(void **state)
 		__int128 a = integer(cases[i].a), b = integer(cases[i].b), got[3];
 		const char *expected[3] = {cases[i].product, cases[i].quotient, cases[i].rest};
 		enum number_status status[3] = {
-			decimal_mul(a, cases[i].a_scale, b, cases[i].b_scale, cases[i].out_scale, &got[0]),
-			decimal_div(a, cases[i].a_scale, b, cases[i].b_scale, cases[i].out_scale, &got[1]),
+			decimal_mul(a, cases[i].a_scale, b, cases[i].b_scale, cases[i].out_scale,
+				&got[0]),
+			decimal_div(a, cases[i].a_scale, b, cases[i].b_scale, cases[i].out_scale,
+				&got[1]),
 			decimal_mod(a, cases[i].a_scale, b, cases[i].b_scale, &got[2]),
 		};
 
 		for (int k = 0; k < 3; k++)
 			if (status[k] != (expected[k] ? NUMBER_OK : NUMBER_RANGE) ||
 				(expected[k] && got[k] != integer(expected[k])))
-				fail_msg("case %zu: %s and %s, %c", i, cases[i].a, cases[i].b, "*/%"[k]);
+				fail_msg("case %zu: %s and %s, %c", i, cases[i].a, cases[i].b,
+					"*/%"[k]);
 	}
 	assert_int_equal(decimal_div(1, 0, 0, 0, 0, &(__int128){0}), NUMBER_MALFORMED);
 	assert_int_equal(decimal_mod(1, 0, 0, 0, &(__int128){0}), NUMBER_MALFORMED);
@@ -225,16 +235,19 @@ static void decimals_compare_across_scales(void **state)
 		const char *b;
 		unsigned b_scale;
 		int order;
-	} cases[] = {{"15", 1, "150", 2, 0}, {"15", 1, "151", 2, -1}, {"-15", 1, "-151", 2, 1}, {"1", 0, "1", 38, 1},
-		{"-1", 0, "1", 38, -1}, {"0", 0, "0", 38, 0}, {"99999999999999999999999999999999999999", 0, "1", 1, 1},
+	} cases[] = {{"15", 1, "150", 2, 0}, {"15", 1, "151", 2, -1}, {"-15", 1, "-151", 2, 1},
+		{"1", 0, "1", 38, 1}, {"-1", 0, "1", 38, -1}, {"0", 0, "0", 38, 0},
+		{"99999999999999999999999999999999999999", 0, "1", 1, 1},
 		{"1", 38, "99999999999999999999999999999999999999", 0, -1}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		__int128 a = integer(cases[i].a), b = integer(cases[i].b);
 
-		assert_int_equal(decimal_compare(a, cases[i].a_scale, b, cases[i].b_scale), cases[i].order);
-		assert_int_equal(decimal_compare(b, cases[i].b_scale, a, cases[i].a_scale), -cases[i].order);
+		assert_int_equal(
+			decimal_compare(a, cases[i].a_scale, b, cases[i].b_scale), cases[i].order);
+		assert_int_equal(
+			decimal_compare(b, cases[i].b_scale, a, cases[i].a_scale), -cases[i].order);
 	}
 }
 
@@ -248,14 +261,18 @@ static void decimals_turn_into_ints_and_floats(void **state)
 	assert_int_equal(decimal_to_int(-199, 2, &number), NUMBER_OK);
 	assert_int_equal(number, -1);
 	assert_int_equal(decimal_to_int((__int128)INT64_MAX + 1, 0, &number), NUMBER_RANGE);
-	assert_int_equal(decimal_from_int(INT64_MIN, (struct decimal_shape){38, 19}, &value), NUMBER_OK);
+	assert_int_equal(
+		decimal_from_int(INT64_MIN, (struct decimal_shape){38, 19}, &value), NUMBER_OK);
 	assert_true(value == INT64_MIN * decimal_pow10[19]);
 	assert_int_equal(decimal_from_int(100, (struct decimal_shape){4, 2}, &value), NUMBER_RANGE);
 	assert_int_equal(decimal_from_float(0.15, (struct decimal_shape){4, 1}, &value), NUMBER_OK);
 	assert_true(value == 2);
-	assert_int_equal(decimal_from_float(NAN, (struct decimal_shape){4, 1}, &value), NUMBER_RANGE);
-	assert_int_equal(decimal_from_float(-INFINITY, (struct decimal_shape){4, 1}, &value), NUMBER_RANGE);
-	assert_int_equal(decimal_from_float(1e300, (struct decimal_shape){38, 0}, &value), NUMBER_RANGE);
+	assert_int_equal(
+		decimal_from_float(NAN, (struct decimal_shape){4, 1}, &value), NUMBER_RANGE);
+	assert_int_equal(
+		decimal_from_float(-INFINITY, (struct decimal_shape){4, 1}, &value), NUMBER_RANGE);
+	assert_int_equal(
+		decimal_from_float(1e300, (struct decimal_shape){38, 0}, &value), NUMBER_RANGE);
 	for (int i = 0; i < 100000; i++) {
 		unsigned scale = (unsigned)(next_random() % 39);
 

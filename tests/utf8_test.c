@@ -77,8 +77,8 @@ static void malformed_bytes_are_found_where_they_start(void **state)
 
 static void random_bytes_are_judged_as_by_the_definition(void **state)
 {
-	static const unsigned char likely[] = {0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0,
-		0xe1, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5, 'a'};
+	static const unsigned char likely[] = {0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf,
+		0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5, 'a'};
 	unsigned char text[80];
 
 	(void)state;
@@ -126,7 +126,8 @@ static void characters_are_counted_and_found(void **state)
 
 		for (size_t k = 0; k < n; k++) {
 			starts[k] = len;
-			len += utf8_encode(text + len, (uint32_t)(next_random() % 0xd800) >> next_random() % 16);
+			len += utf8_encode(text + len,
+				(uint32_t)(next_random() % 0xd800) >> next_random() % 16);
 		}
 		assert_int_equal(utf8_count(text, len), n);
 		for (size_t k = 0; k < n; k++)
@@ -144,17 +145,21 @@ static void case_is_mapped_one_to_one(void **state)
 		const char *text, *upper, *lower;
 	} cases[] = {
 		{"", "", ""},
-		{"Hello, World! @[`{ 0123456789", "HELLO, WORLD! @[`{ 0123456789", "hello, world! @[`{ 0123456789"},
+		{"Hello, World! @[`{ 0123456789", "HELLO, WORLD! @[`{ 0123456789",
+			"hello, world! @[`{ 0123456789"},
 		{"Stra\u00dfe \u00e0\u00f7\u00fe\u00ff", "STRA\u00dfE \u00c0\u00f7\u00de\u0178",
 			"stra\u00dfe \u00e0\u00f7\u00fe\u00ff"},
 		{"\u0130\u0131\u017f", "\u0130IS", "i\u0131\u017f"},
 		{"\u0141\u00f3d\u017a \u010ce\u0161i", "\u0141\u00d3D\u0179 \u010cE\u0160I",
 			"\u0142\u00f3d\u017a \u010de\u0161i"},
-		{"\u0388\u03bb\u03bb\u03b7\u03bd\u03b1\u03c2", "\u0388\u039b\u039b\u0397\u039d\u0391\u03a3",
+		{"\u0388\u03bb\u03bb\u03b7\u03bd\u03b1\u03c2",
+			"\u0388\u039b\u039b\u0397\u039d\u0391\u03a3",
 			"\u03ad\u03bb\u03bb\u03b7\u03bd\u03b1\u03c2"},
-		{"\u041f\u0440\u0438\u0432\u0435\u0442 \u0451\u0402", "\u041f\u0420\u0418\u0412\u0415\u0422 \u0401\u0402",
+		{"\u041f\u0440\u0438\u0432\u0435\u0442 \u0451\u0402",
+			"\u041f\u0420\u0418\u0412\u0415\u0422 \u0401\u0402",
 			"\u043f\u0440\u0438\u0432\u0435\u0442 \u0451\u0452"},
-		{"\u0540\u0561\u0575 \u4e2d \U0001f600\u00e9abcdefghijklmnopq", "\u0540\u0531\u0545 \u4e2d \U0001f600\u00c9ABCDEFGHIJKLMNOPQ",
+		{"\u0540\u0561\u0575 \u4e2d \U0001f600\u00e9abcdefghijklmnopq",
+			"\u0540\u0531\u0545 \u4e2d \U0001f600\u00c9ABCDEFGHIJKLMNOPQ",
 			"\u0570\u0561\u0575 \u4e2d \U0001f600\u00e9abcdefghijklmnopq"},
 		{"a\xff\xc3", "A\xff\xc3", "a\xff\xc3"},
 	};

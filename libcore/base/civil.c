@@ -63,7 +63,8 @@ enum number_status civil_to_us(const struct civil *c, int64_t *us)
 
 	if (c->year < -300000 || c->year > 300000)
 		return NUMBER_RANGE;
-	value = ((__int128)civil_days(c->year, c->month, c->day) * 86400 + seconds) * 1000000 + c->us;
+	value = ((__int128)civil_days(c->year, c->month, c->day) * 86400 + seconds) * 1000000 +
+		c->us;
 	if (value < INT64_MIN || value > INT64_MAX)
 		return NUMBER_RANGE;
 	*us = (int64_t)value;
@@ -275,7 +276,8 @@ enum number_status timestamp_from_ticks(int64_t ticks, int64_t ticks_per_second,
 		*us = floor_div(ticks, ticks_per_second / 1000000);
 		return NUMBER_OK;
 	}
-	return __builtin_mul_overflow(ticks, 1000000 / ticks_per_second, us) ? NUMBER_RANGE : NUMBER_OK;
+	return __builtin_mul_overflow(ticks, 1000000 / ticks_per_second, us) ? NUMBER_RANGE
+									     : NUMBER_OK;
 }
 
 /* ---- writing dates and timestamps ---- */

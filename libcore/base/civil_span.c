@@ -137,7 +137,8 @@ static size_t read_count(const char *text, size_t len, struct count *count, bool
 	return i;
 }
 
-/* Below 2^64 * 12 * 10^8 * 604800: far inside 128 bits for one unit; sums are checked by callers. */
+/* Below 2^64 * 12 * 10^8 * 604800: far inside 128 bits for one unit; sums are checked by callers.
+ */
 static __int128 scaled(const struct count *count, int64_t unit)
 {
 	return (__int128)count->whole * unit +
@@ -273,7 +274,8 @@ static size_t read_hours(const char *text, size_t len, __int128 *us, bool *range
 
 	while (i < len && digits_is(text[i]))
 		i++;
-	if (!i || len - i < 3 || text[i] != ':' || !digits_is(text[i + 1]) || !digits_is(text[i + 2]))
+	if (!i || len - i < 3 || text[i] != ':' || !digits_is(text[i + 1]) ||
+		!digits_is(text[i + 2]))
 		return 0;
 	read_count(text, i, &hours, range);
 	minutes = (unsigned)(text[i + 1] - '0') * 10 + (unsigned)(text[i + 2] - '0');
@@ -314,7 +316,8 @@ static size_t read_term(const char *text, size_t len, struct interval_sum *sum)
 	unit = find_long(text + i, name);
 	if (!unit || (unit->calendar && count.part))
 		return 0;
-	add_up(unit->calendar ? &sum->months : &sum->us, sign * scaled(&count, unit->us), &sum->range);
+	add_up(unit->calendar ? &sum->months : &sum->us, sign * scaled(&count, unit->us),
+		&sum->range);
 	return i + name;
 }
 

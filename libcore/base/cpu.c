@@ -13,8 +13,8 @@ static enum answer ask(void)
 	__builtin_cpu_init();
 	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
 		__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")) {
-		/* Every processor with AVX2 and BMI has LZCNT, but gcc 12 and clang 14 don't agree on its
-		 * name: CPUID 0x80000001, ECX bit 5, is asked directly. */
+		/* Every processor with AVX2 and BMI has LZCNT, but gcc 12 and clang 14 don't agree
+		 * on its name: CPUID 0x80000001, ECX bit 5, is asked directly. */
 		unsigned a = 0x80000001u, b, c, d;
 
 		__asm__("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));

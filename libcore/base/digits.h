@@ -36,7 +36,8 @@ static inline uint64_t digits_load_few(const char *text, size_t n)
 	}
 	if (!n)
 		return 0;
-	return (uint64_t)(unsigned char)text[0] | (uint64_t)(unsigned char)text[n / 2] << (n / 2 * 8) |
+	return (uint64_t)(unsigned char)text[0] |
+	       (uint64_t)(unsigned char)text[n / 2] << (n / 2 * 8) |
 	       (uint64_t)(unsigned char)text[n - 1] << (8 * n - 8);
 }
 

@@ -11,7 +11,8 @@
  * Space around a number is malformed; *out is written only on success.
  *
  * Grammar: int is [+-]digits; leading zeros are taken.  float and decimal are
- * [+-](digits[.digits*] | .digits)[(e|E)[+-]digits].  Callers that are stricter (JSON allows neither
+ * [+-](digits[.digits*] | .digits)[(e|E)[+-]digits].  Callers that are stricter (JSON allows
+ * neither
  * "+1", ".5", "1." nor "01") check the first bytes themselves, or pass FLOAT_JSON. */
 #ifndef RUNNEL_BASE_NUMBER_H
 #define RUNNEL_BASE_NUMBER_H
@@ -25,7 +26,7 @@ enum number_status {
 	NUMBER_OK = 0,
 	NUMBER_MALFORMED = -1, /* not such a text at all */
 	NUMBER_RANGE = -2,     /* well formed, but the value doesn't fit */
-	NUMBER_INEXACT = -3,   /* decimals: nonzero digits behind the scale, and no rounding asked */
+	NUMBER_INEXACT = -3, /* decimals: nonzero digits behind the scale, and no rounding asked */
 };
 
 /* ---- int: a signed 64-bit integer ---- */

@@ -13,10 +13,10 @@ const __int128 decimal_pow10[DECIMAL_DIGITS_MAX + 1] = {1, 10, 100, 1000, 10000,
 	INT64_C(1000000000000000), INT64_C(10000000000000000), INT64_C(100000000000000000),
 	INT64_C(1000000000000000000), P19, P19 * 10, P19 * 100, P19 * 1000, P19 * 10000,
 	P19 * 100000, P19 * 1000000, P19 * 10000000, P19 * 100000000, P19 * 1000000000,
-	P19 * INT64_C(10000000000), P19 * INT64_C(100000000000), P19 * INT64_C(1000000000000),
-	P19 * INT64_C(10000000000000), P19 * INT64_C(100000000000000),
-	P19 * INT64_C(1000000000000000), P19 * INT64_C(10000000000000000),
-	P19 * INT64_C(100000000000000000), P19 * INT64_C(1000000000000000000), P19 *P19};
+	P19 *INT64_C(10000000000), P19 *INT64_C(100000000000), P19 *INT64_C(1000000000000),
+	P19 *INT64_C(10000000000000), P19 *INT64_C(100000000000000), P19 *INT64_C(1000000000000000),
+	P19 *INT64_C(10000000000000000), P19 *INT64_C(100000000000000000),
+	P19 *INT64_C(1000000000000000000), P19 *P19};
 
 static inline wide magnitude(__int128 value)
 {
@@ -44,7 +44,8 @@ struct wide2 {
 
 static struct wide2 multiply(wide a, wide b)
 {
-	uint64_t a0 = (uint64_t)a, a1 = (uint64_t)(a >> 64), b0 = (uint64_t)b, b1 = (uint64_t)(b >> 64);
+	uint64_t a0 = (uint64_t)a, a1 = (uint64_t)(a >> 64), b0 = (uint64_t)b,
+		 b1 = (uint64_t)(b >> 64);
 	wide low = (wide)a0 * b0, left = (wide)a1 * b0, right = (wide)a0 * b1;
 	wide middle = (low >> 64) + (uint64_t)left + (uint64_t)right;
 
@@ -452,7 +453,8 @@ enum number_status decimal_div(__int128 a, unsigned a_scale, __int128 b, unsigne
 			return NUMBER_RANGE;
 	} else {
 		multiply_pow10(&divisor, a_scale - up);
-		if (divisor.high || divisor.low >> 127) /* greater than every a: 0, or 1 if rounded up */
+		if (divisor.high ||
+			divisor.low >> 127) /* greater than every a: 0, or 1 if rounded up */
 			return give(!divisor.high && dividend.low >= divisor.low - dividend.low,
 				negative, 2, out);
 	}

@@ -12,7 +12,9 @@
 typedef unsigned __int128 wide; /* a short name for the type that the arithmetic here is in */
 
 enum { DIGITS64_MAX = 19, BITS_SIGNIFICAND = 52, EXPONENT_BIAS = 1075, EXPONENT_INF = 2047 };
-enum { EXPONENT_TEXT_MAX = 1 << 20 }; /* where exponents saturate: far outside what a text can shift back */
+enum {
+	EXPONENT_TEXT_MAX = 1 << 20
+}; /* where exponents saturate: far outside what a text can shift back */
 
 #define HIDDEN_BIT (UINT64_C(1) << BITS_SIGNIFICAND)
 
@@ -165,7 +167,8 @@ static inline uint64_t nearest(uint64_t significand, int64_t q)
 	zeros = (unsigned)__builtin_clzll(significand);
 	significand <<= zeros;
 	product = (wide)significand * t->high;
-	/* Nine bits below what rounding looks at all set: a carry out of the low half could matter. */
+	/* Nine bits below what rounding looks at all set: a carry out of the low half could matter.
+	 */
 	if (((uint64_t)(product >> 64) & 0x1ff) == 0x1ff)
 		product += (wide)significand * t->low >> 64;
 	high = (uint64_t)(product >> 64);
@@ -179,7 +182,8 @@ static inline uint64_t nearest(uint64_t significand, int64_t q)
 			return 0;
 		m >>= 1 - power;
 		m += m & 1;
-		return m >> 1; /* a carry into the hidden bit is the least normal number: right as it is */
+		return m >> 1; /* a carry into the hidden bit is the least normal number: right as
+				  it is */
 	}
 	/* Exactly half way, which only small powers of five can be: to even. */
 	if (low <= 1 && q >= -4 && q <= 23 && (m & 3) == 1 && m << (upper + 9) == high)
@@ -280,7 +284,8 @@ static uint64_t nearest_exact(const struct parts *parts, uint64_t below)
 	unsigned biased = (unsigned)(below >> BITS_SIGNIFICAND);
 	uint64_t fraction = below & (HIDDEN_BIT - 1);
 	uint64_t m = biased ? fraction | HIDDEN_BIT : fraction;
-	int64_t two = (int64_t)(biased ? biased : 1) - EXPONENT_BIAS - 1; /* of the midpoint, 2m + 1 */
+	int64_t two = (int64_t)(biased ? biased : 1) - EXPONENT_BIAS -
+		      1; /* of the midpoint, 2m + 1 */
 	struct big text, middle = {.n = 1, .limb = {2 * m + 1}};
 	bool more;
 	int64_t ten = big_digits(parts, &text, &more);

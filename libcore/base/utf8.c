@@ -220,9 +220,9 @@ static const struct run runs[] = {
 	{0x4d0, 0x52e, 1, 2, BOTH},
 	{0x531, 0x556, 48, 1, BOTH},
 	/* Small letters whose capital has another small letter. */
-	{0x39c, 0x39c, 0xb5 - 0x39c, 1, TO_UPPER}, /* micro sign */
-	{'I', 'I', 0x131 - 'I', 1, TO_UPPER},      /* dotless i */
-	{'S', 'S', 0x17f - 'S', 1, TO_UPPER},      /* long s */
+	{0x39c, 0x39c, 0xb5 - 0x39c, 1, TO_UPPER},  /* micro sign */
+	{'I', 'I', 0x131 - 'I', 1, TO_UPPER},       /* dotless i */
+	{'S', 'S', 0x17f - 'S', 1, TO_UPPER},       /* long s */
 	{0x3a3, 0x3a3, 0x3c2 - 0x3a3, 1, TO_UPPER}, /* final sigma */
 	{0x392, 0x392, 0x3d0 - 0x392, 1, TO_UPPER},
 	{0x398, 0x398, 0x3d1 - 0x398, 1, TO_UPPER},

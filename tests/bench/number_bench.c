@@ -150,8 +150,8 @@ static uint64_t do_decimal_parse(const struct set *s)
 	__int128 value = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		decimal_parse(s->text + i * TEXT_STRIDE, s->len[i], (struct decimal_shape){18, 2}, false,
-			&value);
+		decimal_parse(s->text + i * TEXT_STRIDE, s->len[i], (struct decimal_shape){18, 2},
+			false, &value);
 		sum += (uint64_t)value;
 	}
 	return sum;
@@ -239,7 +239,8 @@ static void others(struct set *s)
 	alone("timestamp_parse, ms", s, do_timestamp_parse);
 	for (size_t i = 0; i < s->n; i++)
 		set_text(s, i,
-			decimal_put(s->text + i * TEXT_STRIDE, (__int128)(next_random() % 10000000), 2));
+			decimal_put(s->text + i * TEXT_STRIDE, (__int128)(next_random() % 10000000),
+				2));
 	alone("decimal_parse, prices", s, do_decimal_parse);
 	memset(s->text, 'a', s->n * TEXT_STRIDE);
 	alone("utf8_valid, 48 ASCII bytes", s, do_utf8_valid);
