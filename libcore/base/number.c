@@ -21,16 +21,13 @@ static inline bool run_of_digits(const char *text, size_t len, size_t *taken, ui
 	while (i < len && text[i] == '0')
 		i++;
 	first = i;
-	while (len - i >= 8 && i - first <= 11) { /* 11 + 8 digits always fit 64 bits */
-		uint64_t w = digits_load8(text + i);
+	while (i - first <= 11) { /* 11 + 8 digits always fit 64 bits */
+		uint64_t w = len - i >= 8 ? digits_load8(text + i)
+					  : digits_load_few(text + i, len - i);
 		unsigned n = digits_leading(w);
 
-		if (n == 0) {
-			*taken = i;
-			*out = value;
-			return true;
-		}
-		value = value * pow10_small[n] + digits_value(w, n);
+		if (n)
+			value = value * pow10_small[n] + digits_value(w, n);
 		i += n;
 		if (n < 8) {
 			*taken = i;
