@@ -1,0 +1,474 @@
+#include "cmd/sjoin/join.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <string.h>
+
+static const char *const side_names[2] = {"LEFT", "RIGHT"};
+static const char *const waiting_names[2] = {"waiting.left", "waiting.right"};
+static const char *const restored_names[2] = {"left", "right"};
+
+static struct join *join_of(struct operator *op)
+{
+	return (struct join *)op; /* op is the first member */
+}
+
+/* ---- held rows ---- */
+
+static void held_clear(struct held *h)
+{
+	if (!h->used)
+		return;
+	batch_builder_clear(&h->rows);
+	schema_clear(&h->schema);
+	h->used = false;
+}
+
+static int held_put(struct held *h, const struct batch *b, struct error *e)
+{
+	if (!h->used) {
+		schema_init(&h->schema);
+		schema_copy(&h->schema, b->schema);
+		batch_builder_init(&h->rows, &h->schema);
+		h->used = true;
+	}
+	if (!schema_equal(&h->schema, b->schema))
+		return error_set(e, ERROR_STATE, "the section %s has two different schemas",
+			b->schema->name ? b->schema->name : "of rows that wait");
+	batch_builder_put_rows(&h->rows, b, 0, b->rows);
+	return 0;
+}
+
+static uint32_t held_rows(const struct held *h)
+{
+	return h->used ? batch_builder_rows(&h->rows) : 0;
+}
+
+/* ---- rows ---- */
+
+static int find_times(struct join *j, unsigned side, const struct batch *b, const int64_t **out,
+	struct error *e)
+{
+	/* Far from the ends of int64, so that bounds and windows can be computed without care. */
+	static const int64_t max_us = INT64_C(1) << 61;
+	const struct schema *s = b->schema;
+	const struct column *c = &b->columns[s->time_column];
+	int64_t *times = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *times);
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		int64_t t = column_int(c, r);
+
+		if (!column_is_valid(c, r))
+			return error_set(e, ERROR_DATA, "%s: the event time '%s' is null",
+				side_names[side], s->fields[s->time_column].name);
+		if (t > max_us || t < -max_us)
+			return error_set(e, ERROR_DATA, "%s: the event time '%s' is out of range",
+				side_names[side], s->fields[s->time_column].name);
+		times[r] = t + s->time_offset_us;
+	}
+	*out = times;
+	return 0;
+}
+
+static int put_late(struct join *j, const struct batch *b, const uint32_t *pick, uint32_t n,
+	struct error *e)
+{
+	struct batch late;
+
+	stage_count_late(j->op.stage, n);
+	if (!j->options.has_late)
+		return 0;
+	/* Rows of both sides go to one place: the schema changes with the side. */
+	if (stage_declare(j->op.stage, LATE_OUTPUT, b->schema, e) < 0)
+		return -1;
+	batch_gather(b, pick, n, &j->arena, &late);
+	return stage_emit(j->op.stage, LATE_OUTPUT, &late, e);
+}
+
+static int take_timed(struct join *j, unsigned side, const struct batch *b, struct error *e)
+{
+	const int64_t *times = NULL;
+	int64_t *kept_times;
+	uint32_t *late, *good, late_len = 0, good_len = 0;
+	struct batch on_time;
+
+	if (find_times(j, side, b, &times, e) < 0)
+		return -1;
+	late = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *late);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		late[late_len] = r;
+		late_len += times[r] <= j->watermark_us;
+	}
+	/* No watermark yet is the least int64, which no time is. */
+	if (!late_len)
+		return j->family->rows(j, side, b, times, e);
+	if (put_late(j, b, late, late_len, e) < 0)
+		return -1;
+	good = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *good);
+	kept_times = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *kept_times);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		good[good_len] = r;
+		kept_times[good_len] = times[r];
+		good_len += times[r] > j->watermark_us;
+	}
+	if (!good_len)
+		return 0;
+	batch_gather(b, good, good_len, &j->arena, &on_time);
+	return j->family->rows(j, side, &on_time, kept_times, e);
+}
+
+static int take_rows(struct join *j, unsigned side, const struct batch *b, struct error *e)
+{
+	if (!b->rows)
+		return 0;
+	if (j->family->timed)
+		return take_timed(j, side, b, e);
+	return j->family->rows(j, side, b, NULL, e);
+}
+
+static int join_batch(struct operator *op, unsigned input, const struct batch *b, struct error *e)
+{
+	struct join *j = join_of(op);
+	struct batch adapted;
+
+	arena_reset(&j->arena);
+	if (plan_adapt(&j->plan, input, b, &adapted, e) < 0)
+		return error_context(e, "%s", side_names[input]);
+	return j->ready ? take_rows(j, input, &adapted, e) :
+		held_put(&j->waiting[input], &adapted, e);
+}
+
+int join_check_memory(struct join *j, struct error *e)
+{
+	size_t bytes;
+
+	if (!j->options.memory_bytes)
+		return 0;
+	bytes = kept_bytes(&j->kept);
+	if (bytes <= (size_t)j->options.memory_bytes)
+		return 0;
+	error_set(e, ERROR_USAGE, "the rows to keep take %zu MiB, more than --memory allows",
+		(bytes >> 20) + 1);
+	return error_hint(e, "%s", j->options.by == JOIN_BY_KEY ?
+		"raise --memory, put the smaller input on the right, or select fewer columns" :
+		"raise --memory, join over a shorter time, or select fewer columns");
+}
+
+void join_compact(struct join *j)
+{
+	struct kept *k = &j->kept;
+	uint32_t *remap[2];
+
+	if (!rowstore_wants_compact(&k->sides[LEFT]) && !rowstore_wants_compact(&k->sides[RIGHT]))
+		return;
+	for (unsigned side = 0; side < 2; side++)
+		remap[side] = mem_alloc((k->sides[side].len + (size_t)1) * sizeof *remap[side]);
+	kept_compact(k, remap);
+	if (j->family->renumber)
+		j->family->renumber(j, remap);
+	mem_free(remap[LEFT]);
+	mem_free(remap[RIGHT]);
+}
+
+/* ---- schemas ---- */
+
+/* Rows that came before the other side's schema.  A restore at another parallelism brings those of
+ * all subtasks: each takes the ones of its own key groups. */
+static int take_waiting(struct join *j, unsigned side, struct error *e)
+{
+	struct held *h = &j->waiting[side];
+	struct key_range range = stage_key_range(j->op.stage);
+	uint32_t rows = held_rows(h);
+
+	for (uint32_t first = 0; first < rows; first += BATCH_ROWS) {
+		uint32_t n = rows - first < BATCH_ROWS ? rows - first : BATCH_ROWS, own = 0;
+		struct batch part, mine;
+		struct plan_keys keys;
+		uint32_t *pick;
+
+		arena_reset(&j->arena);
+		pick = arena_alloc(&j->arena, n * sizeof *pick);
+		batch_slice(batch_builder_view(&h->rows), first, n, &j->arena, &part);
+		part.schema = &j->plan.in[side];
+		if (plan_find_keys(&j->plan, side, &part, &j->arena, &keys, e) < 0)
+			return -1;
+		for (uint32_t r = 0; r < n; r++) {
+			pick[own] = r;
+			own += key_range_has(range, key_group(keys.hashes[r]));
+		}
+		batch_gather(&part, pick, own, &j->arena, &mine);
+		mine.schema = &j->plan.in[side];
+		if (take_rows(j, side, &mine, e) < 0)
+			return -1;
+	}
+	held_clear(h);
+	return 0;
+}
+
+static int take_restored(struct join *j, unsigned side, struct error *e)
+{
+	struct held *h = &j->restored[side];
+
+	if (!h->used)
+		return 0;
+	if (kept_load(&j->kept, side, batch_builder_view(&h->rows), &j->arena, e) < 0)
+		return -1;
+	held_clear(h);
+	return 0;
+}
+
+static int join_begin(struct join *j, struct error *e)
+{
+	if (plan_compile(&j->plan, e) < 0 || stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
+		return -1;
+	if (j->plan.where && program_warnings(j->plan.where)[0])
+		stage_warn(j->op.stage, "%s", program_warnings(j->plan.where));
+	kept_init(&j->kept, &j->plan, j->family->lists);
+	for (unsigned side = 0; side < 2; side++) {
+		if (take_restored(j, side, e) < 0)
+			return -1;
+	}
+	j->family->start(j);
+	j->ready = true;
+	if (take_waiting(j, RIGHT, e) < 0)
+		return -1;
+	return take_waiting(j, LEFT, e);
+}
+
+static int check_bounded(struct join *j, struct error *e)
+{
+	if (j->options.by != JOIN_BY_KEY || stage_input_is_bounded(j->op.stage, RIGHT))
+		return 0;
+	error_set(e, ERROR_USAGE, "RIGHT (from %s) never ends, and a join by equal keys alone reads it "
+		"to its end first", stage_input_from(j->op.stage, RIGHT));
+	return error_hint(e, "say how far apart in time rows may be: --within, --tumble, --hop or "
+		"--as-of; or put the bounded input on the right");
+}
+
+static int join_schema(struct operator *op, unsigned input, const struct schema *in,
+	struct error *e)
+{
+	struct join *j = join_of(op);
+
+	arena_reset(&j->arena);
+	if (in->changelog)
+		return error_set(e, ERROR_USAGE, "%s is a changelog (from %s), and a join takes only "
+			"rows that stay", side_names[input], stage_input_from(op->stage, input));
+	if (input == RIGHT && check_bounded(j, e) < 0)
+		return -1;
+	if (plan_set_schema(&j->plan, input, in, e) < 0)
+		return -1;
+	if (j->ready || !j->plan.has[LEFT] || !j->plan.has[RIGHT])
+		return 0;
+	return join_begin(j, e);
+}
+
+/* ---- time and end ---- */
+
+static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+{
+	struct join *j = join_of(op);
+
+	arena_reset(&j->arena);
+	*out_us = in_us;
+	if (!j->ready) { /* rows that wait for the other schema are not late when it comes */
+		*out_us = WATERMARK_NONE;
+		return 0;
+	}
+	if (in_us <= j->watermark_us || !j->family->watermark)
+		return 0;
+	if (j->family->watermark(j, in_us, out_us, e) < 0)
+		return -1;
+	j->watermark_us = in_us;
+	return 0;
+}
+
+static int join_end(struct operator *op, struct error *e)
+{
+	struct join *j = join_of(op);
+
+	arena_reset(&j->arena);
+	if (!j->ready)
+		return error_set(e, ERROR_DATA, "%s ended without a schema: it has no columns to join",
+			side_names[j->plan.has[LEFT] ? RIGHT : LEFT]);
+	return j->family->end ? j->family->end(j, e) : 0;
+}
+
+/* ---- snapshots: "join" (the watermark), then what is kept; or the rows that wait ---- */
+
+static int save_own(const struct join *j, struct snapshot_writer *w, struct error *e)
+{
+	struct schema s;
+	struct batch_builder b;
+	int status;
+
+	schema_init(&s);
+	schema_set_name(&s, "join");
+	schema_add(&s, "watermark", 9, TYPE_OF(TYPE_INT));
+	batch_builder_init(&b, &s);
+	builder_put_int(&b.columns[0], j->watermark_us);
+	status = snapshot_section(w, &s, e);
+	if (status == 0)
+		status = snapshot_put(w, batch_builder_view(&b), e);
+	batch_builder_clear(&b);
+	schema_clear(&s);
+	return status;
+}
+
+static int save_waiting(struct join *j, unsigned side, struct snapshot_writer *w, struct error *e)
+{
+	struct held *h = &j->waiting[side];
+	struct schema s;
+	struct batch b;
+	int status;
+
+	if (!held_rows(h))
+		return 0;
+	schema_init(&s);
+	schema_copy(&s, &h->schema);
+	schema_set_name(&s, waiting_names[side]);
+	b = *batch_builder_view(&h->rows);
+	b.schema = &s;
+	status = snapshot_section(w, &s, e);
+	if (status == 0)
+		status = snapshot_put(w, &b, e);
+	schema_clear(&s);
+	return status;
+}
+
+static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+{
+	struct join *j = join_of(op);
+
+	if (save_own(j, w, e) < 0)
+		return -1;
+	for (unsigned side = 0; side < 2; side++) {
+		if (!j->ready && save_waiting(j, side, w, e) < 0)
+			return -1;
+		if (j->ready && kept_save(&j->kept, side, w, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int load_own(struct join *j, const struct batch *b, struct error *e)
+{
+	const struct column *c;
+
+	if (snapshot_column(b, "watermark", TYPE_OF(TYPE_INT), &c, e) < 0)
+		return -1;
+	for (uint32_t r = 0; r < b->rows; r++) {
+		if (column_int(c, r) > j->watermark_us)
+			j->watermark_us = column_int(c, r);
+	}
+	return 0;
+}
+
+static int load_section(struct join *j, const struct batch *b, struct error *e)
+{
+	const char *name = b->schema->name ? b->schema->name : "";
+
+	if (!strcmp(name, "join"))
+		return load_own(j, b, e);
+	for (unsigned side = 0; side < 2; side++) {
+		if (!strcmp(name, restored_names[side]))
+			return held_put(&j->restored[side], b, e);
+		if (!strcmp(name, waiting_names[side]))
+			return held_put(&j->waiting[side], b, e);
+	}
+	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
+}
+
+static int join_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+{
+	const struct batch *b;
+	int status;
+
+	while ((status = snapshot_next(r, &b, e)) == 0) {
+		if (load_section(join_of(op), b, e) < 0)
+			return -1;
+	}
+	return status < 0 ? -1 : 0;
+}
+
+/* ---- life ---- */
+
+static void join_free(struct operator *op)
+{
+	struct join *j = join_of(op);
+
+	if (j->family->free)
+		j->family->free(j);
+	kept_clear(&j->kept);
+	plan_clear(&j->plan);
+	for (unsigned side = 0; side < 2; side++) {
+		held_clear(&j->waiting[side]);
+		held_clear(&j->restored[side]);
+	}
+	arena_clear(&j->arena);
+	arena_clear(&j->emit_arena);
+	mem_free(j->filter_pick);
+	mem_free(j);
+}
+
+static const struct operator_ops join_ops = {
+	.type = "sjoin",
+	.free = join_free,
+	.schema = join_schema,
+	.batch = join_batch,
+	.watermark = join_watermark,
+	.end = join_end,
+	.snapshot = join_snapshot,
+	.restore = join_restore,
+};
+
+static const struct join_family *family_of(enum join_by by)
+{
+	switch (by) {
+	case JOIN_BY_KEY: return &equal_family;
+	case JOIN_BY_WINDOW: return &window_family;
+	case JOIN_BY_INTERVAL: return &interval_family;
+	case JOIN_BY_LATEST: return &asof_family;
+	}
+	MUST(!"a family for every enum join_by");
+	return NULL;
+}
+
+static int check_options(const struct join_options *o, struct error *e)
+{
+	if (!o->keys && !o->cross) {
+		error_set(e, ERROR_USAGE, "no -k: which columns have to be equal?");
+		return error_hint(e, "-k 'a = b' (a left, b right); --cross if really every pair counts");
+	}
+	if (o->keys && o->cross)
+		return error_set(e, ERROR_USAGE, "--cross joins without keys: leave out -k");
+	if (o->by == JOIN_BY_INTERVAL && o->low_us > o->high_us)
+		return error_set(e, ERROR_USAGE, "--within LO,HI: LO is greater than HI");
+	if (o->by == JOIN_BY_LATEST && (o->kind == JOIN_RIGHT || o->kind == JOIN_FULL))
+		return error_set(e, ERROR_USAGE, "--as-of looks up right rows for left rows: "
+			"--kind inner, left, semi or anti");
+	return 0;
+}
+
+int join_new(const struct join_options *options, struct operator **out, struct error *e)
+{
+	struct join *j;
+
+	if (check_options(options, e) < 0)
+		return -1;
+	j = mem_zero(sizeof *j);
+	j->options = *options;
+	j->family = family_of(options->by);
+	j->op = (struct operator){.ops = &join_ops, .inputs = 2, .wait_fd = -1};
+	j->op.outputs = options->has_late ? 2 : 1;
+	j->op.build_inputs = options->by == JOIN_BY_KEY ? 1u << RIGHT : 0;
+	j->watermark_us = WATERMARK_NONE;
+	j->filter_pick = mem_alloc(BATCH_ROWS * sizeof *j->filter_pick);
+	if (plan_init(&j->plan, &j->options, e) < 0) {
+		join_free(&j->op);
+		return -1;
+	}
+	*out = &j->op;
+	return 0;
+}

@@ -1,0 +1,95 @@
+/* sjoin's operator: what all families of joins share.
+ *
+ *   input 0 LEFT  --+--> on time? --> family->rows --> emit
+ *   input 1 RIGHT --+        \-> late: counted, side output 1
+ *
+ * A family (equal.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan (plan.h)
+ * knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output of pairs of row
+ * numbers.  Rows that come before the other side's schema is known wait, because the common type of
+ * the keys depends on both.
+ *
+ * Event time is the combined watermark as the operator was told it.  A row at or below it is late. */
+#ifndef RUNNEL_SJOIN_JOIN_H
+#define RUNNEL_SJOIN_JOIN_H
+
+#include "cmd/sjoin/kept.h"
+#include "cmd/sjoin/plan.h"
+#include "libcore/stage/operator.h"
+
+enum { LEFT = 0, RIGHT = 1 };
+enum { LATE_OUTPUT = 1 };
+
+struct join;
+
+struct join_family {
+	const char *name;
+	bool timed;    /* rows have an event time and may be late */
+	bool lists;    /* kept rows are listed by key and time */
+
+	/* Both schemas are known; kept rows of a restored snapshot are there. */
+	void (*start)(struct join *j);
+
+	/* Rows that are on time; times is NULL unless the family is timed. */
+	int (*rows)(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
+		struct error *e);
+	int (*watermark)(struct join *j, int64_t in_us, int64_t *out_us, struct error *e);
+	int (*end)(struct join *j, struct error *e);
+
+	/* Kept rows were renumbered: row r of a side is remap[side][r] now, ROW_NONE is gone. */
+	void (*renumber)(struct join *j, uint32_t *const remap[2]);
+	void (*free)(struct join *j);
+};
+
+/* Rows of one schema that wait: for the other side's schema, or since a restore. */
+struct held {
+	struct schema schema;
+	struct batch_builder rows;
+	bool used;
+};
+
+struct join {
+	struct operator op;
+	struct join_options options;
+	const struct join_family *family;
+	void *state;                  /* the family's */
+	struct plan plan;
+	struct kept kept;
+	bool ready;                   /* both schemas are known and the output is declared */
+	int64_t watermark_us;         /* the greatest the family was told */
+	struct held waiting[2], restored[2];
+	struct arena arena;           /* reset at every call of the runtime */
+	struct arena emit_arena;      /* reset at every emit */
+	uint32_t *filter_pick;        /* BATCH_ROWS, for emit_filter */
+};
+
+extern const struct join_family equal_family, window_family, interval_family, asof_family;
+
+/* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
+ * doesn't parse and for combinations that make no sense. */
+int join_new(const struct join_options *options, struct operator **out, struct error *e);
+
+/* ERROR_USAGE if the kept rows have outgrown --memory. */
+int join_check_memory(struct join *j, struct error *e);
+
+/* Copies the live rows together if enough have died. */
+void join_compact(struct join *j);
+
+/* Which rows of which side a kind gives out though they met nobody. */
+static inline bool join_keeps_left(const struct join *j)
+{
+	return j->options.kind == JOIN_LEFT || j->options.kind == JOIN_FULL ||
+		j->options.kind == JOIN_ANTI;
+}
+
+static inline bool join_keeps_right(const struct join *j)
+{
+	return j->options.kind == JOIN_RIGHT || j->options.kind == JOIN_FULL;
+}
+
+/* Whether a left row goes out at most once, alone. */
+static inline bool join_is_filter(const struct join *j)
+{
+	return j->options.kind == JOIN_SEMI || j->options.kind == JOIN_ANTI;
+}
+
+#endif

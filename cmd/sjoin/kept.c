@@ -1,0 +1,371 @@
+#include "cmd/sjoin/kept.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAVED_GROUP, SAVED_SEQ, SAVED_TIME, SAVED_MATCHED, SAVED_COLUMNS };
+
+static const char *const section_names[2] = {"left", "right"};
+
+void kept_init(struct kept *k, struct plan *plan, bool has_lists)
+{
+	*k = (struct kept){.plan = plan, .has_lists = has_lists};
+	k->table = keytable_new(plan->types, plan->keys_len);
+	for (unsigned side = 0; side < 2; side++)
+		rowstore_init(&k->sides[side], &plan->in[side]);
+}
+
+void kept_clear(struct kept *k)
+{
+	if (k->table)
+		keytable_free(k->table);
+	for (unsigned side = 0; side < 2; side++) {
+		rowstore_clear(&k->sides[side]);
+		rowlists_clear(&k->lists[side]);
+	}
+	*k = (struct kept){.plan = NULL};
+}
+
+/* Numbers of the keys of all rows, KEY_NONE where a part is null: such a key matches nothing and
+ * isn't put into the table. */
+static uint32_t *insert_keys(
+	struct kept *k, const struct plan_keys *keys, uint32_t rows, struct arena *a, uint32_t *nulls)
+{
+	size_t n = k->plan->keys_len;
+	uint32_t *ids = arena_alloc(a, rows * sizeof *ids);
+	uint32_t *full, *full_ids, full_len = 0;
+	const struct column **columns;
+	struct column *gathered;
+	uint64_t *hashes;
+
+	*nulls = 0;
+	if (!keys->has_null) {
+		keytable_insert(k->table, keys->columns, rows, keys->hashes, ids);
+		return ids;
+	}
+	full = arena_alloc(a, rows * sizeof *full);
+	hashes = arena_alloc(a, rows * sizeof *hashes);
+	for (uint32_t r = 0; r < rows; r++) {
+		if (keys_has_null(keys->columns, n, r))
+			continue;
+		hashes[full_len] = keys->hashes[r];
+		full[full_len++] = r;
+	}
+	columns = ARENA_ARRAY(a, const struct column *, n);
+	gathered = ARENA_ARRAY(a, struct column, n);
+	for (size_t i = 0; i < n; i++) {
+		column_gather(keys->columns[i], full, full_len, a, &gathered[i]);
+		columns[i] = &gathered[i];
+	}
+	full_ids = arena_alloc(a, rows * sizeof *full_ids);
+	keytable_insert(k->table, columns, full_len, hashes, full_ids);
+	memset(ids, 0xff, rows * sizeof *ids);
+	for (uint32_t i = 0; i < full_len; i++)
+		ids[full[i]] = full_ids[i];
+	*nulls = rows - full_len;
+	return ids;
+}
+
+static void add_to_lists(struct kept *k, unsigned side, uint32_t first)
+{
+	struct rowstore *s = &k->sides[side];
+
+	if (!k->has_lists)
+		return;
+	rowlists_resize(&k->lists[0], keytable_len(k->table));
+	rowlists_resize(&k->lists[1], keytable_len(k->table));
+	for (uint32_t r = first; r < s->len; r++) {
+		if (s->key[r] != KEY_NONE)
+			rowlists_add(&k->lists[side], s, r);
+	}
+}
+
+int kept_add(struct kept *k, unsigned side, const struct batch *b, const int64_t *times,
+	bool with_null, struct arena *a, uint32_t *first, struct error *e)
+{
+	struct plan_keys keys;
+	uint32_t *ids, *pick = NULL, nulls, n = b->rows;
+
+	if (plan_find_keys(k->plan, side, b, a, &keys, e) < 0)
+		return -1;
+	ids = insert_keys(k, &keys, b->rows, a, &nulls);
+	if (nulls && !with_null) {
+		int64_t *picked_times = arena_alloc(a, n * sizeof *picked_times);
+
+		pick = arena_alloc(a, n * sizeof *pick);
+		n = 0;
+		for (uint32_t r = 0; r < b->rows; r++) {
+			if (ids[r] == KEY_NONE)
+				continue;
+			picked_times[n] = times ? times[r] : 0;
+			ids[n] = ids[r];
+			pick[n++] = r;
+		}
+		times = picked_times;
+	}
+	*first = rowstore_add(&k->sides[side], b, pick, n, times, ids);
+	add_to_lists(k, side, *first);
+	return 0;
+}
+
+/* ---- compaction ---- */
+
+/* The keys that some row still has, in a table of their own.  renamed: old number -> new. */
+static void rebuild_table(struct kept *k, uint32_t *renamed)
+{
+	uint32_t old_len = keytable_len(k->table), n = 0;
+	uint32_t *picks = mem_alloc((old_len + (size_t)1) * sizeof *picks);
+	struct keytable *table = keytable_new(k->plan->types, k->plan->keys_len);
+	struct arena arena = ARENA_INIT;
+
+	for (uint32_t id = 0; id < old_len; id++) {
+		if (renamed[id] != KEY_NONE) {
+			renamed[id] = n;
+			picks[n++] = id;
+		}
+	}
+	for (uint32_t done = 0; done < n;) {
+		uint32_t part = n - done < BATCH_ROWS ? n - done : BATCH_ROWS;
+		size_t len = k->plan->keys_len;
+		const struct column **columns = ARENA_ARRAY(&arena, const struct column *, len);
+		struct column *gathered = ARENA_ARRAY(&arena, struct column, len);
+		uint64_t *hashes = arena_alloc(&arena, part * sizeof *hashes);
+		uint32_t *ids = arena_alloc(&arena, part * sizeof *ids);
+
+		for (size_t i = 0; i < len; i++) {
+			struct column all = keytable_column(k->table, i);
+
+			column_gather(&all, picks + done, part, &arena, &gathered[i]);
+			columns[i] = &gathered[i];
+		}
+		keys_hash(columns, len, part, hashes);
+		keytable_insert(table, columns, part, hashes, ids);
+		MUST(ids[part - 1] == done + part - 1);
+		done += part;
+		arena_reset(&arena);
+	}
+	keytable_free(k->table);
+	k->table = table;
+	arena_clear(&arena);
+	mem_free(picks);
+}
+
+static void rebuild_lists(
+	struct kept *k, unsigned side, const uint32_t *renamed, const uint32_t *remap)
+{
+	struct rowlists old = k->lists[side], *new = &k->lists[side];
+
+	*new = (struct rowlists){.lists = NULL};
+	rowlists_resize(new, keytable_len(k->table));
+	for (size_t id = 0; id < old.len; id++) {
+		const struct rowlist *list = &old.lists[id];
+
+		for (uint32_t i = 0; i < list->len; i++) {
+			if (remap[list->rows[i]] != ROW_NONE)
+				rowlists_add(new, &k->sides[side], remap[list->rows[i]]);
+		}
+	}
+	rowlists_clear(&old);
+}
+
+void kept_compact(struct kept *k, uint32_t *const remap[2])
+{
+	uint32_t keys = keytable_len(k->table);
+	uint32_t *renamed = mem_alloc((keys + (size_t)1) * sizeof *renamed);
+
+	memset(renamed, 0xff, keys * sizeof *renamed);
+	for (unsigned side = 0; side < 2; side++) {
+		struct rowstore *s = &k->sides[side];
+
+		rowstore_compact(s, remap[side]);
+		for (uint32_t r = 0; r < s->len; r++) {
+			if (s->key[r] != KEY_NONE)
+				renamed[s->key[r]] = 0;
+		}
+	}
+	rebuild_table(k, renamed);
+	for (unsigned side = 0; side < 2; side++) {
+		struct rowstore *s = &k->sides[side];
+
+		for (uint32_t r = 0; r < s->len; r++) {
+			if (s->key[r] != KEY_NONE)
+				s->key[r] = renamed[s->key[r]];
+		}
+		if (k->has_lists)
+			rebuild_lists(k, side, renamed, remap[side]);
+	}
+	mem_free(renamed);
+}
+
+/* ---- snapshots ---- */
+
+static void saved_schema(const struct kept *k, unsigned side, struct schema *s)
+{
+	const struct schema *in = &k->plan->in[side];
+	struct buf name = BUF_INIT;
+
+	schema_init(s);
+	schema_set_name(s, section_names[side]);
+	schema_add(s, "key_group", 9, TYPE_OF(TYPE_INT));
+	schema_add(s, "seq", 3, TYPE_OF(TYPE_INT));
+	schema_add(s, "time", 4, TYPE_OF(TYPE_TIMESTAMP));
+	schema_add(s, "matched", 7, TYPE_OF(TYPE_BOOL));
+	for (size_t i = 0; i < in->fields_len; i++) {
+		buf_reset(&name);
+		buf_printf(&name, "row.%s", in->fields[i].name);
+		schema_add(s, (const char *)name.data, name.len, in->fields[i].type);
+	}
+	buf_clear(&name);
+}
+
+static int put_saved(struct rowstore *s, const struct schema *schema, const uint32_t *rows,
+	const uint64_t *hashes, uint32_t n, struct arena *a, struct snapshot_writer *w,
+	struct error *e)
+{
+	struct column *columns = ARENA_ARRAY(a, struct column, schema->fields_len);
+	int64_t *ints[3];
+	uint8_t *matched = arena_alloc(a, n);
+	struct batch b = {.schema = schema, .rows = n, .columns = columns};
+	const struct batch *all = rowstore_view(s);
+
+	for (int i = 0; i < 3; i++) {
+		ints[i] = arena_alloc(a, n * sizeof **ints);
+		columns[i] = (struct column){.type = schema->fields[i].type, .data = ints[i]};
+	}
+	columns[SAVED_MATCHED] = (struct column){.type = TYPE_OF(TYPE_BOOL), .data = matched};
+	for (uint32_t i = 0; i < n; i++) {
+		ints[SAVED_GROUP][i] = key_group(hashes[i]);
+		ints[SAVED_SEQ][i] = rows[i];
+		ints[SAVED_TIME][i] = s->time_us[rows[i]];
+		matched[i] = s->flags[rows[i]] & ROW_MATCHED;
+	}
+	for (size_t i = SAVED_COLUMNS; i < schema->fields_len; i++)
+		column_gather(&all->columns[i - SAVED_COLUMNS], rows, n, a, &columns[i]);
+	return snapshot_put(w, &b, e);
+}
+
+int kept_save(struct kept *k, unsigned side, struct snapshot_writer *w, struct error *e)
+{
+	struct rowstore *s = &k->sides[side];
+	uint32_t n = s->len - s->dead, at = 0;
+	uint32_t *live = mem_alloc((n + (size_t)1) * 2 * sizeof *live), *order = live + n + 1;
+	uint64_t *hashes = mem_alloc((n + (size_t)1) * sizeof *hashes);
+	struct arena arena = ARENA_INIT;
+	struct schema schema;
+	int status;
+
+	for (uint32_t r = 0; r < s->len; r++) {
+		if (s->flags[r] & ROW_DEAD)
+			continue;
+		/* A row without a key matches nothing wherever it goes: the first group. */
+		hashes[at] = s->key[r] == KEY_NONE ? 0 : keytable_hash(k->table, s->key[r]);
+		live[at++] = r;
+	}
+	snapshot_order(hashes, n, order);
+	saved_schema(k, side, &schema);
+	status = snapshot_section(w, &schema, e);
+	for (uint32_t done = 0; done < n && status == 0; done += BATCH_ROWS) {
+		uint32_t part = n - done < BATCH_ROWS ? n - done : BATCH_ROWS;
+		uint32_t *rows = arena_alloc(&arena, part * sizeof *rows);
+		uint64_t *row_hashes = arena_alloc(&arena, part * sizeof *row_hashes);
+
+		for (uint32_t i = 0; i < part; i++) {
+			rows[i] = live[order[done + i]];
+			row_hashes[i] = hashes[order[done + i]];
+		}
+		status = put_saved(s, &schema, rows, row_hashes, part, &arena, w, e);
+		arena_reset(&arena);
+	}
+	schema_clear(&schema);
+	arena_clear(&arena);
+	mem_free(hashes);
+	mem_free(live);
+	return status;
+}
+
+struct saved_row {
+	int64_t seq;
+	uint32_t row;
+};
+
+static int compare_saved(const void *a, const void *b)
+{
+	const struct saved_row *x = a, *y = b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static int check_saved(
+	const struct kept *k, unsigned side, const struct schema *found, struct error *e)
+{
+	struct schema wanted;
+	int status = 0;
+
+	saved_schema(k, side, &wanted);
+	if (!schema_equal(&wanted, found))
+		status = error_set(e, ERROR_STATE, "the kept rows of %s have other columns than its "
+			"stream has now", side ? "RIGHT" : "LEFT");
+	schema_clear(&wanted);
+	return status;
+}
+
+static int load_part(struct kept *k, unsigned side, const struct batch *saved,
+	const struct saved_row *order, uint32_t n, struct arena *a, struct error *e)
+{
+	const struct schema *in = &k->plan->in[side];
+	struct column *columns = ARENA_ARRAY(a, struct column, in->fields_len);
+	struct batch b = {.schema = in, .rows = n, .columns = columns};
+	uint32_t *pick = arena_alloc(a, n * sizeof *pick), first;
+	int64_t *times = arena_alloc(a, n * sizeof *times);
+
+	for (uint32_t i = 0; i < n; i++) {
+		pick[i] = order[i].row;
+		times[i] = column_int(&saved->columns[SAVED_TIME], pick[i]);
+	}
+	for (size_t i = 0; i < in->fields_len; i++)
+		column_gather(&saved->columns[SAVED_COLUMNS + i], pick, n, a, &columns[i]);
+	if (kept_add(k, side, &b, times, true, a, &first, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		if (column_bool(&saved->columns[SAVED_MATCHED], pick[i]))
+			k->sides[side].flags[first + i] |= ROW_MATCHED;
+	}
+	return 0;
+}
+
+int kept_load(struct kept *k, unsigned side, const struct batch *saved, struct arena *a,
+	struct error *e)
+{
+	struct saved_row *order;
+	int status = 0;
+
+	if (check_saved(k, side, saved->schema, e) < 0)
+		return -1;
+	order = mem_alloc((saved->rows + (size_t)1) * sizeof *order);
+	for (uint32_t r = 0; r < saved->rows; r++)
+		order[r] = (struct saved_row){column_int(&saved->columns[SAVED_SEQ], r), r};
+	qsort(order, saved->rows, sizeof *order, compare_saved);
+	for (uint32_t done = 0; done < saved->rows && status == 0; done += BATCH_ROWS) {
+		uint32_t left = saved->rows - done;
+
+		status = load_part(k, side, saved, order + done,
+			left < BATCH_ROWS ? left : BATCH_ROWS, a, e);
+		arena_reset(a);
+	}
+	mem_free(order);
+	return status;
+}
+
+size_t kept_bytes(const struct kept *k)
+{
+	size_t bytes = k->table ? keytable_bytes(k->table) : 0;
+
+	for (unsigned side = 0; side < 2; side++)
+		bytes += rowstore_bytes(&k->sides[side]) + rowlists_bytes(&k->lists[side]);
+	return bytes;
+}
