@@ -86,6 +86,13 @@ static int put_late(struct join *j, const struct batch *b, const uint32_t *pick,
 	return stage_emit(j->op.stage, LATE_OUTPUT, &late, e);
 }
 
+static bool is_late(const struct join *j, int64_t time_us)
+{
+	if (time_us > j->watermark_us) /* no watermark yet is the least int64 */
+		return false;
+	return !j->family->last_chance || j->family->last_chance(j, time_us) <= j->watermark_us;
+}
+
 static int take_timed(struct join *j, unsigned side, const struct batch *b, struct error *e)
 {
 	const int64_t *times = NULL;
@@ -98,9 +105,8 @@ static int take_timed(struct join *j, unsigned side, const struct batch *b, stru
 	late = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *late);
 	for (uint32_t r = 0; r < b->rows; r++) {
 		late[late_len] = r;
-		late_len += times[r] <= j->watermark_us;
+		late_len += is_late(j, times[r]);
 	}
-	/* No watermark yet is the least int64, which no time is. */
 	if (!late_len)
 		return j->family->rows(j, side, b, times, e);
 	if (put_late(j, b, late, late_len, e) < 0)
@@ -110,7 +116,7 @@ static int take_timed(struct join *j, unsigned side, const struct batch *b, stru
 	for (uint32_t r = 0; r < b->rows; r++) {
 		good[good_len] = r;
 		kept_times[good_len] = times[r];
-		good_len += times[r] > j->watermark_us;
+		good_len += !is_late(j, times[r]);
 	}
 	if (!good_len)
 		return 0;

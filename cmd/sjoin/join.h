@@ -8,7 +8,8 @@
  * numbers.  Rows that come before the other side's schema is known wait, because the common type of
  * the keys depends on both.
  *
- * Event time is the combined watermark as the operator was told it.  A row at or below it is late. */
+ * Event time is the combined watermark as the operator was told it.  A row at or below it is late, in
+ * a window join once its last window has closed. */
 #ifndef RUNNEL_SJOIN_JOIN_H
 #define RUNNEL_SJOIN_JOIN_H
 
@@ -32,6 +33,10 @@ struct join_family {
 	/* Rows that are on time; times is NULL unless the family is timed. */
 	int (*rows)(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
 		struct error *e);
+
+	/* A row of this time is late once the watermark has reached what this returns.  NULL: its
+	 * time. */
+	int64_t (*last_chance)(const struct join *j, int64_t time_us);
 	int (*watermark)(struct join *j, int64_t in_us, int64_t *out_us, struct error *e);
 	int (*end)(struct join *j, struct error *e);
 

@@ -175,6 +175,11 @@ static void window_free(struct join *j)
 	mem_free(w);
 }
 
+static int64_t window_last_chance(const struct join *j, int64_t time_us)
+{
+	return last_end(&j->options, time_us) - 1;
+}
+
 static int window_rows(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
 	struct error *e)
 {
@@ -406,6 +411,7 @@ const struct join_family window_family = {
 	.timed = true,
 	.start = window_start,
 	.rows = window_rows,
+	.last_chance = window_last_chance,
 	.watermark = window_watermark,
 	.renumber = window_renumber,
 	.free = window_free,
