@@ -75,8 +75,8 @@ void channel_writer_free(struct channel_writer *w);
 int channel_writer_pack(struct channel_writer *w, const char *codec, struct error *e);
 
 /* Small frames collect in the writer's buffer; channel_write_batch and channel_flush send them.
- * 0, or -1: ERROR_IO, or code ERROR_NONE with CHANNEL_CLOSED below set when the reader has gone
- * (EPIPE; SIGPIPE must be ignored). */
+ * 0, or -1 with ERROR_IO.  A reader that has gone (EPIPE; SIGPIPE must be ignored) is no error of
+ * this stage: from then on everything is dropped, and channel_is_closed says so. */
 int channel_write(struct channel_writer *w, const struct buf *frames, struct error *e);
 
 /* One BATCH frame straight from the columns (writev, no copy), padded so that every buffer's data
