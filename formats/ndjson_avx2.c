@@ -1,0 +1,98 @@
+#include "formats/ndjson_parts.h"
+#include "libcore/base/civil.h"
+#include "libcore/base/digits.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define FAST_NAME ndjson_fast_avx2
+#define KERNEL __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+
+KERNEL static inline bool is_literal(const uint8_t *p, const struct ndjson_step *s)
+{
+	__m256i at = _mm256_loadu_si256((const __m256i *)p);
+	__m256i literal = _mm256_loadu_si256((const __m256i *)s->literal);
+	uint32_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(at, literal));
+
+	return !(~same & s->mask);
+}
+
+/* Bytes that end plain text: quote, backslash, control characters; above 0x7f as well, since a
+ * signed comparison has them below the space. */
+KERNEL static inline uint32_t specials(__m256i v)
+{
+	__m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
+	__m256i backslash = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'));
+	__m256i below = _mm256_cmpgt_epi8(_mm256_set1_epi8(' '), v);
+
+	return (uint32_t)_mm256_movemask_epi8(
+		_mm256_or_si256(_mm256_or_si256(quote, backslash), below));
+}
+
+KERNEL static inline const uint8_t *copy_text(struct column_builder *b, const uint8_t *p,
+	const uint8_t *last)
+{
+	size_t len = b->bytes.len;
+
+	for (; p <= last; p += 32, len += 32) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)p);
+		uint32_t stop = specials(v);
+
+		if (b->bytes.cap - len < 32) {
+			size_t before = b->bytes.len;
+
+			b->bytes.len = len;
+			buf_grow(&b->bytes, 64);
+			b->bytes.len = before;
+		}
+		_mm256_storeu_si256((__m256i *)(b->bytes.data + len), v);
+		if (stop) {
+			unsigned n = (unsigned)__builtin_ctz(stop);
+
+			if (p[n] != '"')
+				return NULL;
+			b->bytes.len = len + n;
+			return p + n;
+		}
+	}
+	return NULL;
+}
+
+KERNEL static inline const uint8_t *pass_text(const uint8_t *p, const uint8_t *last)
+{
+	for (; p <= last; p += 32) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)p);
+		uint32_t stop = specials(v) & ~(uint32_t)_mm256_movemask_epi8(v);
+
+		if (stop) {
+			p += __builtin_ctz(stop);
+			return *p == '"' ? p : NULL;
+		}
+	}
+	return NULL;
+}
+
+KERNEL static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t *end)
+{
+	for (; end - p >= 32; p += 32) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)p);
+		uint32_t at = (uint32_t)_mm256_movemask_epi8(
+			_mm256_cmpeq_epi8(v, _mm256_set1_epi8('\n')));
+
+		if (at)
+			return p + __builtin_ctz(at);
+	}
+	return memchr(p, '\n', (size_t)(end - p));
+}
+
+#include "formats/ndjson_fast.h"
+
+#else
+
+const uint8_t *ndjson_fast_avx2(struct ndjson *r, const uint8_t *p, const uint8_t *end,
+	uint32_t *rows)
+{
+	return ndjson_fast_portable(r, p, end, rows);
+}
+
+#endif
