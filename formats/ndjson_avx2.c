@@ -72,15 +72,28 @@ KERNEL static inline const uint8_t *pass_text(const uint8_t *p, const uint8_t *l
 	return NULL;
 }
 
+KERNEL static inline uint64_t newlines(const uint8_t *p)
+{
+	__m256i newline = _mm256_set1_epi8('\n');
+	__m256i low = _mm256_loadu_si256((const __m256i *)p);
+	__m256i high = _mm256_loadu_si256((const __m256i *)(p + 32));
+
+	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, newline)) |
+	       (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, newline)) << 32;
+}
+
+/* 128 bytes at a time, one branch for all: lines differ in length, and a branch for each 32 bytes is
+ * a misprediction a line (2.5 instead of 4 GB/s). */
 KERNEL static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t *end)
 {
-	for (; end - p >= 32; p += 32) {
-		__m256i v = _mm256_loadu_si256((const __m256i *)p);
-		uint32_t at = (uint32_t)_mm256_movemask_epi8(
-			_mm256_cmpeq_epi8(v, _mm256_set1_epi8('\n')));
+	for (; end - p >= 128; p += 128) {
+		uint64_t first = newlines(p), second = newlines(p + 64);
 
-		if (at)
-			return p + __builtin_ctz(at);
+		if (first | second) {
+			uint64_t at = first ? first : second;
+
+			return p + (first ? 0 : 64) + __builtin_ctzll(at);
+		}
 	}
 	return memchr(p, '\n', (size_t)(end - p));
 }
