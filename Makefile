@@ -86,7 +86,11 @@ test_bins := $(tests:tests/%.c=$(O)/tests/%)
 test_support := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
 $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(link_libs) -lcmocka
+	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs) \
+		-lcmocka
+
+# Parts of programs that are tested by themselves.
+$(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 
 .PHONY: tests
 tests: $(test_bins)
