@@ -42,6 +42,10 @@ struct records_position {
 struct records_position records_position(const struct records *r);
 int records_seek(struct records *r, const struct records_position *p, struct error *e);
 
+/* Appends the schema as a -s text that infers nothing: paths, types with their units, names.  Opened
+ * with it, an input has the same columns again. */
+void records_put_spec(const struct records *r, struct buf *out);
+
 uint64_t records_bad(const struct records *r);     /* skipped so far */
 uint64_t records_bytes(const struct records *r);   /* read so far, decompressed */
 
@@ -51,7 +55,7 @@ bool records_is_frames(const uint8_t *bytes, size_t len);
 /* Parses a -s text: 'auction int, at timestamp(ms), "src.ip" string, a.b int as ab', '*, ...'.
  * star: a * stood in it. */
 struct schema_spec {
-	struct wanted_column *columns;
+	struct wanted_column *columns; /* type.kind 0: none was given, it is inferred */
 	size_t len;
 	bool star;
 };

@@ -1,0 +1,591 @@
+#include "formats/records.h"
+
+#include "libcore/base/arena.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+	READ_BYTES = 256 << 10,   /* a quarter of L2: parsed while it is there */
+	WINDOW_BYTES = READ_BYTES + (64 << 10),
+	SAMPLE_BYTES = 1 << 20,   /* types are inferred from so much unless --infer asks for more */
+	SAMPLE_BYTES_MAX = 1 << 30,
+	INFER_ROWS = 10000,
+	LIVE_SAMPLE_MS = 100,     /* a live input's first record must not wait for 9,999 others */
+};
+
+enum entry_state { ENTRY_OPEN, ENTRY_OVER, ENTRY_OVER_NEXT_FOLLOWS };
+
+struct records {
+	struct records_options o;
+	struct arena arena;
+	struct schema_spec spec;
+	struct reader *reader;
+	struct schema schema;
+	bool done;
+
+	struct input *in;
+	char *name;                /* of the entry whose bytes are in the window */
+	uint32_t input;            /* index of in */
+	enum entry_state entry;
+	uint8_t *window;           /* window[from, to) is read and not yet parsed */
+	size_t cap, from, to;
+	uint64_t entry_bytes;      /* read of this entry, parsed or not */
+	bool starved;              /* there is no whole record in the window */
+
+	uint64_t rows, bad, bytes;
+};
+
+/* ---- bytes ---- */
+
+/* Room for a read behind the window's bytes. */
+static void make_room(struct records *r)
+{
+	if (r->cap - r->to >= READ_BYTES)
+		return;
+	if (r->from) {
+		memmove(r->window, r->window + r->from, r->to - r->from);
+		r->to -= r->from;
+		r->from = 0;
+	}
+	if (r->cap - r->to < READ_BYTES) {
+		r->cap = r->cap ? r->cap * 2 : WINDOW_BYTES;
+		r->window = mem_resize(r->window, r->cap);
+	}
+}
+
+/* Whether a read would return at once. */
+static bool is_readable(const struct records *r, int timeout_ms)
+{
+	struct pollfd p = {.fd = input_fd(r->in), .events = POLLIN};
+	int status;
+
+	if (p.fd < 0)
+		return true;
+	do {
+		status = poll(&p, 1, timeout_ms);
+	} while (status < 0 && errno == EINTR);
+	return status != 0;
+}
+
+/* One read.  0, or -1; r->entry tells the end. */
+static int fill(struct records *r, struct error *e)
+{
+	size_t got;
+	int status;
+
+	make_room(r);
+	status = input_read(r->in, r->window + r->to, READ_BYTES, &got, e);
+	if (status < 0)
+		return -1;
+	if (status)
+		r->entry = status == 1 ? ENTRY_OVER : ENTRY_OVER_NEXT_FOLLOWS;
+	r->to += got;
+	r->bytes += got;
+	r->entry_bytes += got;
+	r->starved = false;
+	return 0;
+}
+
+/* What lies behind a record that isn't whole, until there is as much again: a record of many reads
+ * is looked at a logarithmic number of times.  2: would block. */
+static int fill_more(struct records *r, bool may_block, struct error *e)
+{
+	size_t goal = r->to - r->from < READ_BYTES ? 0 : 2 * (r->to - r->from);
+
+	do {
+		if (!may_block && !is_readable(r, 0))
+			return 2;
+		if (fill(r, e) < 0)
+			return -1;
+	} while (r->entry == ENTRY_OPEN && r->to - r->from < goal);
+	return 0;
+}
+
+static void start_entry(struct records *r)
+{
+	mem_free(r->name);
+	r->name = mem_strdup(input_name(r->in));
+	r->reader->ops->start(r->reader, r->name);
+}
+
+static int open_input(struct records *r, struct error *e)
+{
+	const char *path = r->o.inputs[r->input];
+
+	input_close(r->in);
+	r->in = NULL;
+	r->from = r->to = 0;
+	r->entry = ENTRY_OPEN;
+	r->entry_bytes = 0;
+	r->starved = true;
+	return input_open(path, &r->in, e);
+}
+
+/* The next entry or input; done if there is none. */
+static int advance(struct records *r, struct error *e)
+{
+	if (r->entry == ENTRY_OVER_NEXT_FOLLOWS) {
+		r->from = r->to = 0;
+		r->entry = ENTRY_OPEN;
+		r->entry_bytes = 0;
+		r->starved = true;
+	} else {
+		r->input++;
+		if (r->input == r->o.inputs_len) {
+			r->done = true;
+			return 0;
+		}
+		if (open_input(r, e) < 0)
+			return -1;
+	}
+	start_entry(r);
+	return 0;
+}
+
+/* ---- format ---- */
+
+bool records_is_frames(const uint8_t *bytes, size_t len)
+{
+	static const uint8_t ext_header_bytes[256] = {[0xc7] = 3, [0xc8] = 4, [0xc9] = 6, [0xd4] = 2,
+		[0xd5] = 2, [0xd6] = 2, [0xd7] = 2, [0xd8] = 2};
+	size_t head = len ? ext_header_bytes[bytes[0]] : 0;
+
+	if (!head || len < head + 8 || bytes[head - 1] != 0)
+		return false;
+	return memmem(bytes + head, len - head < 16 ? len - head : 16, "runnel", 6) != NULL;
+}
+
+static const char *format_of_content(const uint8_t *bytes, size_t len)
+{
+	const uint8_t *line_end;
+	size_t at = len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+
+	while (at < len && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r'))
+		at++;
+	if (at < len && bytes[at] == '{')
+		return "ndjson";
+	line_end = memchr(bytes + at, '\n', len - at);
+	len = line_end ? (size_t)(line_end - bytes) : len;
+	return memchr(bytes + at, '\t', len - at) && !memchr(bytes + at, ',', len - at) ? "tsv" : "csv";
+}
+
+static const char *format_of_name(const char *path)
+{
+	static const char *const formats[][2] = {{"csv", "csv"}, {"tsv", "tsv"}, {"tab", "tsv"},
+		{"ndjson", "ndjson"}, {"jsonl", "ndjson"}, {"json", "ndjson"}, {"log", "lines"}};
+	char extension[16];
+
+	input_extension(path, extension, sizeof extension);
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+		if (strcasecmp(formats[i][0], extension) == 0)
+			return formats[i][1];
+	}
+	return NULL;
+}
+
+static int find_format(struct records *r, const char **format, struct error *e)
+{
+	*format = r->o.format ? r->o.format : format_of_name(r->o.inputs[0]);
+	if (*format)
+		return 0;
+	while (r->to < 32 && r->entry == ENTRY_OPEN) {
+		if (fill(r, e) < 0)
+			return -1;
+	}
+	if (records_is_frames(r->window, r->to)) {
+		error_set(e, ERROR_USAGE, "%s is a frame stream already", input_name(r->in));
+		return error_hint(e, "a stage reads it without ssource in front; or say -f frames");
+	}
+	*format = format_of_content(r->window, r->to);
+	return 0;
+}
+
+static int new_reader(struct records *r, struct error *e)
+{
+	struct reader_options o = r->o.reader;
+	const char *format;
+
+	if (find_format(r, &format, e) < 0)
+		return -1;
+	o.input = input_name(r->in);
+	if (strcmp(format, "tsv") == 0 && !o.delimiter)
+		o.delimiter = '\t';
+	if (strcmp(format, "csv") == 0 || strcmp(format, "tsv") == 0)
+		r->reader = csv_reader_new(&o);
+	else if (strcmp(format, "ndjson") == 0)
+		r->reader = ndjson_reader_new(&o);
+	else if (strcmp(format, "lines") == 0)
+		r->reader = lines_reader_new(&o);
+	else
+		return error_set(e, ERROR_USAGE, "no format '%s' for records; there are csv, tsv, "
+			"ndjson, lines", format);
+	start_entry(r);
+	return 0;
+}
+
+/* ---- schema ---- */
+
+static uint64_t count_lines(const uint8_t *bytes, size_t len)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += bytes[i] == '\n';
+	return n;
+}
+
+/* Reads what types are inferred from. */
+static int read_sample(struct records *r, uint32_t rows, struct error *e)
+{
+	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
+	uint64_t lines = count_lines(r->window + r->from, r->to - r->from);
+
+	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
+		size_t before = r->to - r->from;
+
+		if (lines > 1 && !is_readable(r, LIVE_SAMPLE_MS))
+			break;
+		if (fill(r, e) < 0)
+			return -1;
+		lines += count_lines(r->window + r->from + before, r->to - r->from - before);
+	}
+	if (r->to - r->from >= SAMPLE_BYTES_MAX)
+		return error_set(e, ERROR_USAGE, "--infer: the rows to infer from take more than 1 GiB; "
+			"give the types with -s");
+	return 0;
+}
+
+static int infer(struct records *r, struct schema *out, struct error *e)
+{
+	uint32_t rows = r->o.infer_rows ? r->o.infer_rows : INFER_ROWS;
+
+	if (read_sample(r, rows, e) < 0)
+		return -1;
+	return r->reader->ops->infer(r->reader, r->window + r->from, r->to - r->from,
+		r->entry != ENTRY_OPEN, rows, out, e);
+}
+
+/* The item of -s that takes the column of this name, or NULL. */
+static struct wanted_column *spec_find(const struct schema_spec *s, const char *name)
+{
+	for (size_t i = 0; i < s->len; i++) {
+		if (s->columns[i].path_len == 1 && strcmp(s->columns[i].path[0], name) == 0)
+			return &s->columns[i];
+	}
+	return NULL;
+}
+
+/* '*': all columns in their order, those named besides with their own type and name in that place;
+ * nested ones and copies behind. */
+static int expand_star(struct records *r, const struct schema *found, struct error *e)
+{
+	struct schema_spec s = {.star = false};
+	struct wanted_column *columns =
+		ARENA_ARRAY(&r->arena, struct wanted_column, found->fields_len + r->spec.len);
+
+	for (size_t i = 0; i < found->fields_len; i++) {
+		const char **path = ARENA_ARRAY(&r->arena, const char *, 1);
+		const struct wanted_column *named = spec_find(&r->spec, found->fields[i].name);
+
+		path[0] = arena_strdup(&r->arena, found->fields[i].name);
+		columns[s.len] = named ? *named : (struct wanted_column){.name = path[0], .path = path,
+			.path_len = 1, .position = -1};
+		if (!columns[s.len].type.kind) {
+			columns[s.len].type = found->fields[i].type;
+			columns[s.len].inferred = true;
+		}
+		s.len++;
+	}
+	for (size_t i = 0; i < r->spec.len; i++) {
+		const struct wanted_column *w = &r->spec.columns[i];
+		int field = schema_find(found, w->path[0], strlen(w->path[0]));
+
+		if (field < 0)
+			field = schema_require(found, w->path[0], strlen(w->path[0]),
+				input_name(r->in), e);
+		if (field < 0)
+			return -1;
+		if (w->path_len > 1 || spec_find(&r->spec, w->path[0]) != w)
+			columns[s.len++] = *w;
+	}
+	s.columns = columns;
+	r->spec = s;
+	return 0;
+}
+
+static int infer_missing_types(struct records *r, const struct schema *found, struct error *e)
+{
+	for (size_t i = 0; i < r->spec.len; i++) {
+		struct wanted_column *w = &r->spec.columns[i];
+		int field;
+
+		if (w->type.kind)
+			continue;
+		if (w->path_len > 1)
+			return error_set(e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
+		field = schema_require(found, w->path[0], strlen(w->path[0]), input_name(r->in), e);
+		if (field < 0)
+			return -1;
+		w->type = found->fields[field].type;
+		w->inferred = true;
+	}
+	return 0;
+}
+
+static bool needs_inference(const struct schema_spec *s)
+{
+	bool needs = s->star;
+
+	for (size_t i = 0; i < s->len; i++)
+		needs |= !s->columns[i].type.kind;
+	return needs;
+}
+
+static int settle_columns(struct records *r, struct error *e)
+{
+	struct schema found = SCHEMA_INIT;
+	int status = 0;
+
+	if (r->o.schema_text) {
+		if (schema_spec_parse(r->o.schema_text, &r->arena, &r->spec, e) < 0)
+			return -1;
+	} else {
+		r->spec.star = true;
+	}
+	if (needs_inference(&r->spec)) {
+		status = infer(r, &found, e);
+		if (!status && r->spec.star)
+			status = expand_star(r, &found, e);
+		if (!status)
+			status = infer_missing_types(r, &found, e);
+	}
+	schema_clear(&found);
+	return status;
+}
+
+static int settle_schema(struct records *r, struct error *e)
+{
+	const char *filename = r->o.filename_column;
+
+	if (settle_columns(r, e) < 0)
+		return -1;
+	if (!r->spec.len)
+		return error_set(e, ERROR_USAGE, "%s: no columns", input_name(r->in));
+	for (size_t i = 0; i < r->spec.len; i++)
+		schema_add(&r->schema, r->spec.columns[i].name, strlen(r->spec.columns[i].name),
+			r->spec.columns[i].type);
+	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
+		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name", filename,
+			input_name(r->in));
+	if (filename)
+		schema_add(&r->schema, filename, strlen(filename), TYPE_OF(TYPE_STRING));
+	return r->reader->ops->want(r->reader, r->spec.columns, r->spec.len, e);
+}
+
+/* ---- the stream ---- */
+
+int records_open(const struct records_options *o, struct records **out, struct error *e)
+{
+	struct records *r = mem_zero(sizeof *r);
+
+	MUST(o->inputs_len);
+	r->o = *o;
+	schema_init(&r->schema);
+	if (open_input(r, e) < 0 || new_reader(r, e) < 0 || settle_schema(r, e) < 0) {
+		records_close(r);
+		return -1;
+	}
+	*out = r;
+	return 0;
+}
+
+void records_close(struct records *r)
+{
+	if (!r)
+		return;
+	if (r->reader)
+		r->reader->ops->free(r->reader);
+	input_close(r->in);
+	schema_clear(&r->schema);
+	arena_clear(&r->arena);
+	mem_free(r->window);
+	mem_free(r->name);
+	mem_free(r);
+}
+
+const struct schema *records_schema(const struct records *r)
+{
+	return &r->schema;
+}
+
+static int count_bad(void *context, const struct bad_record *bad, struct error *e)
+{
+	struct records *r = context;
+
+	r->bad++;
+	return r->o.bad.take(r->o.bad.context, bad, e);
+}
+
+/* Parses what is in the window.  Rows appended, or -1. */
+static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder *b, struct error *e)
+{
+	struct bad_sink bad = {.take = r->o.bad.take ? count_bad : NULL, .context = r};
+	uint32_t before = b->columns[0].rows, n;
+	const char *name = r->name;
+	size_t consumed = 0;
+
+	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
+		r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
+		return -1;
+	r->from += consumed;
+	n = b->columns[0].rows - before;
+	if (r->o.filename_column) {
+		for (uint32_t i = 0; i < n; i++)
+			builder_put_text(&b->columns[r->spec.len], name, strlen(name));
+	}
+	r->rows += n;
+	return n;
+}
+
+int records_next(struct records *r, bool may_block, uint32_t rows_max, struct batch_builder *b,
+	struct error *e)
+{
+	while (!r->done) {
+		if (!r->starved) {
+			int64_t n = parse(r, rows_max, b, e);
+
+			if (n)
+				return n < 0 ? -1 : 0;
+			r->starved = true;
+		}
+		if (r->entry != ENTRY_OPEN) {
+			if (advance(r, e) < 0)
+				return -1;
+		} else {
+			int status = fill_more(r, may_block, e);
+
+			if (status)
+				return status;
+		}
+	}
+	return 1;
+}
+
+int records_fd(const struct records *r)
+{
+	return r->in ? input_fd(r->in) : -1;
+}
+
+/* ---- position ---- */
+
+struct records_position records_position(const struct records *r)
+{
+	struct records_position p = {.input = r->input, .rows = r->rows};
+
+	if (r->done)
+		return p;
+	p.at = input_position(r->in);
+	if (r->entry == ENTRY_OVER_NEXT_FOLLOWS) /* the input stands in the next one already */
+		p.at.entry--;
+	p.at.offset = r->entry_bytes - (r->to - r->from);
+	p.line = r->reader->ops->line(r->reader);
+	return p;
+}
+
+/* Lets the reader see the start of an entry, where a header may be, and take no rows. */
+static int pass_header(struct records *r, struct error *e)
+{
+	struct batch_builder none;
+	int status = 0;
+
+	batch_builder_init(&none, &r->schema);
+	do {
+		size_t consumed = 0;
+
+		status = fill(r, e);
+		if (!status)
+			status = r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
+				r->entry != ENTRY_OPEN, 0, none.columns, NULL, &consumed, e);
+		if (consumed)
+			break;
+	} while (!status && r->entry == ENTRY_OPEN);
+	batch_builder_clear(&none);
+	return status;
+}
+
+int records_seek(struct records *r, const struct records_position *p, struct error *e)
+{
+	struct input_position start = {.entry = p->at.entry};
+
+	r->rows = p->rows;
+	r->input = p->input;
+	r->done = p->input >= r->o.inputs_len;
+	if (r->done)
+		return 0;
+	if (open_input(r, e) < 0)
+		return -1;
+	if (!p->at.offset && !p->at.entry) {
+		start_entry(r);
+		return 0;
+	}
+	if (input_seek(r->in, start, e) < 0)
+		return -1;
+	start_entry(r);
+	if (!p->at.offset)
+		return 0;
+	if (pass_header(r, e) < 0 || input_seek(r->in, p->at, e) < 0)
+		return -1;
+	r->from = r->to = 0;
+	r->entry = ENTRY_OPEN;
+	r->entry_bytes = p->at.offset;
+	r->starved = true;
+	r->reader->ops->resume(r->reader, p->line);
+	return 0;
+}
+
+static void put_quoted(struct buf *out, const char *name)
+{
+	buf_put_byte(out, '"');
+	for (; *name; name++) {
+		if (*name == '"')
+			buf_put_byte(out, '"');
+		buf_put_byte(out, (uint8_t)*name);
+	}
+	buf_put_byte(out, '"');
+}
+
+void records_put_spec(const struct records *r, struct buf *out)
+{
+	static const char *const units[] = {
+		[TIME_ISO] = "", [TIME_S] = "(s)", [TIME_MS] = "(ms)", [TIME_US] = "(us)", [TIME_NS] = "(ns)"};
+
+	for (size_t i = 0; i < r->spec.len; i++) {
+		const struct wanted_column *w = &r->spec.columns[i];
+
+		buf_put_text(out, i ? ", " : "");
+		for (size_t k = 0; k < w->path_len; k++) {
+			buf_put_text(out, k ? "." : "");
+			put_quoted(out, w->path[k]);
+		}
+		buf_put_byte(out, ' ');
+		type_put(w->type, out);
+		buf_put_text(out, w->type.kind == TYPE_TIMESTAMP ? units[w->unit] : "");
+		buf_put_text(out, " as ");
+		put_quoted(out, w->name);
+	}
+}
+
+uint64_t records_bad(const struct records *r)
+{
+	return r->bad;
+}
+
+uint64_t records_bytes(const struct records *r)
+{
+	return r->bytes;
+}
