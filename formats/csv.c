@@ -85,10 +85,18 @@ static bool is_null(const struct csv *c, const char *text, size_t len)
 }
 
 /* Text in quotes is what it says where text is wanted; elsewhere a null's spelling stays one. */
+static bool text_is_null(
+	const struct csv *c, struct type type, const char *text, size_t len, bool quoted)
+{
+	return (!quoted && !len) || ((!quoted || !type_is_text(type)) && is_null(c, text, len));
+}
+
 static enum number_status put_text(struct csv *c, const struct csv_column *column,
 	struct column_builder *b, const char *text, size_t len, bool quoted)
 {
-	if ((!quoted && !len) || ((!quoted || !type_is_text(b->type)) && is_null(c, text, len))) {
+	if (text_is_null(c, b->type, text, len, quoted)) {
+		if (column->wanted.required)
+			return NUMBER_MALFORMED;
 		builder_put_null(b);
 		return NUMBER_OK;
 	}
@@ -361,7 +369,10 @@ static int take_values(struct pass *p)
 	for (size_t i = 0; i < done; i++)
 		builder_truncate(&p->builders[i], p->builders[i].rows - 1);
 	buf_reset(&c->reason);
-	value_explain(&c->reason, &c->columns[done].wanted, text, len, status);
+	if (text_is_null(c, c->columns[done].wanted.type, text, len, f->quoted))
+		buf_printf(&c->reason, "no event time (column %s)", c->columns[done].name);
+	else
+		value_explain(&c->reason, &c->columns[done].wanted, text, len, status);
 	result = refuse(p, f->at, c->record.next, buf_cstr(&c->reason));
 	return result;
 }

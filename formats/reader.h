@@ -28,6 +28,7 @@ struct wanted_column {
 	struct type type;
 	enum time_unit unit;      /* TIMESTAMP only */
 	bool inferred;            /* nobody asked for this type: messages then say --infer */
+	bool required;            /* null is malformed: the event time */
 };
 
 struct reader_options {

@@ -376,9 +376,12 @@ static int settle_schema(struct records *r, struct error *e)
 		return -1;
 	if (!r->spec.len)
 		return error_set(e, ERROR_USAGE, "%s: no columns", input_name(r->in));
-	for (size_t i = 0; i < r->spec.len; i++)
-		schema_add(&r->schema, r->spec.columns[i].name, strlen(r->spec.columns[i].name),
-			r->spec.columns[i].type);
+	for (size_t i = 0; i < r->spec.len; i++) {
+		struct wanted_column *w = &r->spec.columns[i];
+
+		schema_add(&r->schema, w->name, strlen(w->name), w->type);
+		w->required = r->o.required_column && strcmp(r->o.required_column, w->name) == 0;
+	}
 	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
 		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name", filename,
 			input_name(r->in));

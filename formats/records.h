@@ -14,6 +14,7 @@ struct records_options {
 	const char *schema_text;        /* -s; NULL: infer all */
 	uint32_t infer_rows;            /* 0: the default */
 	const char *filename_column;    /* NULL: none */
+	const char *required_column;    /* a null there is a malformed record; NULL: none */
 	struct reader_options reader;
 	struct bad_sink bad;            /* take NULL: the first bad record is an error */
 };
