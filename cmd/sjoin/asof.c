@@ -10,8 +10,6 @@
 #include "libcore/base/memory.h"
 #include "libcore/state/timequeue.h"
 
-enum { PRUNE_ROWS = 2 * ROWSTORE_SLACK };
-
 struct asof {
 	struct timequeue waiting;   /* left rows by time */
 	uint32_t *left, *right;     /* rows that go out together; ROW_NONE: met nobody */
@@ -160,7 +158,7 @@ static void prune(struct join *j, int64_t until_us)
 	const struct rowlists *lists = &j->kept.lists[RIGHT];
 	int64_t tolerance_us = j->options.has_tolerance ? j->options.tolerance_us : INT64_MAX;
 
-	if (until_us == WATERMARK_FINAL || s->len < a->pruned_len + PRUNE_ROWS ||
+	if (until_us == WATERMARK_FINAL || s->len < a->pruned_len + 2 * s->slack_rows ||
 		s->len < 2 * a->pruned_len)
 		return;
 	for (uint32_t key = 0; key < lists->len; key++) {
@@ -206,7 +204,7 @@ static void asof_renumber(struct join *j, uint32_t *const remap[2])
 const struct join_family asof_family = {
 	.name = "as-of",
 	.timed = true,
-	.lists = true,
+	.lists = 1u << RIGHT,
 	.start = asof_start,
 	.rows = asof_rows,
 	.watermark = asof_watermark,

@@ -191,7 +191,7 @@ static void interval_renumber(struct join *j, uint32_t *const remap[2])
 const struct join_family interval_family = {
 	.name = "interval",
 	.timed = true,
-	.lists = true,
+	.lists = 1u << LEFT | 1u << RIGHT,
 	.start = interval_start,
 	.rows = interval_rows,
 	.watermark = interval_watermark,

@@ -164,9 +164,12 @@ int join_check_memory(struct join *j, struct error *e)
 void join_compact(struct join *j)
 {
 	struct kept *k = &j->kept;
-	uint32_t *remap[2];
+	uint32_t *remap[2], live[2];
 
-	if (!rowstore_wants_compact(&k->sides[LEFT]) && !rowstore_wants_compact(&k->sides[RIGHT]))
+	for (unsigned side = 0; side < 2; side++)
+		live[side] = k->sides[side].len - k->sides[side].dead;
+	if (!rowstore_wants_compact(&k->sides[LEFT], live[RIGHT]) &&
+		!rowstore_wants_compact(&k->sides[RIGHT], live[LEFT]))
 		return;
 	for (unsigned side = 0; side < 2; side++)
 		remap[side] = mem_alloc((k->sides[side].len + (size_t)1) * sizeof *remap[side]);

@@ -25,7 +25,7 @@ struct join;
 struct join_family {
 	const char *name;
 	bool timed;    /* rows have an event time and may be late */
-	bool lists;    /* kept rows are listed by key and time */
+	unsigned lists; /* sides (bits) whose kept rows are listed by key and time */
 
 	/* Both schemas are known; kept rows of a restored snapshot are there. */
 	void (*start)(struct join *j);

@@ -10,12 +10,14 @@ enum { SAVED_GROUP, SAVED_SEQ, SAVED_TIME, SAVED_MATCHED, SAVED_COLUMNS };
 
 static const char *const section_names[2] = {"left", "right"};
 
-void kept_init(struct kept *k, struct plan *plan, bool has_lists)
+void kept_init(struct kept *k, struct plan *plan, unsigned listed)
 {
-	*k = (struct kept){.plan = plan, .has_lists = has_lists};
+	*k = (struct kept){.plan = plan, .listed = listed};
 	k->table = keytable_new(plan->types, plan->keys_len);
 	for (unsigned side = 0; side < 2; side++)
 		rowstore_init(&k->sides[side], &plan->in[side]);
+	for (unsigned side = 0; side < 2 && plan->options->slack_rows; side++)
+		k->sides[side].slack_rows = plan->options->slack_rows;
 }
 
 void kept_clear(struct kept *k)
@@ -73,10 +75,9 @@ static void add_to_lists(struct kept *k, unsigned side, uint32_t first)
 {
 	struct rowstore *s = &k->sides[side];
 
-	if (!k->has_lists)
+	if (!(k->listed >> side & 1))
 		return;
-	rowlists_resize(&k->lists[0], keytable_len(k->table));
-	rowlists_resize(&k->lists[1], keytable_len(k->table));
+	rowlists_resize(&k->lists[side], keytable_len(k->table));
 	for (uint32_t r = first; r < s->len; r++) {
 		if (s->key[r] != KEY_NONE)
 			rowlists_add(&k->lists[side], s, r);
@@ -113,7 +114,8 @@ int kept_add(struct kept *k, unsigned side, const struct batch *b, const int64_t
 
 /* ---- compaction ---- */
 
-/* The keys that some row still has, in a table of their own.  renamed: old number -> new. */
+/* The keys that some row still has, in a table of their own.  renamed: old number -> new; keys that
+ * stay keep their order. */
 static void rebuild_table(struct kept *k, uint32_t *renamed)
 {
 	uint32_t old_len = keytable_len(k->table), n = 0;
@@ -127,7 +129,7 @@ static void rebuild_table(struct kept *k, uint32_t *renamed)
 			picks[n++] = id;
 		}
 	}
-	for (uint32_t done = 0; done < n;) {
+	for (uint32_t done = 0; done < n && n < old_len;) {
 		uint32_t part = n - done < BATCH_ROWS ? n - done : BATCH_ROWS;
 		size_t len = k->plan->keys_len;
 		const struct column **columns = ARENA_ARRAY(&arena, const struct column *, len);
@@ -147,28 +149,10 @@ static void rebuild_table(struct kept *k, uint32_t *renamed)
 		done += part;
 		arena_reset(&arena);
 	}
-	keytable_free(k->table);
-	k->table = table;
+	keytable_free(n < old_len ? k->table : table); /* often no key has gone */
+	k->table = n < old_len ? table : k->table;
 	arena_clear(&arena);
 	mem_free(picks);
-}
-
-static void rebuild_lists(
-	struct kept *k, unsigned side, const uint32_t *renamed, const uint32_t *remap)
-{
-	struct rowlists old = k->lists[side], *new = &k->lists[side];
-
-	*new = (struct rowlists){.lists = NULL};
-	rowlists_resize(new, keytable_len(k->table));
-	for (size_t id = 0; id < old.len; id++) {
-		const struct rowlist *list = &old.lists[id];
-
-		for (uint32_t i = 0; i < list->len; i++) {
-			if (remap[list->rows[i]] != ROW_NONE)
-				rowlists_add(new, &k->sides[side], remap[list->rows[i]]);
-		}
-	}
-	rowlists_clear(&old);
 }
 
 void kept_compact(struct kept *k, uint32_t *const remap[2])
@@ -194,8 +178,7 @@ void kept_compact(struct kept *k, uint32_t *const remap[2])
 			if (s->key[r] != KEY_NONE)
 				s->key[r] = renamed[s->key[r]];
 		}
-		if (k->has_lists)
-			rebuild_lists(k, side, renamed, remap[side]);
+		rowlists_compact(&k->lists[side], renamed, remap[side]);
 	}
 	mem_free(renamed);
 }

@@ -14,14 +14,14 @@
 
 struct kept {
 	struct plan *plan;
-	bool has_lists;
+	unsigned listed; /* sides (bits) that have lists */
 	struct keytable *table;
 	struct rowstore sides[2];
 	struct rowlists lists[2];
 };
 
 /* The plan is compiled and outlives it. */
-void kept_init(struct kept *k, struct plan *plan, bool has_lists);
+void kept_init(struct kept *k, struct plan *plan, unsigned listed);
 void kept_clear(struct kept *k);
 
 /* Keeps rows; those with a null key only if with_null.  times may be NULL.  *first: the number of

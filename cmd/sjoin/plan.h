@@ -35,6 +35,7 @@ struct join_options {
 	int64_t low_us, high_us;                 /* right time - left time */
 	int64_t tolerance_us;
 	int64_t memory_bytes;                    /* 0: no cap */
+	uint32_t slack_rows;                     /* rowstore.h; 0: its default */
 };
 
 struct key_names {

@@ -8,7 +8,7 @@
 
 void rowstore_init(struct rowstore *s, const struct schema *schema)
 {
-	*s = (struct rowstore){.schema = schema};
+	*s = (struct rowstore){.schema = schema, .slack_rows = ROWSTORE_SLACK};
 	batch_builder_init(&s->rows, schema);
 }
 
@@ -62,9 +62,9 @@ void rowstore_kill(struct rowstore *s, uint32_t row)
 	s->flags[row] |= ROW_DEAD;
 }
 
-bool rowstore_wants_compact(const struct rowstore *s)
+bool rowstore_wants_compact(const struct rowstore *s, uint32_t others)
 {
-	return s->dead > ROWSTORE_SLACK && s->dead > s->len - s->dead;
+	return s->dead > s->slack_rows && s->dead > (uint64_t)(s->len - s->dead) + others;
 }
 
 void rowstore_compact(struct rowstore *s, uint32_t *remap)
@@ -172,6 +172,38 @@ uint32_t rowlists_until(
 	const struct rowlists *l, const struct rowstore *s, uint32_t key, int64_t until_us)
 {
 	return key < l->len ? list_until(&l->lists[key], s->time_us, until_us) : 0;
+}
+
+static void list_compact(struct rowlist *list, const uint32_t *rows)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < list->len; i++) {
+		list->rows[n] = rows[list->rows[i]];
+		n += list->rows[n] != ROW_NONE;
+	}
+	list->len = n;
+}
+
+void rowlists_compact(struct rowlists *l, const uint32_t *keys, const uint32_t *rows)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < l->len; k++) {
+		struct rowlist list = l->lists[k];
+
+		if (keys[k] == UINT32_MAX) {
+			l->held -= list.cap;
+			mem_free(list.rows);
+			continue;
+		}
+		list_compact(&list, rows);
+		MUST(keys[k] >= n && keys[k] <= k);
+		for (; n < keys[k]; n++) /* keys that this side never had rows of */
+			l->lists[n] = (struct rowlist){.rows = NULL};
+		l->lists[n++] = list;
+	}
+	l->len = n;
 }
 
 size_t rowlists_bytes(const struct rowlists *l)

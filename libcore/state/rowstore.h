@@ -23,7 +23,7 @@ enum row_flag {
 	ROW_DEAD = 2,
 };
 
-enum { ROWSTORE_SLACK = 16384 }; /* rows that may lie dead before it is worth a copy */
+enum { ROWSTORE_SLACK = 16384 };
 
 struct rowstore {
 	const struct schema *schema; /* borrowed */
@@ -32,6 +32,7 @@ struct rowstore {
 	uint32_t *key;
 	uint8_t *flags;
 	uint32_t len, dead;
+	uint32_t slack_rows; /* may lie dead before a copy is worth it: ROWSTORE_SLACK, tests less */
 	size_t time_cap, key_cap, flags_cap;
 };
 
@@ -47,7 +48,10 @@ uint32_t rowstore_add(struct rowstore *s, const struct batch *b, const uint32_t 
 const struct batch *rowstore_view(struct rowstore *s);
 
 void rowstore_kill(struct rowstore *s, uint32_t row);      /* a dead row may be killed again */
-bool rowstore_wants_compact(const struct rowstore *s);
+
+/* Whether so many rows have died that a copy of what lives pays: the live rows of this store and
+ * those of others that are copied along. */
+bool rowstore_wants_compact(const struct rowstore *s, uint32_t others);
 
 /* Copies the live rows together.  remap (room for len) gets every row's new number, ROW_NONE for
  * the dead.  The order stays. */
@@ -75,6 +79,10 @@ void rowlists_add(struct rowlists *l, const struct rowstore *s, uint32_t row);
 /* How many rows of the key's list have a time of at most until_us.  An unknown key has none. */
 uint32_t rowlists_until(const struct rowlists *l, const struct rowstore *s, uint32_t key,
 	int64_t until_us);
+
+/* After rowstore_compact: key k is keys[k] now, row r is rows[r].  What is UINT32_MAX in them is
+ * gone; neither changes the order of what stays. */
+void rowlists_compact(struct rowlists *l, const uint32_t *keys, const uint32_t *rows);
 
 size_t rowlists_bytes(const struct rowlists *l);
 
