@@ -25,8 +25,8 @@ endif
 CFLAGS ?= -O3 -g
 SAN ?=
 BUILD ?= build
-VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
 comma := ,
+VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
 O := $(BUILD)/$(VARIANT)
 BIN := $(if $(SAN),$(O)/bin,$(BUILD)/bin)
 
