@@ -1,4 +1,5 @@
 #include "formats/ndjson_parts.h"
+#include "formats/value.h"
 #include "libcore/base/cpu.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -72,8 +73,10 @@ static int ndjson_want(struct reader *reader, const struct wanted_column *column
 		if (!w->path_len)
 			return error_set(e, ERROR_USAGE,
 				"column '%s' is taken by position; ndjson has names only", w->name);
-		*c = (struct ndjson_column){.name = arena_strdup(&r->wanted, w->name),
-			.type = w->type, .unit = w->unit, .kind = step_kind(w)};
+		*c = (struct ndjson_column){
+			.wanted = *w, .kind = step_kind(w), .ticks = time_unit_ticks(w->unit)};
+		c->wanted.name = arena_strdup(&r->wanted, w->name);
+		c->wanted.path = NULL;
 		memcpy(c->day, "1970-01-01", sizeof(c->day));
 		for (size_t k = 0; k < w->path_len; k++)
 			at = node_child(r, at, w->path[k]);
@@ -183,7 +186,7 @@ static const uint8_t *pass_too_long(struct ndjson *r, const uint8_t *p, const ui
 static void bind(struct ndjson *r, struct column_builder *builders, uint32_t rows)
 {
 	for (size_t i = 0; i < r->columns_len; i++) {
-		MUST(type_equal(builders[i].type, r->columns[i].type));
+		MUST(type_equal(builders[i].type, r->columns[i].wanted.type));
 		builder_reserve(&builders[i], rows);
 		r->columns[i].builder = &builders[i];
 	}

@@ -177,7 +177,7 @@ KERNEL static inline __attribute__((always_inline)) const uint8_t *take_value(st
 	case STEP_TICKS:
 		q = read_int(p, &v);
 		if (q && *q != '.' && (*q | 0x20) != 'e' &&
-			timestamp_from_ticks(v, ndjson_ticks(column->unit), &v) == NUMBER_OK) {
+			timestamp_from_ticks(v, column->ticks, &v) == NUMBER_OK) {
 			put_i64(b, v);
 			return q;
 		}

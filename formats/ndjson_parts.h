@@ -65,10 +65,9 @@ struct ndjson_shape {
 };
 
 struct ndjson_column {
-	const char *name;
-	struct type type;
-	enum time_unit unit;
+	struct wanted_column wanted;    /* its name is ours, its path is in the tree */
 	enum ndjson_step_kind kind;
+	int64_t ticks;                  /* of a second, in a timestamp's integers */
 	struct column_builder *builder; /* during a parse */
 	struct ndjson_column *same_path;
 	/* The last day seen in a timestamp: its text and its midnight. */
@@ -122,19 +121,6 @@ struct ndjson_mark {
 	const uint8_t *from, *value;
 	struct ndjson_column *column;
 };
-
-/* Ticks per second of an integer's unit. */
-static inline int64_t ndjson_ticks(enum time_unit unit)
-{
-	switch (unit) {
-	case TIME_S: return 1;
-	case TIME_MS: return 1000;
-	case TIME_ISO:
-	case TIME_US: return 1000000;
-	case TIME_NS: return 1000000000;
-	}
-	return 1000000;
-}
 
 /* ---- ndjson_value.c ---- */
 

@@ -142,6 +142,22 @@ static int check_end(struct walk *w)
 	return ndjson_fail(&w->c, "the line doesn't end with the record's }");
 }
 
+/* A key that isn't there is null. */
+static int miss_columns(struct walk *w)
+{
+	for (size_t i = 0; i < w->r->columns_len; i++) {
+		struct ndjson_column *col = &w->r->columns[i];
+
+		if (col->builder->rows > w->row)
+			continue;
+		if (col->wanted.required)
+			return ndjson_fail(&w->c, "no event time (column %s)", col->wanted.name);
+		builder_put_null(col->builder);
+		w->r->missing[w->missing_len++] = col;
+	}
+	return 0;
+}
+
 static int walk_record(struct walk *w)
 {
 	struct ndjson_cursor *c = &w->c;
@@ -159,12 +175,7 @@ static int walk_record(struct walk *w)
 	ndjson_space(c);
 	if (c->p < c->end)
 		return ndjson_fail(c, "more behind the record's end; one record must be on one line");
-	for (size_t i = 0; i < w->r->columns_len; i++)
-		if (w->r->columns[i].builder->rows == w->row) {
-			builder_put_null(w->r->columns[i].builder);
-			w->r->missing[w->missing_len++] = &w->r->columns[i];
-		}
-	return 0;
+	return miss_columns(w);
 }
 
 /* ---- shapes ---- */

@@ -1,4 +1,5 @@
 #include "formats/ndjson_parts.h"
+#include "formats/value.h"
 #include "libcore/base/civil.h"
 #include "libcore/base/digits.h"
 #include "libcore/base/msgpack.h"
@@ -491,28 +492,25 @@ bool ndjson_is_null_text(const struct reader_options *o, struct text_view t)
 	return false;
 }
 
-/* "price: 'abc' is no int", the text cut. */
-static int fail_type(struct ndjson_cursor *c, const struct ndjson_column *column,
-	struct text_view text, const char *why)
-{
-	int len = text.len > 60 ? 60 : (int)text.len;
-
-	while (len && len < (int)text.len && (text.text[len] & 0xc0) == 0x80)
-		len--;
-	return ndjson_fail(c, "%s: %.*s%s %s%s", column->name, len, text.text,
-		text.len > 60 ? "..." : "", why, type_name(column->type));
-}
-
 static int put_status(struct ndjson_cursor *c, const struct ndjson_column *column,
 	struct text_view text, enum number_status status)
 {
-	switch (status) {
-	case NUMBER_OK: return 0;
-	case NUMBER_MALFORMED: return fail_type(c, column, text, "is no ");
-	case NUMBER_RANGE: return fail_type(c, column, text, "doesn't fit ");
-	case NUMBER_INEXACT: return fail_type(c, column, text, "has more digits than ");
-	}
+	struct buf why = BUF_INIT;
+
+	if (status == NUMBER_OK)
+		return 0;
+	value_explain(&why, &column->wanted, text.text, text.len, status);
+	ndjson_fail(c, "%s", buf_cstr(&why));
+	buf_clear(&why);
 	return -1;
+}
+
+static int put_null(struct ndjson_cursor *c, struct ndjson_column *column)
+{
+	if (column->wanted.required)
+		return ndjson_fail(c, "no event time (column %s)", column->wanted.name);
+	builder_put_null(column->builder);
+	return 0;
 }
 
 /* 12, 12.0 and 1.2e1 are the same number in JSON. */
@@ -543,7 +541,7 @@ static enum number_status parse_ticks(struct text_view t, enum time_unit unit, i
 	__int128 us;
 
 	if (status == NUMBER_OK)
-		return timestamp_from_ticks(*out, ndjson_ticks(unit), out);
+		return timestamp_from_ticks(*out, time_unit_ticks(unit), out);
 	if (status != NUMBER_MALFORMED || !scale)
 		return status;
 	status = decimal_parse(t.text, t.len, (struct decimal_shape){DECIMAL_DIGITS_MAX, scale}, true,
@@ -604,7 +602,7 @@ static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struc
 	bool quoted)
 {
 	struct column_builder *b = column->builder;
-	struct decimal_shape shape = {column->type.precision, column->type.scale};
+	struct decimal_shape shape = {column->wanted.type.precision, column->wanted.type.scale};
 	enum number_status status = NUMBER_MALFORMED;
 	__int128 wide;
 	int32_t days;
@@ -612,7 +610,7 @@ static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struc
 	double d;
 	bool is;
 
-	switch ((enum type_kind)column->type.kind) {
+	switch ((enum type_kind)column->wanted.type.kind) {
 	case TYPE_BOOL:
 		status = parse_bool(t, &is);
 		if (status == NUMBER_OK)
@@ -639,13 +637,14 @@ static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struc
 			builder_put_date(b, days);
 		break;
 	case TYPE_TIMESTAMP:
-		if (column->unit != TIME_ISO)
-			status = parse_ticks(t, column->unit, &v);
+		if (column->wanted.unit != TIME_ISO)
+			status = parse_ticks(t, column->wanted.unit, &v);
 		else if (quoted)
 			status = timestamp_parse(t.text, t.len, &v);
 		else
-			return fail_type(c, column, t,
-				"is a number; say timestamp(s), (ms), (us) or (ns), not ");
+			return ndjson_fail(c, "%.*s is a number; say timestamp(s), (ms), (us) or (ns) "
+					      "(column %s)", t.len > 40 ? 40 : (int)t.len, t.text,
+				column->wanted.name);
 		if (status == NUMBER_OK)
 			builder_put_int(b, v);
 		break;
@@ -685,15 +684,27 @@ static int take_string(struct ndjson_cursor *c, struct ndjson_column *column)
 
 	if (ndjson_string(c, &t))
 		return -1;
-	if (ndjson_is_null_text(c->options, t)) {
-		builder_put_null(column->builder);
-		return 0;
-	}
-	if (put_text(c, column, t, true)) {
+	if (ndjson_is_null_text(c->options, t) ? put_null(c, column) : put_text(c, column, t, true)) {
 		c->p = from;
 		return -1;
 	}
 	return 0;
+}
+
+/* A value of type any: whatever comes, unless it is a spelling of null. */
+static int take_any_value(struct ndjson_cursor *c, struct ndjson_column *column)
+{
+	const uint8_t *from = c->p;
+	struct text_view t;
+
+	if (*c->p == '"' && c->options->nulls_len) {
+		if (ndjson_string(c, &t))
+			return -1;
+		if (ndjson_is_null_text(c->options, t))
+			return put_null(c, column);
+		c->p = from;
+	}
+	return take_any(c, column);
 }
 
 int ndjson_take(struct ndjson_cursor *c, struct ndjson_column *column)
@@ -704,30 +715,20 @@ int ndjson_take(struct ndjson_cursor *c, struct ndjson_column *column)
 	if (c->p == c->end)
 		return fail_value(c);
 	if (is_word(c, "null")) {
+		if (put_null(c, column))
+			return -1;
 		c->p += 4;
-		builder_put_null(column->builder);
 		return 0;
 	}
-	if (column->type.kind == TYPE_ANY) {
-		if (*c->p == '"' && c->options->nulls_len) {
-			if (ndjson_string(c, &t))
-				return -1;
-			if (ndjson_is_null_text(c->options, t)) {
-				builder_put_null(column->builder);
-				return 0;
-			}
-			c->p = from;
-		}
-		return take_any(c, column);
-	}
+	if (column->wanted.type.kind == TYPE_ANY)
+		return take_any_value(c, column);
 	if (*c->p == '"')
 		return take_string(c, column);
-	if (*c->p == '{' || *c->p == '[') {
-		struct text_view what = {*c->p == '{' ? "an object" : "an array", 0};
-
-		what.len = strlen(what.text);
-		return fail_type(c, column, what, "is nested; take it as any, not ");
-	}
+	if (*c->p == '{' || *c->p == '[')
+		return ndjson_fail(c, "%s is not %s; take it as any (column %s%s)",
+			*c->p == '{' ? "an object" : "an array", type_name(column->wanted.type),
+			column->wanted.name,
+			column->wanted.inferred ? ", whose type was inferred: see --infer" : "");
 	if (skip_scalar(c))
 		return -1;
 	t = (struct text_view){(const char *)from, (size_t)(c->p - from)};
