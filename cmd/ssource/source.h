@@ -1,0 +1,34 @@
+/* The source operators: records of files, Nexmark events, recorded frames, with event time.
+ *
+ * Watermarks.  A bounded source sends none of its own unless a delay is given: then one after every
+ * SOURCE_WATERMARK_ROWS rows, so that they depend on the rows and not on how they were read:
+ * greatest event time - delay - 1 us. */
+#ifndef RUNNEL_CMD_SSOURCE_SOURCE_H
+#define RUNNEL_CMD_SSOURCE_SOURCE_H
+
+#include "formats/records.h"
+#include "libcore/stage/operator.h"
+
+enum { SOURCE_WATERMARK_ROWS = BATCH_ROWS };
+
+struct source_options { /* borrowed; outlives the operator */
+	struct records_options records; /* its bad sink is filled by the source */
+	const char *time_column;        /* NULL: none */
+	bool has_delay;
+	int64_t delay_us;
+	int64_t limit;                  /* rows; < 0: all */
+	int64_t rate;                   /* rows per second; 0: as fast as it goes */
+	const char *bad;                /* "stop", "skip", or a path */
+	bool progress;                  /* a line on standard error, from the start */
+	bool progress_late;             /* only when it takes over a second */
+};
+
+/* Opens nothing yet: that is done in the first produce. */
+int source_new_records(const struct source_options *o, struct operator **out, struct error *e);
+int source_new_nexmark(const struct source_options *o, const char *url, struct operator **out,
+	struct error *e);
+
+/* Recorded edges, one after another. */
+int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);
+
+#endif
