@@ -1,0 +1,166 @@
+/* swindow - group and aggregate.  Its manual is man/swindow.1. */
+#include "cmd/swindow/window.h"
+
+#include "libcore/base/civil.h"
+#include "libcore/stage/program.h"
+
+#include <string.h>
+
+static int64_t tumble_us, session_us, offset_us, lateness_us;
+static bool has_tumble, has_session, has_offset, has_lateness;
+static const char *hop, *cumulate, *keys, *where, *late;
+
+static const struct option_spec options[] = {
+	{.name = "tumble", .kind = OPTION_DURATION, .argument = "SIZE", .value = &tumble_us,
+		.given = &has_tumble, .help = "windows of SIZE, one after another"},
+	{.name = "hop", .kind = OPTION_TEXT, .argument = "SIZE,SLIDE", .value = &hop,
+		.help = "windows of SIZE, a new one every SLIDE"},
+	{.name = "cumulate", .kind = OPTION_TEXT, .argument = "SIZE,STEP", .value = &cumulate,
+		.help = "windows that grow by STEP up to SIZE, then start anew"},
+	{.name = "session", .kind = OPTION_DURATION, .argument = "GAP", .value = &session_us,
+		.given = &has_session, .help = "per key, rows no further than GAP apart"},
+	{.name = "keys", .letter = 'k', .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &keys,
+		.help = "group by these columns, or expressions `expr as name`"},
+	{.name = "where", .letter = 'w', .kind = OPTION_TEXT, .argument = "COND", .value = &where,
+		.help = "only rows for which COND is true"},
+	{.name = "offset", .kind = OPTION_DURATION, .argument = "DURATION", .value = &offset_us,
+		.given = &has_offset, .help = "windows start at the epoch plus DURATION"},
+	{.name = "lateness", .kind = OPTION_DURATION, .argument = "DURATION", .value = &lateness_us,
+		.given = &has_lateness, .help = "close windows DURATION after their end"},
+	{.name = "late", .kind = OPTION_TEXT, .argument = "PATH", .value = &late,
+		.help = "write rows that come after their window to PATH, as frames"},
+	{.name = NULL},
+};
+
+/* Two durations, SIZE,STEP. */
+static int pair_parse(const char *text, const char *option, const char *step_name, int64_t *size_us,
+	int64_t *step_us, struct error *e)
+{
+	const char *comma = strchr(text, ',');
+
+	if (comma &&
+		duration_parse(text, (size_t)(comma - text), size_us) == NUMBER_OK &&
+		duration_parse(comma + 1, strlen(comma + 1), step_us) == NUMBER_OK)
+		return 0;
+	return error_set(e, ERROR_USAGE, "--%s takes SIZE,%s, as in --%s 10s,2s; not '%s'", option,
+		step_name, option, text);
+}
+
+static int positive(int64_t us, const char *what, struct error *e)
+{
+	enum { YEARS_MOST = 100000 };
+
+	if (us <= 0)
+		return error_set(e, ERROR_USAGE, "%s must be longer than nothing", what);
+	if (us > YEARS_MOST * 365 * CIVIL_US_DAY)
+		return error_set(e, ERROR_USAGE, "%s is too long", what);
+	return 0;
+}
+
+static int hop_check(const struct window_options *o, struct error *e)
+{
+	if (positive(o->size_us, "--hop's SIZE", e) || positive(o->step_us, "--hop's SLIDE", e))
+		return -1;
+	if (o->step_us > o->size_us) {
+		error_set(e, ERROR_USAGE, "--hop: SLIDE is longer than SIZE, so rows would be lost between");
+		return error_hint(e, "SIZE comes first: --hop 10s,2s");
+	}
+	return 0;
+}
+
+static int cumulate_check(const struct window_options *o, struct error *e)
+{
+	if (positive(o->size_us, "--cumulate's SIZE", e) || positive(o->step_us, "--cumulate's STEP", e))
+		return -1;
+	if (o->size_us % o->step_us) {
+		error_set(e, ERROR_USAGE, "--cumulate: SIZE must be a multiple of STEP");
+		return error_hint(e, "SIZE comes first: --cumulate 1d,1h");
+	}
+	return 0;
+}
+
+static int shape_parse(struct window_options *o, struct error *e)
+{
+	int given = has_tumble + has_session + (hop != NULL) + (cumulate != NULL);
+
+	if (given > 1)
+		return error_set(e, ERROR_USAGE,
+			"one of --tumble, --hop, --cumulate and --session, not several");
+	o->shape = WINDOW_NONE;
+	if (has_tumble) {
+		o->shape = WINDOW_TUMBLE;
+		o->size_us = o->step_us = tumble_us;
+		return positive(tumble_us, "--tumble's SIZE", e);
+	}
+	if (has_session) {
+		o->shape = WINDOW_SESSION;
+		o->size_us = o->step_us = session_us;
+		return positive(session_us, "--session's GAP", e);
+	}
+	if (hop) {
+		o->shape = WINDOW_HOP;
+		return pair_parse(hop, "hop", "SLIDE", &o->size_us, &o->step_us, e) ||
+			hop_check(o, e) ? -1 : 0;
+	}
+	if (cumulate) {
+		o->shape = WINDOW_CUMULATE;
+		return pair_parse(cumulate, "cumulate", "STEP", &o->size_us, &o->step_us, e) ||
+			cumulate_check(o, e) ? -1 : 0;
+	}
+	return 0;
+}
+
+static int times_check(struct window_options *o, struct error *e)
+{
+	if (has_offset && (o->shape == WINDOW_NONE || o->shape == WINDOW_SESSION))
+		return error_set(e, ERROR_USAGE, "--offset moves --tumble, --hop and --cumulate");
+	if (lateness_us < 0)
+		return error_set(e, ERROR_USAGE, "--lateness must not be negative");
+	if (o->step_us)
+		o->offset_us = offset_us % (o->shape == WINDOW_CUMULATE ? o->size_us : o->step_us);
+	o->lateness_us = lateness_us;
+	return 0;
+}
+
+static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+{
+	struct window_options o = {.keys = keys, .where = where, .late_output = late != NULL,
+		.memory_bytes = setup->memory_bytes};
+
+	if (setup->arguments_len > 1) {
+		error_set(e, ERROR_USAGE, "one list of aggregates, not %d; the second is '%s'",
+			setup->arguments_len, setup->arguments[1]);
+		return error_hint(e, "is there a * that the shell expanded?  Quote it: 'count(*) as n'");
+	}
+	if (setup->arguments_len == 1)
+		o.list = setup->arguments[0];
+	if (!o.list && !keys) {
+		error_set(e, ERROR_USAGE, "nothing to do: neither -k nor aggregates were given");
+		return error_hint(e, "count all rows: swindow 'count(*) as n'");
+	}
+	if (shape_parse(&o, e) || times_check(&o, e))
+		return -1;
+	setup->side_paths[0] = late;
+	return window_operator_new(&o, out, e);
+}
+
+static const struct stage_program program = {
+	.info = {
+		.name = "swindow",
+		.summary = "group and aggregate",
+		.usage = "[options] ['count(*) as n, sum(a) / count(*) as mean, ...']",
+		.examples =
+			"  swindow -k origin 'count(*) as n, avg(delay) as delay'\n"
+			"  swindow --tumble 10s -k auction 'count(*) as bids, max(price) as best'\n"
+			"  swindow --hop 10s,2s -k auction 'count(*) as bids'\n"
+			"  swindow --session 30m -k user 'count(*) as clicks, first(page) as entry'\n"
+			"  swindow -k channel,bidder          the distinct pairs\n",
+	},
+	.options = options,
+	.create = create,
+};
+
+int main(int argc, char **argv)
+{
+	return stage_main(argc, argv, &program);
+}

@@ -1,0 +1,300 @@
+/* swindow's operator: what the runtime calls, handed to the plan and to the window's shape. */
+#include "cmd/swindow/window.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+static struct window *window_of(struct operator *op)
+{
+	return (struct window *)(void *)op;
+}
+
+/* ---- schemas ---- */
+
+static const struct window_ops *ops_of(const struct window *w)
+{
+	if (w->options.shape == WINDOW_SESSION)
+		return &sessions_ops;
+	if (w->options.shape == WINDOW_NONE)
+		return &global_ops;
+	return &slices_ops;
+}
+
+static int window_declare(struct window *w, struct error *e)
+{
+	if (stage_declare(w->op.stage, 0, &w->plan->out, e))
+		return -1;
+	return w->options.late_output ? stage_declare(w->op.stage, 1, &w->plan->in, e) : 0;
+}
+
+static void columns_resize(struct window *w)
+{
+	size_t inputs = program_results(w->plan->inputs), results = program_results(w->plan->results);
+
+	w->input_columns = mem_resize(w->input_columns, inputs * sizeof *w->input_columns);
+	w->result_columns = mem_resize(w->result_columns, results * sizeof *w->result_columns);
+}
+
+static void warn(struct window *w, const struct program *p)
+{
+	const char *text = program_warnings(p);
+
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		stage_warn(w->op.stage, "%.*s", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static int window_schema(struct operator *op, unsigned input, const struct schema *in, struct error *e)
+{
+	struct window *w = window_of(op);
+	const char *from = stage_input_from(op->stage, input);
+
+	if (w->plan) {
+		if (plan_change_input(w->plan, &w->options, in, from, e))
+			return -1;
+		columns_resize(w);
+		return w->options.late_output ? stage_declare(op->stage, 1, in, e) : 0;
+	}
+	if (plan_new(&w->options, in, from, &w->plan, e))
+		return -1;
+	if (w->options.shape == WINDOW_NONE && w->plan->time_key >= 0)
+		w->options.shape = WINDOW_GIVEN;
+	w->ops = ops_of(w);
+	w->ops->init(w);
+	batch_builder_init(&w->parts, &w->plan->parts);
+	columns_resize(w);
+	warn(w, w->plan->inputs);
+	warn(w, w->plan->results);
+	if (window_load(w, e))
+		return -1;
+	return window_declare(w, e);
+}
+
+/* ---- rows ---- */
+
+static int where_apply(struct window *w, const struct batch *in, struct batch *out, struct error *e)
+{
+	uint32_t *pick, picked;
+
+	*out = *in;
+	if (!w->plan->where)
+		return 0;
+	pick = arena_alloc(&w->batch_arena, ((size_t)in->rows + 1) * sizeof *pick);
+	if (program_filter(w->plan->where, in, pick, &picked, NULL, e))
+		return error_context(e, "-w");
+	if (picked < in->rows)
+		batch_gather(in, pick, picked, &w->batch_arena, out);
+	return 0;
+}
+
+static int64_t *numbers_new(struct window *w, uint32_t rows)
+{
+	int64_t *numbers = arena_alloc(&w->batch_arena, ((size_t)rows + 1) * sizeof *numbers);
+
+	for (uint32_t r = 0; r < rows; r++)
+		numbers[r] = w->next_row++;
+	return numbers;
+}
+
+/* Event times, or running numbers where there are none. */
+static int times_read(struct window *w, const struct batch *b, const int64_t **out, struct error *e)
+{
+	enum { SHOWN = 200 };
+	int column = w->plan->in.time_column;
+	int64_t offset = w->plan->in.time_offset_us, *times;
+	const struct column *c;
+
+	if (column < 0) {
+		*out = numbers_new(w, b->rows);
+		return 0;
+	}
+	c = &b->columns[column];
+	for (uint32_t r = 0; c->valid && r < b->rows; r++) {
+		if (!column_is_valid(c, r))
+			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
+				w->plan->in.fields[column].name);
+	}
+	*out = c->data;
+	if (offset == 0)
+		return 0;
+	times = arena_alloc(&w->batch_arena, ((size_t)b->rows + 1) * sizeof *times);
+	for (uint32_t r = 0; r < b->rows; r++)
+		times[r] = time_add(column_int(c, r), offset);
+	*out = times;
+	return 0;
+}
+
+static const int8_t *signs_of(struct window *w, const struct batch *b)
+{
+	int8_t *signs;
+
+	if (!w->plan->retracts)
+		return NULL;
+	signs = arena_alloc(&w->batch_arena, (size_t)b->rows + 1);
+	for (uint32_t r = 0; r < b->rows; r++)
+		signs[r] = b->ops[r] == ROW_UPDATE_BEFORE || b->ops[r] == ROW_DELETE ? -1 : 1;
+	return signs;
+}
+
+static const uint64_t *hashes_of(struct window *w, uint32_t rows)
+{
+	size_t n = w->plan->keys_len;
+	uint64_t *hashes = arena_alloc(&w->batch_arena, ((size_t)rows + 1) * sizeof *hashes);
+	const struct column **keys = arena_alloc(&w->batch_arena, (n + 1) * sizeof *keys);
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = &w->input_columns[i];
+	keys_hash(keys, n, rows, hashes);
+	return hashes;
+}
+
+static int memory_check(struct window *w, struct error *e)
+{
+	size_t bytes;
+
+	if (w->options.memory_bytes == 0)
+		return 0;
+	bytes = w->ops->bytes(w);
+	if (bytes <= (size_t)w->options.memory_bytes)
+		return 0;
+	error_set(e, ERROR_DATA, "the groups take %zu MB, more than --memory allows", bytes >> 20);
+	return error_hint(e, "a larger --memory, fewer keys, or windows that close sooner (ssource -d)");
+}
+
+static int window_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
+{
+	struct window *w = window_of(op);
+	struct rows rows = {.columns = w->input_columns,
+		.columns_len = program_results(w->plan->inputs)};
+	struct batch b;
+
+	arena_reset(&w->batch_arena);
+	if (where_apply(w, in, &b, e))
+		return -1;
+	if (b.rows == 0)
+		return 0;
+	if (program_run(w->plan->inputs, &b, w->input_columns, NULL, e) ||
+		times_read(w, &b, &rows.times, e))
+		return -1;
+	rows.n = b.rows;
+	rows.hashes = hashes_of(w, b.rows);
+	rows.signs = signs_of(w, &b);
+	w->batch = &b;
+	if (w->ops->add(w, &rows, e))
+		return -1;
+	w->batch = NULL;
+	return memory_check(w, e);
+}
+
+int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e)
+{
+	struct batch late;
+
+	if (n == 0)
+		return 0;
+	stage_count_late(w->op.stage, n);
+	if (!w->options.late_output)
+		return 0;
+	batch_gather(w->batch, pick, n, &w->batch_arena, &late);
+	return stage_emit(w->op.stage, 1, &late, e);
+}
+
+/* ---- time ---- */
+
+static int window_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+{
+	struct window *w = window_of(op);
+
+	w->watermark_us = in_us;
+	*out_us = in_us;
+	if (!w->plan)
+		return 0;
+	if (w->ops->fire(w, in_us, e) || results_flush(w, e))
+		return -1;
+	w->fired_us = in_us;
+	if (in_us != WATERMARK_FINAL && w->options.shape != WINDOW_NONE) {
+		*out_us = time_add(time_add(in_us, -w->options.lateness_us), -w->ops->hold_us);
+		if (*out_us == WATERMARK_NONE)
+			*out_us = WATERMARK_NONE + 1;
+	}
+	return 0;
+}
+
+static int window_tick(struct operator *op, int64_t now_us, struct error *e)
+{
+	struct window *w = window_of(op);
+
+	if (!w->plan)
+		return 0;
+	if (w->plan->where)
+		program_set_now(w->plan->where, now_us);
+	program_set_now(w->plan->inputs, now_us);
+	program_set_now(w->plan->results, now_us);
+	return 0;
+}
+
+/* ---- life ---- */
+
+static void window_free(struct operator *op)
+{
+	struct window *w = window_of(op);
+
+	if (w->plan) {
+		w->ops->clear(w);
+		batch_builder_clear(&w->parts);
+	}
+	saved_free(w->saved);
+	plan_free(w->plan);
+	arena_clear(&w->batch_arena);
+	mem_free(w->input_columns);
+	mem_free(w->result_columns);
+	mem_free(w);
+}
+
+static const struct operator_ops window_operator_ops = {
+	.type = "swindow",
+	.free = window_free,
+	.schema = window_schema,
+	.batch = window_batch,
+	.watermark = window_watermark,
+	.tick = window_tick,
+	.snapshot = window_snapshot,
+	.restore = window_restore,
+};
+
+static int texts_check(const struct window_options *o, struct error *e)
+{
+	struct arena arena = ARENA_INIT;
+	struct select_list list;
+	struct expr *x;
+	int status = 0;
+
+	if (o->keys)
+		status = select_parse(o->keys, "-k", &arena, &list, e);
+	if (status == 0 && o->list)
+		status = select_parse(o->list, "aggregates", &arena, &list, e);
+	if (status == 0 && o->where)
+		status = expr_parse(o->where, "-w", &arena, &x, e);
+	arena_clear(&arena);
+	return status;
+}
+
+int window_operator_new(const struct window_options *o, struct operator **out, struct error *e)
+{
+	struct window *w;
+
+	if (texts_check(o, e))
+		return -1;
+	w = mem_zero(sizeof *w);
+	w->op.ops = &window_operator_ops;
+	w->op.inputs = 1;
+	w->op.outputs = o->late_output ? 2 : 1;
+	w->op.wait_fd = -1;
+	w->options = *o;
+	w->watermark_us = w->fired_us = WATERMARK_NONE;
+	*out = &w->op;
+	return 0;
+}

@@ -1,0 +1,616 @@
+/* Sessions: per key, rows that lie no further than the gap from one another.
+ *
+ *   keys      key -> number; lists[number]: its sessions by time, hardly ever more than one
+ *   session   [first, last] of its rows, its place in the order of first appearance; its number is
+ *             its group in the aggregates
+ *   timers    a heap of (end, session); a session that has grown since is put back when its old end
+ *             comes up, so that a row costs no heap operation
+ *
+ * A row within the gap of a session joins it; one that lies within the gap of two makes them one:
+ * the later one's accumulators are combined into the earlier one's once the batch has been dealt. */
+#include "cmd/swindow/window.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <stdlib.h>
+
+enum {
+	NONE = UINT32_MAX,
+	KEYS_DEAD_MIN = 4096, /* keys without sessions that are worth a new table */
+};
+
+/* The sessions of a key, by time.  One is held in place. */
+struct session_list {
+	uint32_t len, cap;
+	union {
+		uint32_t one;
+		uint32_t *many; /* if cap */
+	};
+};
+
+struct session {
+	int64_t first_us, last_us;
+	uint64_t place;
+	uint32_t key;
+	uint32_t into;   /* merged into this one by the batch at hand, or NONE */
+	uint32_t life;   /* tells a timer of an earlier session of the same number */
+	bool live;
+};
+
+struct timer {
+	int64_t end_us;
+	uint32_t session, life;
+};
+
+struct merge {
+	uint32_t from, to;
+};
+
+struct sessions {
+	int64_t gap_us;
+	struct keytable *keys;
+	struct session_list *lists;
+	size_t lists_cap;
+	uint32_t lists_len, empty_keys;
+	struct session *sessions;
+	size_t cap;
+	uint32_t len;
+	uint32_t *unused;             /* numbers of sessions that are gone */
+	size_t unused_len, unused_cap;
+	uint64_t next_place;
+	struct aggregate **aggregates;
+	struct timer *timers;
+	size_t timers_len, timers_cap;
+	struct merge *merges;         /* of the batch at hand */
+	size_t merges_len, merges_cap;
+	size_t list_bytes;
+};
+
+static struct sessions *sessions_of(const struct window *w)
+{
+	return w->state;
+}
+
+static void sessions_init(struct window *w)
+{
+	struct sessions *s = mem_zero(sizeof *s);
+
+	s->gap_us = w->options.size_us;
+	s->keys = keytable_new(w->plan->key_types, w->plan->keys_len);
+	s->aggregates = mem_zero(w->plan->calls_len * sizeof *s->aggregates);
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		s->aggregates[i] = aggregate_new_like(w->plan->calls[i].like);
+	w->state = s;
+}
+
+static void sessions_clear(struct window *w)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		aggregate_free(s->aggregates[i]);
+	mem_free(s->aggregates);
+	for (uint32_t k = 0; k < s->lists_len; k++) {
+		if (s->lists[k].cap)
+			mem_free(s->lists[k].many);
+	}
+	keytable_free(s->keys);
+	mem_free(s->lists);
+	mem_free(s->sessions);
+	mem_free(s->unused);
+	mem_free(s->timers);
+	mem_free(s->merges);
+	mem_free(s);
+}
+
+/* ---- the sessions of a key ---- */
+
+static inline uint32_t *list_items(struct session_list *l)
+{
+	return l->cap ? l->many : &l->one;
+}
+
+static void list_insert(struct sessions *s, struct session_list *l, uint32_t at, uint32_t session)
+{
+	uint32_t *items;
+
+	if (l->len >= 1 && l->len >= l->cap) {
+		uint32_t cap = l->cap ? l->cap * 2 : 4;
+		uint32_t *many = mem_alloc(cap * sizeof *many);
+
+		memcpy(many, list_items(l), l->len * sizeof *many);
+		if (l->cap)
+			mem_free(l->many);
+		s->list_bytes += (cap - l->cap) * sizeof *many;
+		l->many = many;
+		l->cap = cap;
+	}
+	items = list_items(l);
+	memmove(items + at + 1, items + at, (l->len - at) * sizeof *items);
+	items[at] = session;
+	l->len++;
+}
+
+static void list_remove(struct sessions *s, struct session_list *l, uint32_t at)
+{
+	uint32_t *items = list_items(l);
+
+	memmove(items + at, items + at + 1, (l->len - at - 1) * sizeof *items);
+	l->len--;
+	if (l->len == 0 && l->cap) {
+		s->list_bytes -= l->cap * sizeof *items;
+		mem_free(l->many);
+		l->cap = 0;
+	}
+}
+
+/* How many of the list's sessions start at or before a time. */
+static uint32_t list_before(const struct sessions *s, struct session_list *l, int64_t time_us)
+{
+	const uint32_t *items = list_items(l);
+	uint32_t low = 0, high = l->len;
+
+	if (high && s->sessions[items[high - 1]].first_us <= time_us) /* mostly the newest */
+		return high;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (s->sessions[items[middle]].first_us <= time_us)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* ---- timers: a binary heap, the earliest first ---- */
+
+static void timer_push(struct sessions *s, struct timer t)
+{
+	size_t at = s->timers_len;
+
+	MEM_GROW(s->timers, s->timers_cap, at + 1);
+	s->timers_len++;
+	while (at > 0 && s->timers[(at - 1) / 2].end_us > t.end_us) {
+		s->timers[at] = s->timers[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	s->timers[at] = t;
+}
+
+static struct timer timer_pop(struct sessions *s)
+{
+	struct timer top = s->timers[0], t = s->timers[--s->timers_len];
+	size_t at = 0, n = s->timers_len;
+
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && s->timers[child + 1].end_us < s->timers[child].end_us)
+			child++;
+		if (s->timers[child].end_us >= t.end_us)
+			break;
+		s->timers[at] = s->timers[child];
+		at = child;
+	}
+	s->timers[at] = t;
+	return top;
+}
+
+/* ---- rows into sessions ---- */
+
+static uint32_t session_new(struct sessions *s, uint32_t key, int64_t first_us, int64_t last_us)
+{
+	bool again = s->unused_len > 0;
+	uint32_t id = again ? s->unused[--s->unused_len] : s->len++;
+	struct session *x;
+
+	MEM_GROW(s->sessions, s->cap, s->len);
+	x = &s->sessions[id];
+	*x = (struct session){.first_us = first_us, .last_us = last_us, .place = s->next_place++,
+		.key = key, .into = NONE, .life = again ? x->life : 0, .live = true};
+	timer_push(s, (struct timer){time_add(last_us, s->gap_us), id, x->life});
+	return id;
+}
+
+/* Its number can be given again; only between batches, as rows may still carry it. */
+static void session_free(struct window *w, uint32_t id)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		aggregate_clear_group(s->aggregates[i], id);
+	s->sessions[id].live = false;
+	s->sessions[id].life++;
+	MEM_GROW(s->unused, s->unused_cap, s->unused_len + 1);
+	s->unused[s->unused_len++] = id;
+}
+
+/* items[at] takes in items[at + 1], which the row between them has reached. */
+static void merge_next(struct sessions *s, struct session_list *l, uint32_t at)
+{
+	uint32_t *items = list_items(l), to = items[at], from = items[at + 1];
+	struct session *t = &s->sessions[to], *f = &s->sessions[from];
+
+	t->last_us = f->last_us > t->last_us ? f->last_us : t->last_us;
+	t->place = f->place < t->place ? f->place : t->place;
+	f->into = to;
+	f->live = false;
+	MEM_GROW(s->merges, s->merges_cap, s->merges_len + 1);
+	s->merges[s->merges_len++] = (struct merge){from, to};
+	list_remove(s, l, at + 1);
+}
+
+static inline bool reaches(const struct sessions *s, int64_t from_us, int64_t to_us)
+{
+	return time_add(from_us, s->gap_us) >= to_us;
+}
+
+/* The session of a row, or NONE if it is late: it joins none and one of its own would have closed. */
+static uint32_t session_of(struct window *w, uint32_t key, int64_t time_us)
+{
+	struct sessions *s = sessions_of(w);
+	struct session_list *l = &s->lists[key];
+	uint32_t at = list_before(s, l, time_us), id;
+	struct session *x;
+
+	if (at > 0) {
+		id = list_items(l)[at - 1];
+		x = &s->sessions[id];
+		if (reaches(s, x->last_us, time_us)) {
+			if (time_us <= x->last_us)
+				return id;
+			x->last_us = time_us;
+			if (at < l->len && reaches(s, time_us, s->sessions[list_items(l)[at]].first_us))
+				merge_next(s, l, at - 1);
+			return id;
+		}
+	}
+	if (at < l->len) {
+		id = list_items(l)[at];
+		if (reaches(s, time_us, s->sessions[id].first_us)) {
+			s->sessions[id].first_us = time_us;
+			return id;
+		}
+	}
+	if (w->watermark_us != WATERMARK_NONE &&
+		window_has_passed(w, time_add(time_us, s->gap_us), w->watermark_us))
+		return NONE;
+	id = session_new(s, key, time_us, time_us);
+	s->empty_keys -= l->len == 0;
+	list_insert(s, l, at, id);
+	return id;
+}
+
+static void lists_grow(struct sessions *s)
+{
+	uint32_t len = keytable_len(s->keys);
+
+	MEM_GROW(s->lists, s->lists_cap, len);
+	if (len > s->lists_len)
+		memset(s->lists + s->lists_len, 0, (len - s->lists_len) * sizeof *s->lists);
+	s->empty_keys += len - s->lists_len;
+	s->lists_len = len;
+}
+
+static void aggregates_grow(struct window *w)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		aggregate_resize(s->aggregates[i], s->len);
+}
+
+/* Merges in the order they came about: one may take in what an earlier one made. */
+static int merges_apply(struct window *w, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t m = 0; m < s->merges_len; m++) {
+		for (size_t i = 0; i < w->plan->calls_len; i++) {
+			if (aggregate_combine(s->aggregates[i], &s->merges[m].to, s->aggregates[i],
+				    &s->merges[m].from, 1, e))
+				return -1;
+		}
+	}
+	return 0;
+}
+
+static void merges_forget(struct window *w)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t m = 0; m < s->merges_len; m++)
+		session_free(w, s->merges[m].from);
+	s->merges_len = 0;
+}
+
+/* Leaves the rows that aren't late, with their session where merges have brought it. */
+static uint32_t rows_resolve(const struct sessions *s, uint32_t *ids, uint32_t rows, uint32_t *kept,
+	uint32_t *late)
+{
+	uint32_t n = 0, lates = 0;
+
+	for (uint32_t r = 0; r < rows; r++) {
+		uint32_t id = ids[r];
+
+		if (id == NONE) {
+			late[lates++] = r;
+			continue;
+		}
+		while (s->sessions[id].into != NONE)
+			id = s->sessions[id].into;
+		ids[n] = id;
+		kept[n++] = r;
+	}
+	return n;
+}
+
+static int resolved_add(struct window *w, const struct rows *rows, uint32_t *ids, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+	uint32_t *kept = arena_alloc(&w->batch_arena, (rows->n + 1) * sizeof *kept);
+	uint32_t *late = arena_alloc(&w->batch_arena, (rows->n + 1) * sizeof *late);
+	uint32_t n = rows_resolve(s, ids, rows->n, kept, late);
+	struct rows some = *rows;
+
+	if (window_put_late(w, late, rows->n - n, e))
+		return -1;
+	if (n < rows->n)
+		rows_gather(rows, kept, n, &w->batch_arena, &some);
+	if (n == 0)
+		return 0;
+	return aggregates_add(s->aggregates, w->plan, &some, ids, &w->batch_arena, e);
+}
+
+static int sessions_add(struct window *w, const struct rows *rows, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+	uint32_t *ids = arena_alloc(&w->batch_arena, (rows->n + 1) * sizeof *ids);
+	const struct column **keys =
+		arena_alloc(&w->batch_arena, (w->plan->keys_len + 1) * sizeof *keys);
+
+	for (size_t i = 0; i < w->plan->keys_len; i++)
+		keys[i] = &rows->columns[i];
+	keytable_insert(s->keys, keys, rows->n, rows->hashes, ids);
+	lists_grow(s);
+	for (uint32_t r = 0; r < rows->n; r++)
+		ids[r] = session_of(w, ids[r], rows->times[r]);
+	aggregates_grow(w);
+	if (merges_apply(w, e) || resolved_add(w, rows, ids, e))
+		return -1;
+	merges_forget(w);
+	return 0;
+}
+
+/* ---- firing ---- */
+
+struct fired {
+	int64_t end_us;
+	uint64_t place;
+	uint32_t session;
+};
+
+static int compare_fired(const void *a, const void *b)
+{
+	const struct fired *x = a, *y = b;
+
+	if (x->end_us != y->end_us)
+		return x->end_us < y->end_us ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place);
+}
+
+static void fired_put(struct sessions *s, uint32_t id, struct buf *out)
+{
+	const struct session *x = &s->sessions[id];
+	struct fired f = {time_add(x->last_us, s->gap_us), x->place, id};
+
+	buf_put(out, &f, sizeof f);
+}
+
+static void fired_collect(struct window *w, int64_t watermark_us, struct buf *out)
+{
+	struct sessions *s = sessions_of(w);
+
+	if (watermark_us == WATERMARK_FINAL) { /* all: timers are of no use */
+		for (uint32_t id = 0; id < s->len; id++) {
+			if (s->sessions[id].live)
+				fired_put(s, id, out);
+		}
+		s->timers_len = 0;
+		return;
+	}
+	while (s->timers_len && window_has_passed(w, s->timers[0].end_us, watermark_us)) {
+		struct timer t = timer_pop(s);
+		const struct session *x = &s->sessions[t.session];
+		int64_t end_us = time_add(x->last_us, s->gap_us);
+
+		if (!x->live || x->life != t.life)
+			continue;
+		if (end_us > t.end_us)
+			timer_push(s, (struct timer){end_us, t.session, t.life});
+		else
+			fired_put(s, t.session, out);
+	}
+}
+
+static int fired_emit(struct window *w, const struct fired *fired, size_t n, struct error *e)
+{
+	enum { SOME = 2048 };
+	struct sessions *s = sessions_of(w);
+	uint32_t keys[SOME], groups[SOME];
+	int64_t starts[SOME], ends[SOME];
+	struct results r = {.keys = s->keys, .key_pick = keys, .aggregates = s->aggregates,
+		.group_pick = groups, .starts = starts, .ends = ends};
+
+	for (size_t i = 0; i < n;) {
+		for (r.n = 0; r.n < SOME && i < n; r.n++, i++) {
+			const struct session *x = &s->sessions[fired[i].session];
+
+			keys[r.n] = x->key;
+			groups[r.n] = fired[i].session;
+			starts[r.n] = x->first_us;
+			ends[r.n] = fired[i].end_us;
+		}
+		if (results_put(w, &r, e))
+			return -1;
+	}
+	return 0;
+}
+
+static void fired_forget(struct window *w, const struct fired *fired, size_t n)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (size_t i = 0; i < n; i++) {
+		struct session_list *l = &s->lists[s->sessions[fired[i].session].key];
+		uint32_t *items = list_items(l), at = 0;
+
+		while (items[at] != fired[i].session)
+			at++;
+		list_remove(s, l, at);
+		s->empty_keys += l->len == 0;
+		session_free(w, fired[i].session);
+	}
+}
+
+/* Builds the key table again without the keys that have no session: an endless stream may never see
+ * them again. */
+static void keys_compact(struct window *w)
+{
+	struct sessions *s = sessions_of(w);
+	struct keytable *old = s->keys;
+	size_t columns_len = w->plan->keys_len;
+	uint32_t n = 0, *pick = mem_alloc((s->lists_len + 1) * sizeof *pick), *ids;
+	struct arena arena = ARENA_INIT;
+	struct column *columns = ARENA_ARRAY(&arena, struct column, columns_len + 1);
+	const struct column **keys = ARENA_ARRAY(&arena, const struct column *, columns_len + 1);
+	uint64_t *hashes;
+
+	for (uint32_t k = 0; k < s->lists_len; k++) {
+		uint32_t *items = list_items(&s->lists[k]);
+
+		for (uint32_t i = 0; i < s->lists[k].len; i++)
+			s->sessions[items[i]].key = n;
+		if (s->lists[k].len == 0)
+			continue;
+		s->lists[n] = s->lists[k];
+		pick[n++] = k;
+	}
+	for (size_t i = 0; i < columns_len; i++) {
+		struct column all = keytable_column(old, i);
+
+		column_gather(&all, pick, n, &arena, &columns[i]);
+		keys[i] = &columns[i];
+	}
+	hashes = arena_alloc(&arena, ((size_t)n + 1) * sizeof *hashes);
+	ids = arena_alloc(&arena, ((size_t)n + 1) * sizeof *ids);
+	keys_hash(keys, columns_len, n, hashes);
+	s->keys = keytable_new(w->plan->key_types, columns_len);
+	keytable_insert(s->keys, keys, n, hashes, ids);
+	s->lists_len = n;
+	s->empty_keys = 0;
+	keytable_free(old);
+	mem_free(pick);
+	arena_clear(&arena);
+}
+
+static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+	struct buf all = BUF_INIT;
+	struct fired *fired;
+	size_t n;
+	int status;
+
+	fired_collect(w, watermark_us, &all);
+	fired = (struct fired *)(void *)all.data;
+	n = all.len / sizeof *fired;
+	if (n > 1)
+		qsort(fired, n, sizeof *fired, compare_fired);
+	status = fired_emit(w, fired, n, e);
+	if (status == 0)
+		fired_forget(w, fired, n);
+	buf_clear(&all);
+	if (s->empty_keys > KEYS_DEAD_MIN && s->empty_keys > s->lists_len / 2)
+		keys_compact(w);
+	return status;
+}
+
+/* ---- state ---- */
+
+static size_t sessions_bytes(const struct window *w)
+{
+	const struct sessions *s = sessions_of(w);
+	size_t bytes = keytable_bytes(s->keys) + s->list_bytes + s->lists_cap * sizeof *s->lists +
+		s->cap * sizeof *s->sessions + s->timers_cap * sizeof *s->timers +
+		s->unused_cap * sizeof *s->unused;
+
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		bytes += aggregate_bytes(s->aggregates[i]);
+	return bytes;
+}
+
+static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+	struct state_row *rows = mem_zero(s->len * sizeof *rows);
+	size_t n = 0;
+	int status;
+
+	for (uint32_t id = 0; id < s->len; id++) {
+		const struct session *x = &s->sessions[id];
+
+		if (!x->live)
+			continue;
+		rows[n++] = (struct state_row){.place = x->place, .first_us = x->first_us,
+			.last_us = x->last_us, .keys = s->keys, .aggregates = s->aggregates,
+			.key = x->key, .group = id,
+			.key_group = key_group(keytable_hash(s->keys, x->key))};
+	}
+	status = state_put(w, writer, rows, n, e);
+	mem_free(rows);
+	return status;
+}
+
+static int sessions_load(struct window *w, const struct batch *b, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+	struct arena arena = ARENA_INIT;
+	struct state_batch in;
+	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
+	int status;
+
+	state_batch_read(w->plan, b, &arena, &in);
+	keytable_insert(s->keys, in.keys, in.rows, in.hashes, ids);
+	lists_grow(s);
+	for (uint32_t r = 0; r < in.rows; r++) {
+		struct session_list *l = &s->lists[ids[r]];
+		uint32_t id = session_new(s, ids[r], in.first_us[r], in.last_us[r]);
+
+		s->sessions[id].place = (uint64_t)in.places[r];
+		if (s->next_place <= (uint64_t)in.places[r])
+			s->next_place = (uint64_t)in.places[r] + 1;
+		s->empty_keys -= l->len == 0;
+		list_insert(s, l, list_before(s, l, in.first_us[r]), id);
+		ids[r] = id;
+	}
+	aggregates_grow(w);
+	status = state_aggregates_load(w->plan, s->aggregates, &in, ids, e);
+	arena_clear(&arena);
+	return status;
+}
+
+const struct window_ops sessions_ops = {
+	.init = sessions_init,
+	.clear = sessions_clear,
+	.add = sessions_add,
+	.fire = sessions_fire,
+	.hold_us = 1,
+	.bytes = sessions_bytes,
+	.save = sessions_save,
+	.load = sessions_load,
+};

@@ -1,0 +1,244 @@
+/* swindow's operator: rows are put into groups by key, groups into windows by event time.
+ *
+ *                       plan.c: programs for -w, keys, arguments, filters, results
+ *   batch --> rows ---> slices.c    tumble, hop, cumulate, and window_end among the keys
+ *                       sessions.c  --session
+ *                       global.c    no window
+ *                                 |
+ *             results <-----------+   results.c: finalize, the list's expressions, emit
+ *
+ * groups.c is what all of them keep rows in: a key table and the aggregates of its keys.  state.c
+ * writes it to snapshots and reads it back.  Times are microseconds of event time throughout. */
+#ifndef RUNNEL_SWINDOW_WINDOW_H
+#define RUNNEL_SWINDOW_WINDOW_H
+
+#include "libcore/base/arena.h"
+#include "libcore/expr/aggregate.h"
+#include "libcore/expr/expr.h"
+#include "libcore/frame/frame.h"
+#include "libcore/stage/operator.h"
+#include "libcore/table/keytable.h"
+
+/* ---- what the user asked for ---- */
+
+enum window_shape {
+	WINDOW_NONE,     /* the whole stream */
+	WINDOW_GIVEN,    /* ... but the event time is among the keys: found when the schema is known */
+	WINDOW_TUMBLE,
+	WINDOW_HOP,
+	WINDOW_CUMULATE,
+	WINDOW_SESSION,
+};
+
+struct window_options {
+	enum window_shape shape;
+	int64_t size_us;       /* the gap of sessions */
+	int64_t step_us;       /* hop: slide; cumulate: step; tumble: size */
+	int64_t offset_us;
+	int64_t lateness_us;
+	const char *keys;      /* -k, or NULL */
+	const char *where;     /* -w, or NULL */
+	const char *list;      /* the aggregates, or NULL */
+	bool late_output;      /* output 1 takes late rows */
+	int64_t memory_bytes;  /* 0: no cap */
+};
+
+/* The texts are borrowed for the operator's life.  ERROR_USAGE for texts that don't parse. */
+int window_operator_new(const struct window_options *o, struct operator **out, struct error *e);
+
+/* ---- the plan: options compiled against the input's schema ---- */
+
+struct window_call {
+	struct aggregate *like;  /* no groups: the mould of all others */
+	const char *text;        /* "sum(price)": names its state */
+	size_t args[AGGREGATE_ARGS_MAX];  /* results of plan->inputs */
+	size_t args_len;
+	bool filtered;
+	size_t filter;           /* result of plan->inputs */
+};
+
+struct window_plan {
+	struct arena arena;
+	struct schema in;
+	bool retracts;           /* the input is a changelog */
+	struct program *where;   /* NULL: all rows */
+	struct program *inputs;  /* keys_len keys, then arguments and filters */
+	size_t keys_len;
+	const char **key_names;
+	struct type *key_types;
+	int time_key;            /* the key that is the event time (WINDOW_GIVEN), else -1 */
+	struct select_list list; /* what is left of it: expressions over calls */
+	struct window_call *calls;
+	size_t calls_len;        /* the last one counts rows if the plan retracts */
+	struct schema parts;     /* keys, window_start, window_end, #0 .. of one result row */
+	size_t window_part;      /* where window_start lies in parts */
+	bool has_window;         /* window_start and window_end are there */
+	struct program *results; /* over parts: the output's columns */
+	struct schema out;
+};
+
+/* The first schema makes the plan; a later one must give the same key, argument and output types
+ * and only replaces the programs that read rows. */
+int plan_new(const struct window_options *o, const struct schema *in, const char *from,
+	struct window_plan **out, struct error *e);
+int plan_change_input(struct window_plan *p, const struct window_options *o,
+	const struct schema *in, const char *from, struct error *e);
+void plan_free(struct window_plan *p);
+
+/* ---- rows on their way into groups ---- */
+
+struct rows {
+	uint32_t n;
+	const struct column *columns; /* the results of plan->inputs: keys first */
+	size_t columns_len;
+	const uint64_t *hashes;       /* of the keys */
+	const int64_t *times;         /* event time; without one, running numbers */
+	const int8_t *signs;          /* changelogs, else NULL */
+};
+
+/* The picked rows, in the arena. */
+void rows_gather(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
+	struct rows *out);
+
+/* ---- groups ---- */
+
+struct groups {
+	struct keytable *keys;
+	struct aggregate **aggregates; /* plan->calls_len of them */
+};
+
+struct groups *groups_new(const struct window_plan *p);
+void groups_free(struct groups *g, const struct window_plan *p);
+void groups_reset(struct groups *g, const struct window_plan *p);
+uint32_t groups_len(const struct groups *g);
+size_t groups_bytes(const struct groups *g, const struct window_plan *p);
+
+/* Scratch memory lives in the arena. */
+int groups_add(struct groups *g, const struct window_plan *p, const struct rows *rows,
+	struct arena *a, struct error *e);
+/* ids: the group of each row, in aggregates that are large enough. */
+int aggregates_add(struct aggregate **aggregates, const struct window_plan *p,
+	const struct rows *rows, const uint32_t *ids, struct arena *a, struct error *e);
+/* Takes in all groups of from, which stays as it is. */
+int groups_combine(struct groups *to, const struct groups *from, const struct window_plan *p,
+	struct error *e);
+
+/* ---- the operator ---- */
+
+struct window;
+
+/* What the shapes differ in. */
+struct window_ops {
+	void (*init)(struct window *w);
+	void (*clear)(struct window *w);
+	int (*add)(struct window *w, const struct rows *rows, struct error *e);
+	/* Fires what the watermark has passed. */
+	int (*fire)(struct window *w, int64_t watermark_us, struct error *e);
+	int64_t hold_us;       /* the output's watermark lags by this, and by the lateness */
+	size_t (*bytes)(const struct window *w);
+	/* Appends this shape's columns to the state's schema; all rows in the order to be written in
+	 * (by key group); and one row's way back. */
+	int (*save)(struct window *w, struct snapshot_writer *s, struct error *e);
+	int (*load)(struct window *w, const struct batch *b, struct error *e);
+};
+
+extern const struct window_ops slices_ops, sessions_ops, global_ops;
+
+struct window {
+	struct operator op;
+	struct window_options options;
+	const struct window_ops *ops;
+	struct window_plan *plan;   /* NULL until the first schema */
+	void *state;                /* of ops */
+	int64_t watermark_us;       /* as it came in */
+	int64_t fired_us;           /* the last one that windows have fired for */
+	int64_t next_row;           /* running number of rows, where there is no event time */
+	struct batch_builder parts; /* results on their way out */
+	struct arena batch_arena;   /* lives for one batch */
+	const struct batch *batch;  /* the rows at hand, after -w: where late ones come from */
+	struct column *input_columns, *result_columns; /* of the programs */
+	size_t bytes;               /* held, as far as counted */
+	struct saved *saved;        /* what restore read, until the schema is known */
+};
+
+static inline int64_t time_add(int64_t a, int64_t b) /* saturating */
+{
+	int64_t sum;
+
+	if (__builtin_add_overflow(a, b, &sum))
+		return b < 0 ? INT64_MIN : INT64_MAX;
+	return sum;
+}
+
+static inline int64_t floor_div(int64_t a, int64_t b) /* b > 0 */
+{
+	return a / b - (a % b < 0);
+}
+
+/* Whether an event that is complete at this time has passed, lateness included. */
+static inline bool window_has_passed(const struct window *w, int64_t time_us, int64_t watermark_us)
+{
+	return watermark_us == WATERMARK_FINAL ||
+		time_add(time_us, w->options.lateness_us) <= watermark_us;
+}
+
+/* Rows of w->batch that came after their window: counted, and sent to the late output. */
+int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e);
+
+/* ---- results.c ---- */
+
+struct results {
+	const struct keytable *keys;
+	const uint32_t *key_pick;      /* NULL: the first n keys */
+	struct aggregate *const *aggregates;
+	const uint32_t *group_pick;    /* NULL: the first n groups */
+	uint32_t n;
+	const int64_t *starts, *ends;  /* per row, or NULL: */
+	int64_t start_us, end_us;
+};
+
+/* Queues results; full batches go out. */
+int results_put(struct window *w, const struct results *r, struct error *e);
+int results_flush(struct window *w, struct error *e);
+
+/* ---- state.c ---- */
+
+int window_snapshot(struct operator *op, struct snapshot_writer *s, struct error *e);
+int window_restore(struct operator *op, struct snapshot_reader *r, struct error *e);
+/* Puts what restore read into the shape's state, once the plan is known. */
+int window_load(struct window *w, struct error *e);
+void saved_free(struct saved *s);
+
+enum { STATE_FIXED_COLUMNS = 4 };
+
+/* The schema of section "groups": key_group, place, two times named by the shape, keys, aggregates. */
+void state_schema(const struct window_plan *p, struct schema *s);
+
+/* Rows of section "groups" to be written: in any order, sorted while writing. */
+struct state_row {
+	uint64_t place;                /* in the order of first appearance within its window */
+	int64_t first_us, last_us;
+	const struct keytable *keys;
+	struct aggregate *const *aggregates;
+	uint32_t key, group;
+	uint8_t key_group;
+};
+
+int state_put(struct window *w, struct snapshot_writer *s, struct state_row *rows, size_t n,
+	struct error *e);
+
+/* A batch of section "groups", in order of first time, then place. */
+struct state_batch {
+	uint32_t rows;
+	const int64_t *places, *first_us, *last_us;
+	const struct column *const *keys;
+	const uint64_t *hashes;
+	const struct column *columns;  /* of all aggregates, one after another */
+};
+
+void state_batch_read(const struct window_plan *p, const struct batch *b, struct arena *a,
+	struct state_batch *out);
+int state_aggregates_load(const struct window_plan *p, struct aggregate **aggregates,
+	const struct state_batch *b, const uint32_t *groups, struct error *e);
+
+#endif
