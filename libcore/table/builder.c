@@ -387,7 +387,7 @@ struct column builder_column(const struct column_builder *b)
 		.valid = b->nulls ? b->valid : NULL,
 		.data = b->data,
 		.offsets = b->width ? NULL : b->rows_cap ? b->offsets : no_offsets,
-		.bytes = b->bytes.data,
+		.bytes = b->bytes.data ? b->bytes.data : (const uint8_t *)"",
 	};
 }
 
