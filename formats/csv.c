@@ -12,7 +12,8 @@
 #include <stdio.h>
 
 enum {
-	RECORD_BYTES_MAX = 64 << 20, /* a row larger than a frame could not travel */
+	/* A row larger than a frame (64 MiB, with what frames it) could not travel. */
+	RECORD_BYTES_MAX = (64 << 20) - (256 << 10),
 	BAD_RECORD_BYTES = 64 << 10, /* of a malformed record are shown */
 	GROUP_ROWS_MIN = 8,          /* tried at once where values keep failing */
 	COPY_BYTES = 16,
@@ -105,7 +106,8 @@ static enum number_status put_text(struct csv *c, const struct csv_column *colum
 
 static inline const uint8_t *field_begin(const struct group *g, uint32_t field, uint32_t row)
 {
-	return g->bytes + (uint32_t)(g->ends[(size_t)row * g->c->fields + field - 1] + 1);
+	/* ends[-1] + 1 wraps to 0: the first field of all */
+	return g->bytes + (uint32_t)(g->ends[(ptrdiff_t)((size_t)row * g->c->fields + field) - 1] + 1);
 }
 
 static inline const uint8_t *field_end(const struct group *g, uint32_t field, uint32_t row)
@@ -411,9 +413,26 @@ static int take_record(struct pass *p)
 
 /* ---- records ---- */
 
+static uint32_t row_bytes(const struct csv_index *x, uint32_t row)
+{
+	uint32_t begin = row ? x->ends[x->rows[row - 1] - 1] + 1 : 0;
+
+	return x->ends[x->rows[row] - 1] - begin;
+}
+
 static uint32_t fields_of(const struct csv_index *x, uint32_t row)
 {
 	return x->rows[row] - (row ? x->rows[row - 1] : 0);
+}
+
+/* Whether a record of the index can be taken with others. */
+static inline bool is_plain(const struct pass *p, uint32_t row)
+{
+	const struct csv_index *x = &p->c->index;
+
+	if (p->len > RECORD_BYTES_MAX && row_bytes(x, row) > RECORD_BYTES_MAX)
+		return false;
+	return fields_of(x, row) == p->c->fields;
 }
 
 /* Where the row behind `row` begins, counted from the index's first byte. */
@@ -437,7 +456,7 @@ static int take_rows(struct pass *p)
 		uint32_t n = 0, good;
 		int status;
 
-		while (n < limit && r + n < x->rows_len && fields_of(x, r + n) == c->fields)
+		while (n < limit && r + n < x->rows_len && is_plain(p, r + n))
 			n++;
 		good = n ? put_group((struct group){c, p->bytes + base, p->bytes + p->len,
 				   x->ends + (r ? x->rows[r - 1] : 0), n}, p->builders) : 0;
