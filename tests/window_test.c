@@ -1,0 +1,681 @@
+/* swindow's operator, run by the real stage core over frames in memory, against a model that keeps
+ * all rows and looks at each of them for every window.  Random windows, rows out of order, late
+ * rows, watermarks, and restarts from snapshots into one or two subtasks at random points. */
+#include "cmd/swindow/window.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/stage/stage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+enum { ROWS_MAX = 400, KEYS = 6, LINE = 160 };
+
+static uint64_t seed, state;
+
+static uint64_t draw(uint64_t below)
+{
+	state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (state >> 33) % below;
+}
+
+/* ---- lines of results ---- */
+
+struct lines {
+	char (*items)[LINE];
+	size_t len, cap;
+};
+
+static char *lines_add(struct lines *l)
+{
+	MEM_GROW(l->items, l->cap, l->len + 1);
+	l->items[l->len][0] = '\0';
+	return l->items[l->len++];
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static void cell_put(char *line, bool valid, int64_t v)
+{
+	size_t len = strlen(line);
+
+	if (valid)
+		snprintf(line + len, LINE - len, "%lld ", (long long)v);
+	else
+		snprintf(line + len, LINE - len, "- ");
+}
+
+/* ---- the model ---- */
+
+struct row {
+	bool has_key, has_value;
+	int64_t key, value, time;
+	bool late;
+};
+
+struct model {
+	struct window_options o;
+	struct row rows[ROWS_MAX];
+	size_t len;
+	int64_t watermark;
+	size_t late;
+	struct lines out;
+};
+
+static bool passed(const struct model *m, int64_t time, int64_t watermark)
+{
+	return watermark == WATERMARK_FINAL ||
+		(watermark != WATERMARK_NONE && time + m->o.lateness_us <= watermark);
+}
+
+static bool same_key(const struct row *a, const struct row *b)
+{
+	return a->has_key == b->has_key && (!a->has_key || a->key == b->key);
+}
+
+/* Rows of one key and window, arrival order: count, sum, max, distinct, first by time. */
+static void group_line(struct model *m, const struct row *const *rows, size_t n, int64_t start, int64_t end)
+{
+	char *line = lines_add(&m->out);
+	int64_t values = 0, sum = 0, max = INT64_MIN, distinct = 0;
+	const struct row *first = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		bool seen = false;
+
+		if (!rows[i]->has_value)
+			continue;
+		values++;
+		sum += rows[i]->value;
+		max = rows[i]->value > max ? rows[i]->value : max;
+		for (size_t k = 0; k < i; k++)
+			seen |= rows[k]->has_value && rows[k]->value == rows[i]->value;
+		distinct += !seen;
+		if (!first || rows[i]->time < first->time)
+			first = rows[i];
+	}
+	if (m->o.shape != WINDOW_NONE) {
+		snprintf(line, LINE, "%08lld ", (long long)end + 1000000); /* sorts by the end */
+		cell_put(line, true, start);
+	}
+	cell_put(line, rows[0]->has_key, rows[0]->key);
+	cell_put(line, true, (int64_t)n);
+	cell_put(line, values > 0, sum);
+	cell_put(line, values > 0, max);
+	cell_put(line, true, distinct);
+	cell_put(line, first != NULL, first ? first->value : 0);
+}
+
+static void window_lines(struct model *m, int64_t start, int64_t end)
+{
+	bool done[ROWS_MAX] = {false};
+
+	for (size_t i = 0; i < m->len; i++) {
+		const struct row *rows[ROWS_MAX];
+		size_t n = 0;
+
+		for (size_t k = i; k < m->len; k++) {
+			const struct row *r = &m->rows[k];
+
+			if (done[k] || r->late || r->time < start || r->time >= end ||
+				!same_key(r, &m->rows[i]))
+				continue;
+			if (done[i] || m->rows[i].late || m->rows[i].time < start || m->rows[i].time >= end)
+				break;
+			rows[n++] = r;
+			done[k] = k != i;
+		}
+		if (n)
+			group_line(m, rows, n, start, end);
+		done[i] = true;
+	}
+}
+
+/* Every window that [lo, hi] could touch: start and end, from the definition. */
+static size_t windows_all(const struct model *m, int64_t lo, int64_t hi, int64_t (*out)[2])
+{
+	const struct window_options *o = &m->o;
+	size_t n = 0;
+
+	for (int64_t start = o->offset_us - 1000 * o->size_us; start <= hi; start += o->step_us) {
+		int64_t end = start + o->size_us;
+
+		if (o->shape == WINDOW_CUMULATE) {
+			end = start + o->step_us;
+			int64_t block = o->offset_us - 1000 * o->size_us;
+
+			while (block + o->size_us <= start)
+				block += o->size_us;
+			out[n][0] = block;
+		} else {
+			out[n][0] = start;
+		}
+		out[n][1] = end;
+		if (end > lo)
+			n++;
+		else
+			continue;
+		if (n == 1999)
+			break;
+	}
+	return n;
+}
+
+static void model_sessions(struct model *m, int64_t watermark)
+{
+	bool done[ROWS_MAX] = {false};
+
+	for (size_t i = 0; i < m->len; i++) {
+		int64_t first = m->rows[i].time, last = first;
+		bool member[ROWS_MAX] = {false}, grown = true;
+		const struct row *rows[ROWS_MAX];
+		size_t n = 0;
+
+		if (done[i] || m->rows[i].late)
+			continue;
+		while (grown) {
+			grown = false;
+			for (size_t k = 0; k < m->len; k++) {
+				const struct row *r = &m->rows[k];
+
+				if (member[k] || done[k] || r->late || !same_key(r, &m->rows[i]) ||
+					r->time > last + m->o.size_us || r->time < first - m->o.size_us)
+					continue;
+				member[k] = grown = true;
+				first = r->time < first ? r->time : first;
+				last = r->time > last ? r->time : last;
+			}
+		}
+		for (size_t k = 0; k < m->len; k++) {
+			if (member[k]) {
+				done[k] = true;
+				rows[n++] = &m->rows[k];
+			}
+		}
+		if (!passed(m, last + m->o.size_us, watermark))
+			continue;
+		group_line(m, rows, n, first, last + m->o.size_us);
+		for (size_t k = 0; k < m->len; k++) {
+			if (member[k])
+				m->rows[k].late = true; /* out of the way */
+		}
+	}
+}
+
+static void model_watermark(struct model *m, int64_t watermark)
+{
+	static int64_t windows[2000][2];
+	size_t n;
+
+	if (m->o.shape == WINDOW_NONE) {
+		if (watermark == WATERMARK_FINAL)
+			window_lines(m, INT64_MIN, INT64_MAX);
+	} else if (m->o.shape == WINDOW_SESSION) {
+		model_sessions(m, watermark);
+	} else {
+		n = windows_all(m, -100, 2000, windows);
+		for (size_t i = 0; i < n; i++) {
+			if (passed(m, windows[i][1] - 1, watermark) &&
+				!passed(m, windows[i][1] - 1, m->watermark))
+				window_lines(m, windows[i][0], windows[i][1]);
+		}
+	}
+	m->watermark = watermark;
+}
+
+static bool joins_session(const struct model *m, const struct row *row)
+{
+	for (size_t i = 0; i < m->len; i++) {
+		const struct row *r = &m->rows[i];
+
+		if (!r->late && same_key(r, row) && row->time <= r->time + m->o.size_us &&
+			r->time <= row->time + m->o.size_us)
+			return true;
+	}
+	return false;
+}
+
+static void model_add(struct model *m, struct row row)
+{
+	static int64_t windows[2000][2];
+
+	if (m->o.shape == WINDOW_SESSION) {
+		row.late = !joins_session(m, &row) && passed(m, row.time + m->o.size_us, m->watermark);
+	} else if (m->o.shape != WINDOW_NONE) {
+		size_t n = windows_all(m, row.time, row.time, windows);
+
+		row.late = true;
+		for (size_t i = 0; i < n; i++)
+			row.late &= row.time < windows[i][0] || row.time >= windows[i][1] ||
+				passed(m, windows[i][1] - 1, m->watermark);
+		if (m->o.shape == WINDOW_CUMULATE) { /* starts beyond the row hold it too */
+			int64_t end = row.time - row.time % m->o.size_us;
+
+			n = windows_all(m, row.time, end + 2 * m->o.size_us, windows);
+			for (size_t i = 0; i < n; i++)
+				row.late &= row.time < windows[i][0] || row.time >= windows[i][1] ||
+					passed(m, windows[i][1] - 1, m->watermark);
+		}
+	}
+	m->late += row.late;
+	m->rows[m->len++] = row;
+}
+
+/* ---- the operator in its stage ---- */
+
+struct run {
+	struct window_options o;
+	struct schema in;
+	struct stage *stages[2];
+	struct channel_writer *writers[2], *late_writers[2];
+	struct buf outs[2], lates[2];
+	size_t len; /* subtasks */
+	struct lines lines;
+	size_t late;
+	bool ordered; /* ends never fall, and nothing comes behind its watermark */
+};
+
+static void frames_give(struct stage *st, const struct buf *frames)
+{
+	struct buf stream = BUF_INIT;
+	struct hello h = {.version = FRAME_VERSION, .stage = "test", .bounded = true};
+	struct channel_reader *r;
+	struct frame f;
+	struct error e = ERROR_INIT;
+	enum channel_status status;
+
+	frame_put_hello(&stream, &h); /* a reader wants it; the stage gets it once */
+	buf_put(&stream, frames->data, frames->len);
+	r = channel_reader_new_memory(stream.data, stream.len, "test");
+	while ((status = channel_read(r, false, &f, &e)) == CHANNEL_FRAME) {
+		if (f.kind == FRAME_HELLO && frames->len && frames->data[5] != FRAME_SCHEMA)
+			continue;
+		if (stage_take(st, 0, &f, &e))
+			fail_msg("seed %llu: %s", (unsigned long long)seed, e.text);
+	}
+	assert_int_equal(status, CHANNEL_EOF);
+	channel_reader_free(r);
+	buf_clear(&stream);
+}
+
+static void stage_start(struct run *run, size_t i)
+{
+	static const unsigned inputs[1] = {0};
+	struct stage_output_plan outputs[2] = {{&run->writers[i], 1, NULL, 0},
+		{&run->late_writers[i], 1, NULL, 0}};
+	struct stage_plan plan = {.name = "swindow", .subtask = (uint32_t)i,
+		.subtasks = (uint32_t)run->len, .channel_inputs = inputs, .channels_len = 1,
+		.outputs = outputs};
+	struct operator *op;
+	struct error e = ERROR_INIT;
+
+	buf_reset(&run->outs[i]);
+	buf_reset(&run->lates[i]);
+	run->writers[i] = channel_writer_new_memory(&run->outs[i]);
+	run->late_writers[i] = channel_writer_new_memory(&run->lates[i]);
+	if (window_operator_new(&run->o, &op, &e))
+		fail_msg("%s", e.text);
+	run->stages[i] = stage_new(&plan, op);
+}
+
+static void schema_give(struct run *run, size_t i)
+{
+	struct buf frames = BUF_INIT;
+
+	frame_put_schema(&frames, 1, &run->in);
+	frames_give(run->stages[i], &frames);
+	buf_clear(&frames);
+}
+
+static int64_t int_at(const struct batch *b, const char *name, uint32_t row, bool *valid)
+{
+	int i = schema_find(b->schema, name, strlen(name));
+
+	assert_true(i >= 0);
+	*valid = column_is_valid(&b->columns[i], row);
+	return *valid ? column_int(&b->columns[i], row) : 0;
+}
+
+static void batch_lines(struct run *run, const struct batch *b, int64_t watermark)
+{
+	static const char *const names[] = {"k", "n", "s", "m", "d", "f"};
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		char *line = lines_add(&run->lines);
+		bool valid;
+
+		if (run->o.shape != WINDOW_NONE) {
+			int64_t end = int_at(b, "window_end", r, &valid);
+
+			snprintf(line, LINE, "%08lld ", (long long)end + 1000000);
+			cell_put(line, true, int_at(b, "window_start", r, &valid));
+			if (end - 1 <= watermark)
+				fail_msg("seed %llu: a result of %lld behind the watermark %lld",
+					(unsigned long long)seed, (long long)end, (long long)watermark);
+		}
+		for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+			int64_t v = int_at(b, names[i], r, &valid);
+
+			cell_put(line, valid, v);
+		}
+	}
+}
+
+static size_t stream_read(struct run *run, const struct buf *stream, bool is_main)
+{
+	struct channel_reader *r = channel_reader_new_memory(stream->data, stream->len, "out");
+	struct schema_set schemas = {.schemas = NULL};
+	struct arena arena = ARENA_INIT;
+	int64_t watermark = WATERMARK_NONE;
+	struct error e = ERROR_INIT;
+	size_t rows = 0;
+	struct frame f;
+
+	while (stream->len && channel_read(r, false, &f, &e) == CHANNEL_FRAME) {
+		const struct schema *s;
+		struct batch b;
+		uint32_t id;
+
+		if (f.kind == FRAME_SCHEMA)
+			assert_int_equal(schema_set_declare(&schemas, &f, &s, &e), 0);
+		if (f.kind == FRAME_WATERMARK)
+			assert_int_equal(frame_read_int(&f, &watermark, &e), 0);
+		if (f.kind != FRAME_BATCH)
+			continue;
+		assert_int_equal(frame_read_schema_id(&f, &id, &e), 0);
+		s = schema_set_find(&schemas, id);
+		assert_int_equal(frame_read_batch(&f, s, true, &arena, &b, &e), 0);
+		rows += b.rows;
+		if (is_main)
+			batch_lines(run, &b, watermark);
+	}
+	schema_set_clear(&schemas);
+	arena_clear(&arena);
+	channel_reader_free(r);
+	return rows;
+}
+
+static void stage_stop(struct run *run, size_t i)
+{
+	struct error e = ERROR_INIT;
+
+	stage_idle(run->stages[i], &e);
+	stage_free(run->stages[i]);
+	channel_flush(run->writers[i], &e);
+	channel_flush(run->late_writers[i], &e);
+	channel_writer_free(run->writers[i]);
+	channel_writer_free(run->late_writers[i]);
+	stream_read(run, &run->outs[i], true);
+	run->late += stream_read(run, &run->lates[i], false);
+}
+
+static void run_restart(struct run *run, size_t subtasks)
+{
+	struct buf files[2] = {BUF_INIT, BUF_INIT};
+	struct channel_reader *readers[2];
+	struct error e = ERROR_INIT;
+	size_t old = run->len;
+
+	for (size_t i = 0; i < old; i++) {
+		struct channel_writer *w = channel_writer_new_memory(&files[i]);
+
+		if (stage_snapshot(run->stages[i], w, &e))
+			fail_msg("seed %llu: snapshot: %s", (unsigned long long)seed, e.text);
+		channel_writer_free(w);
+		stage_stop(run, i);
+	}
+	run->len = subtasks;
+	for (size_t i = 0; i < subtasks; i++) {
+		stage_start(run, i);
+		for (size_t k = 0; k < old; k++)
+			readers[k] = channel_reader_new_memory(files[k].data, files[k].len, "state");
+		if (stage_restore(run->stages[i], readers, old, &e))
+			fail_msg("seed %llu: restore: %s", (unsigned long long)seed, e.text);
+		for (size_t k = 0; k < old; k++)
+			channel_reader_free(readers[k]);
+		schema_give(run, i);
+	}
+	buf_clear(&files[0]);
+	buf_clear(&files[1]);
+}
+
+static size_t subtask_of(const struct run *run, const struct row *row)
+{
+	struct column_builder b;
+	struct column c;
+	const struct column *columns[1] = {&c};
+	uint64_t hash;
+	size_t subtask = 0;
+
+	builder_init(&b, TYPE_OF(TYPE_INT));
+	if (row->has_key)
+		builder_put_int(&b, row->key);
+	else
+		builder_put_null(&b);
+	c = builder_column(&b);
+	keys_hash(columns, 1, 1, &hash);
+	for (size_t i = 0; i < run->len; i++) {
+		if (key_range_has(stage_key_range(run->stages[i]), key_group(hash)))
+			subtask = i;
+	}
+	builder_clear(&b);
+	return subtask;
+}
+
+static void run_rows(struct run *run, const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < run->len; i++) {
+		struct batch_builder b;
+		struct buf frames = BUF_INIT;
+
+		batch_builder_init(&b, &run->in);
+		for (size_t r = 0; r < n; r++) {
+			if (run->len > 1 && subtask_of(run, &rows[r]) != i)
+				continue;
+			if (rows[r].has_key)
+				builder_put_int(&b.columns[0], rows[r].key);
+			else
+				builder_put_null(&b.columns[0]);
+			if (rows[r].has_value)
+				builder_put_int(&b.columns[1], rows[r].value);
+			else
+				builder_put_null(&b.columns[1]);
+			builder_put_int(&b.columns[2], rows[r].time);
+		}
+		if (batch_builder_rows(&b)) {
+			frame_put_batch(&frames, 1, batch_builder_view(&b));
+			frames_give(run->stages[i], &frames);
+		}
+		batch_builder_clear(&b);
+		buf_clear(&frames);
+	}
+}
+
+static void run_watermark(struct run *run, int64_t watermark)
+{
+	for (size_t i = 0; i < run->len; i++) {
+		struct buf frames = BUF_INIT;
+
+		frame_put_watermark(&frames, watermark);
+		frames_give(run->stages[i], &frames);
+		buf_clear(&frames);
+	}
+}
+
+static void run_init(struct run *run, const struct window_options *o)
+{
+	*run = (struct run){.o = *o, .len = 1};
+	schema_init(&run->in);
+	schema_add(&run->in, "k", 1, TYPE_OF(TYPE_INT));
+	schema_add(&run->in, "v", 1, TYPE_OF(TYPE_INT));
+	schema_add(&run->in, "t", 1, TYPE_OF(TYPE_TIMESTAMP));
+	run->in.time_column = 2;
+	stage_start(run, 0);
+	schema_give(run, 0);
+}
+
+static void run_end(struct run *run)
+{
+	run_watermark(run, WATERMARK_FINAL);
+	for (size_t i = 0; i < run->len; i++) {
+		struct buf frames = BUF_INIT;
+		uint64_t rows = stage_metrics(run->stages[i]).rows_in;
+
+		frame_put_end(&frames, rows);
+		(void)frames;
+		buf_clear(&frames);
+		stage_stop(run, i);
+	}
+	schema_clear(&run->in);
+	buf_clear(&run->outs[0]);
+	buf_clear(&run->outs[1]);
+	buf_clear(&run->lates[0]);
+	buf_clear(&run->lates[1]);
+}
+
+/* ---- one random case ---- */
+
+static struct window_options options_draw(enum window_shape shape)
+{
+	struct window_options o = {.shape = shape, .keys = "k", .late_output = true,
+		.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, first(v) as f"};
+
+	o.step_us = 1 + (int64_t)draw(12);
+	o.size_us = o.step_us;
+	if (shape == WINDOW_HOP)
+		o.size_us = o.step_us * (1 + (int64_t)draw(9)) + (int64_t)draw((uint64_t)o.step_us);
+	if (shape == WINDOW_CUMULATE)
+		o.size_us = o.step_us * (1 + (int64_t)draw(6));
+	if (shape != WINDOW_SESSION && shape != WINDOW_NONE)
+		o.offset_us = (int64_t)draw((uint64_t)o.step_us);
+	o.lateness_us = draw(2) ? 0 : (int64_t)draw(20);
+	return o;
+}
+
+static void expect_same(const struct model *m, struct run *run)
+{
+	struct lines *got = &run->lines;
+	const struct lines *expected = &m->out;
+
+	if (got->len)
+		qsort(got->items, got->len, LINE, compare_lines);
+	if (expected->len)
+		qsort(expected->items, expected->len, LINE, compare_lines);
+	for (size_t i = 0; i < got->len || i < expected->len; i++) {
+		const char *a = i < got->len ? got->items[i] : "nothing";
+		const char *b = i < expected->len ? expected->items[i] : "nothing";
+
+		if (strcmp(a, b) != 0)
+			fail_msg("seed %llu, shape %d size %lld step %lld offset %lld lateness %lld: "
+				"line %zu is '%s', expected '%s'", (unsigned long long)seed,
+				(int)m->o.shape, (long long)m->o.size_us, (long long)m->o.step_us,
+				(long long)m->o.offset_us, (long long)m->o.lateness_us, i, a, b);
+	}
+	if (run->late != m->late)
+		fail_msg("seed %llu, shape %d: %zu late rows, expected %zu", (unsigned long long)seed,
+			(int)m->o.shape, run->late, m->late);
+}
+
+static void one_case(enum window_shape shape, bool restarts)
+{
+	struct model *m = mem_zero(sizeof *m);
+	struct run run;
+	int64_t now = 0, watermark = WATERMARK_NONE, spread = 1 + (int64_t)draw(60);
+	size_t n = draw(ROWS_MAX);
+
+	m->o = options_draw(shape);
+	m->watermark = WATERMARK_NONE;
+	run_init(&run, &m->o);
+	while (m->len < n) {
+		struct row rows[20];
+		size_t some = 1 + draw(20), len = 0;
+
+		for (; len < some && m->len < n; len++) {
+			now += (int64_t)draw(3) * (draw(40) ? 1 : 20);
+			if (now > 1500)
+				now = 1500;
+			rows[len] = (struct row){draw(9) != 0, draw(9) != 0, (int64_t)draw(KEYS),
+				(int64_t)draw(9) - 4, now - (int64_t)draw((uint64_t)spread), false};
+			model_add(m, rows[len]);
+		}
+		run_rows(&run, rows, len);
+		if (draw(3) == 0) {
+			int64_t next = now - (int64_t)draw(30);
+
+			if (next > watermark) {
+				watermark = next;
+				run_watermark(&run, watermark);
+				model_watermark(m, watermark);
+			}
+		}
+		if (restarts && draw(6) == 0)
+			run_restart(&run, 1 + draw(2));
+	}
+	run_end(&run);
+	model_watermark(m, WATERMARK_FINAL);
+	expect_same(m, &run);
+	mem_free(m->out.items);
+	mem_free(run.lines.items);
+	mem_free(m);
+}
+
+static void cases(enum window_shape shape)
+{
+	uint64_t given = seed;
+	const char *rounds = getenv("ROUNDS");
+
+	for (int i = 0; i < (rounds ? atoi(rounds) : 60); i++) {
+		seed = state = given + (uint64_t)i * 1000;
+		one_case(shape, i % 2);
+	}
+	seed = given;
+}
+
+static void tumbling_windows_agree_with_the_model(void **unused)
+{
+	cases(WINDOW_TUMBLE);
+}
+
+static void hops_agree_with_the_model(void **unused)
+{
+	cases(WINDOW_HOP);
+}
+
+static void cumulating_windows_agree_with_the_model(void **unused)
+{
+	cases(WINDOW_CUMULATE);
+}
+
+static void sessions_agree_with_the_model(void **unused)
+{
+	cases(WINDOW_SESSION);
+}
+
+static void global_groups_agree_with_the_model(void **unused)
+{
+	cases(WINDOW_NONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(global_groups_agree_with_the_model),
+		cmocka_unit_test(tumbling_windows_agree_with_the_model),
+		cmocka_unit_test(cumulating_windows_agree_with_the_model),
+		cmocka_unit_test(hops_agree_with_the_model),
+		cmocka_unit_test(sessions_agree_with_the_model),
+	};
+	const char *given = getenv("SEED");
+
+	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+	printf("SEED=%llu\n", (unsigned long long)seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
