@@ -92,6 +92,9 @@ $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 # Parts of programs that are tested by themselves.
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 
+# Tests of an operator take it in without its main.
+$(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
+
 .PHONY: tests
 tests: $(test_bins)
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { ROWS_MAX = 400, KEYS = 6, LINE = 160 };
+enum { ROWS_MAX = 400, KEYS = 6, LINE = 160, WINDOWS_MAX = 4000 };
 
 static uint64_t seed, state;
 
@@ -114,6 +114,11 @@ static void group_line(struct model *m, const struct row *const *rows, size_t n,
 	cell_put(line, first != NULL, first ? first->value : 0);
 }
 
+static bool in_window(const struct row *r, int64_t start, int64_t end)
+{
+	return !r->late && r->time >= start && r->time < end;
+}
+
 static void window_lines(struct model *m, int64_t start, int64_t end)
 {
 	bool done[ROWS_MAX] = {false};
@@ -122,49 +127,38 @@ static void window_lines(struct model *m, int64_t start, int64_t end)
 		const struct row *rows[ROWS_MAX];
 		size_t n = 0;
 
+		if (done[i] || !in_window(&m->rows[i], start, end))
+			continue;
 		for (size_t k = i; k < m->len; k++) {
-			const struct row *r = &m->rows[k];
-
-			if (done[k] || r->late || r->time < start || r->time >= end ||
-				!same_key(r, &m->rows[i]))
+			if (!in_window(&m->rows[k], start, end) || !same_key(&m->rows[k], &m->rows[i]))
 				continue;
-			if (done[i] || m->rows[i].late || m->rows[i].time < start || m->rows[i].time >= end)
-				break;
-			rows[n++] = r;
-			done[k] = k != i;
+			rows[n++] = &m->rows[k];
+			done[k] = true;
 		}
-		if (n)
-			group_line(m, rows, n, start, end);
-		done[i] = true;
+		group_line(m, rows, n, start, end);
 	}
 }
 
-/* Every window that [lo, hi] could touch: start and end, from the definition. */
+/* Every window that could hold a time of [lo, hi], from the definition. */
 static size_t windows_all(const struct model *m, int64_t lo, int64_t hi, int64_t (*out)[2])
 {
 	const struct window_options *o = &m->o;
 	size_t n = 0;
 
-	for (int64_t start = o->offset_us - 1000 * o->size_us; start <= hi; start += o->step_us) {
-		int64_t end = start + o->size_us;
+	for (int64_t start = o->offset_us - 300 * (o->shape == WINDOW_HOP ? o->step_us : o->size_us);
+		start <= hi + o->size_us; start += o->step_us) {
+		int64_t end = start + o->size_us, from = start;
 
 		if (o->shape == WINDOW_CUMULATE) {
 			end = start + o->step_us;
-			int64_t block = o->offset_us - 1000 * o->size_us;
-
-			while (block + o->size_us <= start)
-				block += o->size_us;
-			out[n][0] = block;
-		} else {
-			out[n][0] = start;
+			while ((from - o->offset_us) % o->size_us)
+				from -= o->step_us;
 		}
-		out[n][1] = end;
-		if (end > lo)
-			n++;
-		else
+		if (end <= lo)
 			continue;
-		if (n == 1999)
-			break;
+		assert_true(n < WINDOWS_MAX);
+		out[n][0] = from;
+		out[n++][1] = end;
 	}
 	return n;
 }
@@ -212,7 +206,7 @@ static void model_sessions(struct model *m, int64_t watermark)
 
 static void model_watermark(struct model *m, int64_t watermark)
 {
-	static int64_t windows[2000][2];
+	static int64_t windows[WINDOWS_MAX][2];
 	size_t n;
 
 	if (m->o.shape == WINDOW_NONE) {
@@ -245,7 +239,7 @@ static bool joins_session(const struct model *m, const struct row *row)
 
 static void model_add(struct model *m, struct row row)
 {
-	static int64_t windows[2000][2];
+	static int64_t windows[WINDOWS_MAX][2];
 
 	if (m->o.shape == WINDOW_SESSION) {
 		row.late = !joins_session(m, &row) && passed(m, row.time + m->o.size_us, m->watermark);
@@ -256,14 +250,6 @@ static void model_add(struct model *m, struct row row)
 		for (size_t i = 0; i < n; i++)
 			row.late &= row.time < windows[i][0] || row.time >= windows[i][1] ||
 				passed(m, windows[i][1] - 1, m->watermark);
-		if (m->o.shape == WINDOW_CUMULATE) { /* starts beyond the row hold it too */
-			int64_t end = row.time - row.time % m->o.size_us;
-
-			n = windows_all(m, row.time, end + 2 * m->o.size_us, windows);
-			for (size_t i = 0; i < n; i++)
-				row.late &= row.time < windows[i][0] || row.time >= windows[i][1] ||
-					passed(m, windows[i][1] - 1, m->watermark);
-		}
 	}
 	m->late += row.late;
 	m->rows[m->len++] = row;
@@ -280,7 +266,7 @@ struct run {
 	size_t len; /* subtasks */
 	struct lines lines;
 	size_t late;
-	bool ordered; /* ends never fall, and nothing comes behind its watermark */
+	int64_t last_end; /* in the stream at hand */
 };
 
 static void frames_give(struct stage *st, const struct buf *frames)
@@ -357,6 +343,9 @@ static void batch_lines(struct run *run, const struct batch *b, int64_t watermar
 
 			snprintf(line, LINE, "%08lld ", (long long)end + 1000000);
 			cell_put(line, true, int_at(b, "window_start", r, &valid));
+			if (end < run->last_end)
+				fail_msg("seed %llu: window ends fall", (unsigned long long)seed);
+			run->last_end = end;
 			if (end - 1 <= watermark)
 				fail_msg("seed %llu: a result of %lld behind the watermark %lld",
 					(unsigned long long)seed, (long long)end, (long long)watermark);
@@ -379,6 +368,7 @@ static size_t stream_read(struct run *run, const struct buf *stream, bool is_mai
 	size_t rows = 0;
 	struct frame f;
 
+	run->last_end = INT64_MIN;
 	while (stream->len && channel_read(r, false, &f, &e) == CHANNEL_FRAME) {
 		const struct schema *s;
 		struct batch b;
@@ -525,15 +515,8 @@ static void run_init(struct run *run, const struct window_options *o)
 static void run_end(struct run *run)
 {
 	run_watermark(run, WATERMARK_FINAL);
-	for (size_t i = 0; i < run->len; i++) {
-		struct buf frames = BUF_INIT;
-		uint64_t rows = stage_metrics(run->stages[i]).rows_in;
-
-		frame_put_end(&frames, rows);
-		(void)frames;
-		buf_clear(&frames);
+	for (size_t i = 0; i < run->len; i++)
 		stage_stop(run, i);
-	}
 	schema_clear(&run->in);
 	buf_clear(&run->outs[0]);
 	buf_clear(&run->outs[1]);

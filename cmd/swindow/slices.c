@@ -502,10 +502,9 @@ static int compare_slices(const void *a, const void *b)
 
 static void slices_sort(struct slices *s)
 {
-	if (!s->sorted) {
-		MUST(s->combined == s->head);
-		qsort(s->order + s->head, s->len - s->head, sizeof *s->order, compare_slices);
-	}
+	/* What is combined is sorted: an earlier slice would have undone it. */
+	if (!s->sorted)
+		qsort(s->order + s->combined, s->len - s->combined, sizeof *s->order, compare_slices);
 	s->sorted = true;
 }
 
