@@ -32,8 +32,8 @@ static int infer(struct reader *reader, const uint8_t *bytes, size_t len, bool l
 	return 0;
 }
 
-static int want(struct reader *reader, const struct wanted_column *columns, size_t n,
-	struct error *e)
+static int want(
+	struct reader *reader, const struct wanted_column *columns, size_t n, struct error *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (columns[i].type.kind != TYPE_STRING)
@@ -65,12 +65,15 @@ struct bad_line {
 	const char *reason;
 };
 
-static int refuse(const struct lines *r, const struct bad_sink *bad, struct bad_line l,
-	struct error *e)
+static int refuse(
+	const struct lines *r, const struct bad_sink *bad, struct bad_line l, struct error *e)
 {
 	size_t len = (size_t)(l.end - l.p);
-	struct bad_record b = {.input = r->input, .line = r->line, .column = l.column,
-		.reason = l.reason, .record = (const char *)l.p,
+	struct bad_record b = {.input = r->input,
+		.line = r->line,
+		.column = l.column,
+		.reason = l.reason,
+		.record = (const char *)l.p,
 		.record_len = len < BAD_RECORD_BYTES ? len : BAD_RECORD_BYTES};
 
 	if (bad && bad->take)

@@ -1,3 +1,15 @@
+/* NDJSON to columns: one JSON object (RFC 8259) a line.
+ *
+ *   A key that isn't there is null; of a key that comes twice the first counts.  a.b reaches into
+ *   nested objects, and is null where a is none.
+ *   string    takes the text of numbers, true and false as well; not what is nested
+ *   int       also 1e3 and 2.0, which JSON can't tell from 1000 and 2
+ *   others    also come as strings: "12", "1.5", "nan", "true"
+ *   timestamp ISO 8601 text, or numbers in its unit, with a fraction in s and ms
+ *   duration  text (1h30m) or microseconds; bytes: base64; any: whatever is there, as msgpack
+ *
+ * Empty lines are no records.  A byte order mark and CRLF are taken.  ndjson_parts.h tells how it
+ * is done, and what is checked. */
 #include "formats/ndjson_parts.h"
 #include "formats/value.h"
 #include "libcore/base/cpu.h"
@@ -13,8 +25,8 @@ static struct ndjson *self(struct reader *reader)
 
 /* ---- what to take ---- */
 
-static struct ndjson_node *node_child(struct ndjson *r, struct ndjson_node *parent,
-	const char *name)
+static struct ndjson_node *node_child(
+	struct ndjson *r, struct ndjson_node *parent, const char *name)
 {
 	struct ndjson_node **at = &parent->children, *n;
 
@@ -54,8 +66,8 @@ static bool has_overlap(const struct ndjson_node *n)
 	return false;
 }
 
-static int ndjson_want(struct reader *reader, const struct wanted_column *columns, size_t n,
-	struct error *e)
+static int ndjson_want(
+	struct reader *reader, const struct wanted_column *columns, size_t n, struct error *e)
 {
 	struct ndjson *r = self(reader);
 
@@ -104,9 +116,12 @@ static int refuse(struct ndjson *r, const struct bad_sink *bad, const uint8_t *p
 	const uint8_t *end, const uint8_t *at, struct error *e)
 {
 	size_t len = (size_t)(end - p);
-	struct bad_record b = {.input = r->input, .line = r->line,
-		.column = at ? (uint32_t)(at - p) + 1 : 0, .reason = r->reason,
-		.record = (const char *)p, .record_len = len < BAD_RECORD_BYTES ? len : BAD_RECORD_BYTES};
+	struct bad_record b = {.input = r->input,
+		.line = r->line,
+		.column = at ? (uint32_t)(at - p) + 1 : 0,
+		.reason = r->reason,
+		.record = (const char *)p,
+		.record_len = len < BAD_RECORD_BYTES ? len : BAD_RECORD_BYTES};
 
 	if (bad && bad->take)
 		return bad->take(bad->context, &b, e);
@@ -171,8 +186,8 @@ static int refuse_too_long(struct ndjson *r, const struct bad_sink *bad, const u
 }
 
 /* Behind a record without end in sight: to its newline, if that is there. */
-static const uint8_t *pass_too_long(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	bool last)
+static const uint8_t *pass_too_long(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, bool last)
 {
 	const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
 

@@ -3,10 +3,10 @@
 #include "libcore/base/digits.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#	include <immintrin.h>
 
-#define FAST_NAME ndjson_fast_avx2
-#define KERNEL __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#	define FAST_NAME ndjson_fast_avx2
+#	define KERNEL __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 
 KERNEL static inline bool is_literal(const uint8_t *p, const struct ndjson_step *s)
 {
@@ -46,8 +46,8 @@ static void grow_text(struct column_builder *b, size_t len)
 	b->bytes.len = before;
 }
 
-/* First 32 bytes, then 64 with one branch: texts of 40 to 90 bytes, such as addresses, then take the
- * same way whatever their length. */
+/* First 32 bytes, then 64 with one branch: texts of 40 to 90 bytes, such as addresses, then take
+ * the same way whatever their length. */
 KERNEL static inline __attribute__((always_inline)) const uint8_t *copy_text(
 	struct column_builder *b, const uint8_t *p, const uint8_t *last)
 {
@@ -102,8 +102,8 @@ KERNEL static inline uint64_t newlines(const uint8_t *p)
 	       (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, newline)) << 32;
 }
 
-/* 128 bytes at a time, one branch for all: lines differ in length, and a branch for each 32 bytes is
- * a misprediction a line (2.5 instead of 4 GB/s). */
+/* 128 bytes at a time, one branch for all: lines differ in length, and a branch for each 32 bytes
+ * is a misprediction a line (2.5 instead of 4 GB/s). */
 KERNEL static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t *end)
 {
 	for (; end - p >= 128; p += 128) {
@@ -118,12 +118,12 @@ KERNEL static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t
 	return memchr(p, '\n', (size_t)(end - p));
 }
 
-#include "formats/ndjson_fast.h"
+#	include "formats/ndjson_fast.h"
 
 #else
 
-const uint8_t *ndjson_fast_avx2(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	uint32_t *rows)
+const uint8_t *ndjson_fast_avx2(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, uint32_t *rows)
 {
 	return ndjson_fast_portable(r, p, end, rows);
 }

@@ -63,8 +63,8 @@ static inline __attribute__((always_inline)) const uint8_t *read_int(const uint8
 
 /* "2026-01-01T10:00:00[.fraction][Z]", the hours by eight bytes in a register; the day is usually
  * that of the record before. */
-static inline __attribute__((always_inline)) const uint8_t *read_timestamp(const uint8_t *p,
-	struct ndjson_column *column, int64_t *out)
+static inline __attribute__((always_inline)) const uint8_t *read_timestamp(
+	const uint8_t *p, struct ndjson_column *column, int64_t *out)
 {
 	uint64_t x, day, day_before;
 	uint16_t tail, tail_before;
@@ -109,19 +109,25 @@ static inline __attribute__((always_inline)) const uint8_t *read_timestamp(const
 }
 
 /* The general way to take a value, from within the fast one. */
-static const uint8_t *take_other(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	struct ndjson_column *column)
+static const uint8_t *take_other(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, struct ndjson_column *column)
 {
-	struct ndjson_cursor c = {
-		.p = p, .end = end, .reason = r->reason, .options = &r->options, .scratch = &r->text};
+	struct ndjson_cursor c = {.p = p,
+		.end = end,
+		.reason = r->reason,
+		.options = &r->options,
+		.scratch = &r->text};
 
 	return ndjson_take(&c, column) ? NULL : c.p;
 }
 
 KERNEL static const uint8_t *skip_value(struct ndjson *r, const uint8_t *p, const uint8_t *end)
 {
-	struct ndjson_cursor c = {
-		.p = p, .end = end, .reason = r->reason, .options = &r->options, .scratch = &r->text};
+	struct ndjson_cursor c = {.p = p,
+		.end = end,
+		.reason = r->reason,
+		.options = &r->options,
+		.scratch = &r->text};
 	const uint8_t *q = NULL;
 	int64_t unused;
 
@@ -137,8 +143,8 @@ KERNEL static const uint8_t *skip_value(struct ndjson *r, const uint8_t *p, cons
 	return ndjson_skip(&c) ? NULL : c.p;
 }
 
-KERNEL static inline __attribute__((always_inline)) const uint8_t *take_value(struct ndjson *r,
-	const struct ndjson_step *s, const uint8_t *p, const uint8_t *end)
+KERNEL static inline __attribute__((always_inline)) const uint8_t *take_value(
+	struct ndjson *r, const struct ndjson_step *s, const uint8_t *p, const uint8_t *end)
 {
 	struct ndjson_column *column = s->column;
 	struct column_builder *b;
@@ -203,14 +209,13 @@ KERNEL static inline __attribute__((always_inline)) const uint8_t *take_value(st
 		}
 		break;
 	case STEP_SKIP:
-	case STEP_OTHER:
-		break;
+	case STEP_OTHER: break;
 	}
 	return take_other(r, p, end, column);
 }
 
-KERNEL static inline __attribute__((always_inline)) bool is_next(const struct ndjson_step *s,
-	const uint8_t *p, const uint8_t *end)
+KERNEL static inline __attribute__((always_inline)) bool is_next(
+	const struct ndjson_step *s, const uint8_t *p, const uint8_t *end)
 {
 	if (!is_literal(p, s))
 		return false;
@@ -221,8 +226,8 @@ KERNEL static inline __attribute__((always_inline)) bool is_next(const struct nd
 }
 
 /* Where the record behind the one at p starts, or NULL; columns may have got a row then. */
-KERNEL static const uint8_t *take_record(struct ndjson *r, const struct ndjson_shape *shape,
-	const uint8_t *p, const uint8_t *end)
+KERNEL static const uint8_t *take_record(
+	struct ndjson *r, const struct ndjson_shape *shape, const uint8_t *p, const uint8_t *end)
 {
 	const struct ndjson_step *s = shape->steps, *steps_end = s + shape->steps_len;
 	const uint8_t *last = end - NDJSON_MARGIN, *newline;
@@ -269,8 +274,8 @@ static inline __attribute__((always_inline)) void prefetch(const uint8_t *p, con
 		__builtin_prefetch((const void *)at);
 }
 
-KERNEL const uint8_t *FAST_NAME(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	uint32_t *rows)
+KERNEL const uint8_t *FAST_NAME(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, uint32_t *rows)
 {
 	uint32_t row = r->columns[0].builder->rows;
 

@@ -70,11 +70,11 @@ static int look_at_value(const struct ndjson *r, struct ndjson_cursor *c, unsign
 }
 
 struct sample {
-	struct schema *names;  /* the kinds hold no type yet */
-	struct buf seen;       /* a byte per column of names */
+	struct schema *names; /* the kinds hold no type yet */
+	struct buf seen;      /* a byte per column of names */
 	const char *reason;
 	uint64_t records;
-	int next;              /* the column that follows the last one: usually the right guess */
+	int next; /* the column that follows the last one: usually the right guess */
 };
 
 static int column_of(struct sample *s, struct text_view key)
@@ -142,8 +142,11 @@ int ndjson_infer(struct ndjson *r, const uint8_t *bytes, size_t len, bool last, 
 		p += 3;
 	for (uint64_t line = 1; p < end && s.records < rows_max; line++) {
 		const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
-		struct ndjson_cursor c = {.p = p, .end = newline ? newline : end,
-			.reason = r->reason, .options = &r->options, .scratch = &r->text};
+		struct ndjson_cursor c = {.p = p,
+			.end = newline ? newline : end,
+			.reason = r->reason,
+			.options = &r->options,
+			.scratch = &r->text};
 
 		if (!newline && !last)
 			break;

@@ -15,9 +15,9 @@
  * takes every record, and the shape it had is kept.  Both ways accept the same records with the
  * same values: which one a record took never shows.
  *
- * What is checked: everything up to the last wanted value, strictly; text that isn't wanted only for
- * escapes and control characters, not for UTF-8.  Once all wanted columns are found, the rest of
- * the line only has to end in '}'.  Of a key that comes twice the first counts. */
+ * What is checked: everything up to the last wanted value, strictly; text that isn't wanted only
+ * for escapes and control characters, not for UTF-8.  Once all wanted columns are found, the rest
+ * of the line only has to end in '}'.  Of a key that comes twice the first counts. */
 #ifndef RUNNEL_FORMATS_NDJSON_PARTS_H
 #define RUNNEL_FORMATS_NDJSON_PARTS_H
 
@@ -29,8 +29,8 @@ enum {
 	NDJSON_RECORD_MAX = 64 << 20, /* bytes */
 	NDJSON_MARGIN = 64,           /* bytes the fast path may look ahead */
 	NDJSON_SHAPES = 4,
-	NDJSON_STEPS_MAX = 512,       /* values in a shape; records with more aren't learnt */
-	NDJSON_LITERAL_MAX = 512,     /* bytes between two values */
+	NDJSON_STEPS_MAX = 512,   /* values in a shape; records with more aren't learnt */
+	NDJSON_LITERAL_MAX = 512, /* bytes between two values */
 	NDJSON_REASON_MAX = 320,
 };
 
@@ -47,10 +47,10 @@ enum ndjson_step_kind {
 
 /* Bytes that must come next, then a value. */
 struct ndjson_step {
-	uint8_t literal[32];      /* the first of them, padded with 0 */
-	uint32_t mask;            /* a bit for each byte of literal that counts */
+	uint8_t literal[32]; /* the first of them, padded with 0 */
+	uint32_t mask;       /* a bit for each byte of literal that counts */
 	uint32_t literal_len;
-	const uint8_t *rest;      /* those behind the first 32 */
+	const uint8_t *rest;          /* those behind the first 32 */
 	struct ndjson_column *column; /* NULL for STEP_SKIP */
 	enum ndjson_step_kind kind;
 };
@@ -58,14 +58,14 @@ struct ndjson_step {
 struct ndjson_shape {
 	struct ndjson_step *steps; /* NULL: none learnt */
 	size_t steps_len;
-	struct ndjson_step tail;   /* if columns are missing: up to and with the newline */
+	struct ndjson_step tail; /* if columns are missing: up to and with the newline */
 	struct ndjson_column **missing;
 	size_t missing_len;
 	struct arena arena;
 };
 
 struct ndjson_column {
-	struct wanted_column wanted;    /* its name is ours, its path is in the tree */
+	struct wanted_column wanted; /* its name is ours, its path is in the tree */
 	enum ndjson_step_kind kind;
 	int64_t ticks;                  /* of a second, in a timestamp's integers */
 	struct column_builder *builder; /* during a parse */
@@ -79,7 +79,7 @@ struct ndjson_column {
 struct ndjson_node {
 	const char *name;
 	size_t name_len;
-	struct ndjson_node *next;     /* its sibling */
+	struct ndjson_node *next; /* its sibling */
 	struct ndjson_node *children;
 	struct ndjson_column *column;
 };
@@ -87,32 +87,32 @@ struct ndjson_node {
 /* A place in a line, and what was wrong there. */
 struct ndjson_cursor {
 	const uint8_t *p, *end;
-	char *reason;                 /* NDJSON_REASON_MAX; written on failure, with p at the byte */
+	char *reason; /* NDJSON_REASON_MAX; written on failure, with p at the byte */
 	const struct reader_options *options;
-	struct buf *scratch;          /* decoded text that isn't a column's own */
+	struct buf *scratch; /* decoded text that isn't a column's own */
 };
 
 struct ndjson {
 	struct reader reader;
 	struct reader_options options;
-	struct arena own;             /* copies of what options and wanted columns point to */
+	struct arena own; /* copies of what options and wanted columns point to */
 	char *input;
-	uint64_t line;                /* of the next record */
-	bool too_long;                /* inside a record that was refused for its length */
+	uint64_t line; /* of the next record */
+	bool too_long; /* inside a record that was refused for its length */
 
 	struct arena wanted;
 	struct ndjson_column *columns;
 	size_t columns_len;
 	struct ndjson_node root;
 	struct ndjson_column **missing; /* of the record being read; room for all */
-	bool learns;                  /* shapes can tell where the columns are */
+	bool learns;                    /* shapes can tell where the columns are */
 
 	struct ndjson_shape shapes[NDJSON_SHAPES];
 	size_t shape_now, shape_next;
 
-	struct buf padded;            /* a record near the end of a window, with margin behind it */
-	struct buf text;              /* scratch of the cursor */
-	struct buf steps;             /* of the record being read: struct ndjson_mark */
+	struct buf padded; /* a record near the end of a window, with margin behind it */
+	struct buf text;   /* scratch of the cursor */
+	struct buf steps;  /* of the record being read: struct ndjson_mark */
 	char reason[NDJSON_REASON_MAX];
 };
 
@@ -148,10 +148,10 @@ void ndjson_undo(struct ndjson *r, uint32_t rows);
 /* Takes records of known shapes from p on while there are any and at most *rows, and counts both
  * down and r->line up.  Returns where the first other record starts.  Reads nothing behind end and
  * takes only records whose newline lies NDJSON_MARGIN before it. */
-const uint8_t *ndjson_fast_avx2(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	uint32_t *rows);
-const uint8_t *ndjson_fast_portable(struct ndjson *r, const uint8_t *p, const uint8_t *end,
-	uint32_t *rows);
+const uint8_t *ndjson_fast_avx2(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, uint32_t *rows);
+const uint8_t *ndjson_fast_portable(
+	struct ndjson *r, const uint8_t *p, const uint8_t *end, uint32_t *rows);
 
 /* ---- ndjson_infer.c ---- */
 

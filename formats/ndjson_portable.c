@@ -25,12 +25,11 @@ static inline uint64_t specials(uint64_t w)
 {
 	uint64_t printable = (w & DIGITS_EACH(0x7f)) + DIGITS_EACH(0x60);
 
-	return bytes_equal(w, '"') | bytes_equal(w, '\\') |
-	       (~(printable | w) & DIGITS_EACH(0x80));
+	return bytes_equal(w, '"') | bytes_equal(w, '\\') | (~(printable | w) & DIGITS_EACH(0x80));
 }
 
-static inline const uint8_t *copy_text(struct column_builder *b, const uint8_t *p,
-	const uint8_t *last)
+static inline const uint8_t *copy_text(
+	struct column_builder *b, const uint8_t *p, const uint8_t *last)
 {
 	size_t len = b->bytes.len;
 

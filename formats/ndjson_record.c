@@ -7,12 +7,12 @@
 struct walk {
 	struct ndjson *r;
 	struct ndjson_cursor c;
-	uint32_t row;          /* rows every builder had before it */
-	size_t remaining;      /* columns not found yet */
-	const uint8_t *from;   /* where the last value of the shape ended */
-	bool done;             /* all found: the rest is only looked at for its end */
-	bool odd;              /* no shape would say what this record says */
-	size_t missing_len;    /* of r->missing */
+	uint32_t row;        /* rows every builder had before it */
+	size_t remaining;    /* columns not found yet */
+	const uint8_t *from; /* where the last value of the shape ended */
+	bool done;           /* all found: the rest is only looked at for its end */
+	bool odd;            /* no shape would say what this record says */
+	size_t missing_len;  /* of r->missing */
 };
 
 static void mark_value(struct walk *w, const uint8_t *value, struct ndjson_column *column)
@@ -78,9 +78,10 @@ static int walk_member(struct walk *w, const struct ndjson_node *node, unsigned 
 	struct text_view key;
 
 	if (c->p == c->end || *c->p != '"')
-		return ndjson_fail(c, c->p == c->end ? "the record ends within an object; one record "
-						       "must be on one line"
-						     : "a key in double quotes should be here");
+		return ndjson_fail(c, c->p == c->end
+					      ? "the record ends within an object; one record "
+						"must be on one line"
+					      : "a key in double quotes should be here");
 	if (ndjson_string(c, &key))
 		return -1;
 	child = find_child(node, key);
@@ -164,8 +165,9 @@ static int walk_record(struct walk *w)
 
 	ndjson_space(c);
 	if (c->p < c->end && *c->p == '[')
-		return ndjson_fail(c, "a record must be an object; an array's elements come one a line "
-				      "with jq -c '.[]'");
+		return ndjson_fail(c,
+			"a record must be an object; an array's elements come one a line "
+			"with jq -c '.[]'");
 	if (c->p == c->end || *c->p != '{')
 		return ndjson_fail(c, "a record must be an object");
 	if (walk_object(w, &w->r->root, 1))
@@ -174,7 +176,8 @@ static int walk_record(struct walk *w)
 		return check_end(w);
 	ndjson_space(c);
 	if (c->p < c->end)
-		return ndjson_fail(c, "more behind the record's end; one record must be on one line");
+		return ndjson_fail(
+			c, "more behind the record's end; one record must be on one line");
 	return miss_columns(w);
 }
 
@@ -218,8 +221,8 @@ static bool shape_equal(const struct ndjson_shape *a, const struct ndjson_shape 
 }
 
 /* Fills shape from the marks of the record; false if it isn't worth learning. */
-static bool fill_shape(struct ndjson *r, const struct walk *w, const uint8_t *newline,
-	struct ndjson_shape *shape)
+static bool fill_shape(
+	struct ndjson *r, const struct walk *w, const uint8_t *newline, struct ndjson_shape *shape)
 {
 	size_t n = r->steps.len / sizeof(struct ndjson_mark), tail_len;
 	uint8_t tail[NDJSON_LITERAL_MAX];
@@ -291,7 +294,10 @@ int ndjson_record(struct ndjson *r, const uint8_t *p, const uint8_t *end, const 
 {
 	struct walk w = {
 		.r = r,
-		.c = {.p = p, .end = end, .reason = r->reason, .options = &r->options,
+		.c = {.p = p,
+			.end = end,
+			.reason = r->reason,
+			.options = &r->options,
 			.scratch = &r->text},
 		.row = r->columns_len ? r->columns[0].builder->rows : 0,
 		.remaining = r->columns_len,

@@ -67,7 +67,8 @@ static int read_unicode(struct ndjson_cursor *c, uint32_t *out)
 	}
 	if (high > 0xdbff || c->end - c->p < 11 || c->p[5] != '\\' || c->p[6] != 'u' ||
 		!read_hex4(c->p + 7, c->end, &low) || low < 0xdc00 || low > 0xdfff)
-		return ndjson_fail(c, "half a surrogate pair: \\u%04x stands for no character", high);
+		return ndjson_fail(
+			c, "half a surrogate pair: \\u%04x stands for no character", high);
 	c->p += 11;
 	*out = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
 	return 0;
@@ -110,7 +111,8 @@ static void pass_plain(struct ndjson_cursor *c)
 		uint64_t quote = w ^ DIGITS_EACH('"'), backslash = w ^ DIGITS_EACH('\\');
 		uint64_t low = DIGITS_EACH(0x7f), stop;
 
-		/* The high bit of a byte is set where the byte was not 0, or not below the space. */
+		/* The high bit of a byte is set where the byte was not 0, or not below the space.
+		 */
 		stop = (((quote & low) + low) | quote) & (((backslash & low) + low) | backslash) &
 		       (((w & low) + DIGITS_EACH(0x60)) | w);
 		stop = ~stop & DIGITS_EACH(0x80);
@@ -314,14 +316,16 @@ static int close_levels(struct ndjson_cursor *c, unsigned __int128 *open, unsign
 
 		ndjson_space(c);
 		if (c->p == c->end)
-			return ndjson_fail(c, "the record ends within an %s", object ? "object" : "array");
+			return ndjson_fail(
+				c, "the record ends within an %s", object ? "object" : "array");
 		if (*c->p == ',') {
 			c->p++;
 			ndjson_space(c);
 			return object ? skip_key(c) : 0;
 		}
 		if (*c->p != (object ? '}' : ']'))
-			return ndjson_fail(c, "a comma or %c should follow the value", object ? '}' : ']');
+			return ndjson_fail(
+				c, "a comma or %c should follow the value", object ? '}' : ']');
 		c->p++;
 		*open >>= 1;
 		--*depth;
@@ -376,8 +380,7 @@ static int put_any_at(struct ndjson_cursor *c, struct buf *out, unsigned depth)
 		return fail_value(c);
 	switch (*c->p) {
 	case '{':
-	case '[':
-		return put_nested(c, out, depth);
+	case '[': return put_nested(c, out, depth);
 	case '"':
 		if (ndjson_string(c, &text))
 			return -1;
@@ -463,7 +466,8 @@ static int put_nested(struct ndjson_cursor *c, struct buf *out, unsigned depth)
 			if (*c->p == close)
 				break;
 			if (*c->p != ',')
-				return ndjson_fail(c, "a comma or %c should follow the value", close);
+				return ndjson_fail(
+					c, "a comma or %c should follow the value", close);
 			c->p++;
 			ndjson_space(c);
 		}
@@ -521,8 +525,8 @@ static enum number_status parse_whole(struct text_view t, int64_t *out)
 
 	if (status != NUMBER_MALFORMED)
 		return status;
-	status = decimal_parse(t.text, t.len, (struct decimal_shape){DECIMAL_DIGITS_MAX, 0}, false,
-		&wide);
+	status = decimal_parse(
+		t.text, t.len, (struct decimal_shape){DECIMAL_DIGITS_MAX, 0}, false, &wide);
 	if (status == NUMBER_INEXACT)
 		return NUMBER_MALFORMED;
 	if (status != NUMBER_OK)
@@ -544,8 +548,8 @@ static enum number_status parse_ticks(struct text_view t, enum time_unit unit, i
 		return timestamp_from_ticks(*out, time_unit_ticks(unit), out);
 	if (status != NUMBER_MALFORMED || !scale)
 		return status;
-	status = decimal_parse(t.text, t.len, (struct decimal_shape){DECIMAL_DIGITS_MAX, scale}, true,
-		&us);
+	status = decimal_parse(
+		t.text, t.len, (struct decimal_shape){DECIMAL_DIGITS_MAX, scale}, true, &us);
 	if (status != NUMBER_OK)
 		return status;
 	if (us > INT64_MAX || us < INT64_MIN)
@@ -557,7 +561,8 @@ static enum number_status parse_ticks(struct text_view t, enum time_unit unit, i
 static enum number_status parse_bool(struct text_view t, bool *out)
 {
 	*out = t.len == 4;
-	if ((t.len == 4 && !memcmp(t.text, "true", 4)) || (t.len == 5 && !memcmp(t.text, "false", 5)))
+	if ((t.len == 4 && !memcmp(t.text, "true", 4)) ||
+		(t.len == 5 && !memcmp(t.text, "false", 5)))
 		return NUMBER_OK;
 	return NUMBER_MALFORMED;
 }
@@ -598,8 +603,8 @@ static enum number_status put_base64(struct text_view t, struct column_builder *
 }
 
 /* A number's digits or a string's content. */
-static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struct text_view t,
-	bool quoted)
+static int put_text(
+	struct ndjson_cursor *c, struct ndjson_column *column, struct text_view t, bool quoted)
 {
 	struct column_builder *b = column->builder;
 	struct decimal_shape shape = {column->wanted.type.precision, column->wanted.type.scale};
@@ -642,9 +647,10 @@ static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struc
 		else if (quoted)
 			status = timestamp_parse(t.text, t.len, &v);
 		else
-			return ndjson_fail(c, "%.*s is a number; say timestamp(s), (ms), (us) or (ns) "
-					      "(column %s)", t.len > 40 ? 40 : (int)t.len, t.text,
-				column->wanted.name);
+			return ndjson_fail(c,
+				"%.*s is a number; say timestamp(s), (ms), (us) or (ns) "
+				"(column %s)",
+				t.len > 40 ? 40 : (int)t.len, t.text, column->wanted.name);
 		if (status == NUMBER_OK)
 			builder_put_int(b, v);
 		break;
@@ -653,14 +659,9 @@ static int put_text(struct ndjson_cursor *c, struct ndjson_column *column, struc
 		if (status == NUMBER_OK)
 			builder_put_int(b, v);
 		break;
-	case TYPE_STRING:
-		builder_put_text(b, t.text, t.len);
-		return 0;
-	case TYPE_BYTES:
-		status = quoted ? put_base64(t, b) : NUMBER_MALFORMED;
-		break;
-	case TYPE_ANY:
-		MUST(!"any doesn't come as text");
+	case TYPE_STRING: builder_put_text(b, t.text, t.len); return 0;
+	case TYPE_BYTES: status = quoted ? put_base64(t, b) : NUMBER_MALFORMED; break;
+	case TYPE_ANY: MUST(!"any doesn't come as text");
 	}
 	return put_status(c, column, t, status);
 }
@@ -684,7 +685,8 @@ static int take_string(struct ndjson_cursor *c, struct ndjson_column *column)
 
 	if (ndjson_string(c, &t))
 		return -1;
-	if (ndjson_is_null_text(c->options, t) ? put_null(c, column) : put_text(c, column, t, true)) {
+	if (ndjson_is_null_text(c->options, t) ? put_null(c, column)
+					       : put_text(c, column, t, true)) {
 		c->p = from;
 		return -1;
 	}

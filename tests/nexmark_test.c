@@ -142,8 +142,8 @@ static void assert_same_rows(const struct rows *a, const struct rows *b)
 
 static void an_event_is_the_same_however_it_is_generated(void **state)
 {
-	static const char *const urls[] = {"nexmark:bid?disorder=1s", "nexmark:auction", "nexmark:person",
-		"nexmark:all?disorder=100ms"};
+	static const char *const urls[] = {"nexmark:bid?disorder=1s", "nexmark:auction",
+		"nexmark:person", "nexmark:all?disorder=100ms"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(urls); i++) {
@@ -182,8 +182,8 @@ static void fewer_columns_have_the_same_values(void **state)
 		struct text_view x = column_text(&view->columns[1], i);
 		struct text_view y = column_text(&all.batch->columns[4], i);
 
-		assert_int_equal(column_int(&view->columns[0], i),
-			column_int(&all.batch->columns[2], i));
+		assert_int_equal(
+			column_int(&view->columns[0], i), column_int(&all.batch->columns[2], i));
 		assert_int_equal(x.len, y.len);
 		assert_memory_equal(x.text, y.text, x.len);
 	}

@@ -14,10 +14,10 @@ enum {
 	FIRST_ID = 1000,
 	FIRST_CATEGORY = 10,
 	CATEGORIES = 5,
-	ID_LEAD = 10,          /* ids that are drawn before they exist */
+	ID_LEAD = 10, /* ids that are drawn before they exist */
 	ACTIVE_PEOPLE = 1000,
 	IN_FLIGHT_AUCTIONS = 100,
-	HOT_GROUP = 100,       /* of so many auctions or people one is hot */
+	HOT_GROUP = 100, /* of so many auctions or people one is hot */
 	CHANNELS = 10000,
 	HOT_CHANNELS = 4,
 	AUCTION_BYTES = 500,
@@ -25,7 +25,8 @@ enum {
 	EVENTS_AT_ONCE = 1024,
 };
 
-/* What is drawn for an event, each from its own number, so that columns don't depend on each other. */
+/* What is drawn for an event, each from its own number, so that columns don't depend on each other.
+ */
 enum draw {
 	DRAW_AUCTION = 1,
 	DRAW_BIDDER,
@@ -49,7 +50,8 @@ enum draw {
 	DRAW_HOST = 0x600,
 };
 
-/* splitmix64's finalizer (Steele, Lea, Flood 2014): every bit of the result depends on each of n. */
+/* splitmix64's finalizer (Steele, Lea, Flood 2014): every bit of the result depends on each of n.
+ */
 static inline uint64_t mix(uint64_t x)
 {
 	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -102,7 +104,8 @@ static inline int64_t time_us(const struct nexmark *g, uint64_t n)
 		uint64_t first = n / group * group;
 		uint64_t turn = below(draw(g, n / group, DRAW_GROUP), group);
 
-		n = first + (uint64_t)(((unsigned __int128)(n - first) * g->group_step + turn) % group);
+		n = first +
+		    (uint64_t)(((unsigned __int128)(n - first) * g->group_step + turn) % group);
 	}
 	ms = n < UINT64_MAX / 1000 ? n * 1000 / rate : (unsigned __int128)n * 1000 / rate;
 	return (int64_t)((uint64_t)g->options.start_us + (uint64_t)ms * 1000);
@@ -121,7 +124,8 @@ static int64_t bid_auction(const struct nexmark *g, uint64_t n)
 	uint64_t random = draw(g, n, DRAW_AUCTION);
 	int64_t newest = last_auction(n);
 	int64_t oldest = newest > IN_FLIGHT_AUCTIONS ? newest - IN_FLIGHT_AUCTIONS : 0;
-	int64_t any = oldest + (int64_t)below(random << 1, (uint64_t)(newest - oldest) + 1 + ID_LEAD);
+	int64_t any = oldest +
+		      (int64_t)below(random << 1, (uint64_t)(newest - oldest) + 1 + ID_LEAD);
 	int64_t hot = newest / HOT_GROUP * HOT_GROUP;
 
 	return FIRST_ID + (random >> 63 ? hot : any);
@@ -174,7 +178,8 @@ static char *put_letters(const struct nexmark *g, char *out, uint64_t n, uint64_
 }
 
 /* Words: letters, one in 13 a space, none at the ends; 3 .. len_max - 1 characters. */
-static char *put_words(const struct nexmark *g, char *out, uint64_t n, uint64_t what, size_t len_max)
+static char *put_words(
+	const struct nexmark *g, char *out, uint64_t n, uint64_t what, size_t len_max)
 {
 	size_t len = 3 + below(draw(g, n, what), len_max - 3);
 
@@ -258,10 +263,10 @@ static size_t put_url(const struct nexmark *g, char *out, uint64_t n)
 
 static size_t put_name(const struct nexmark *g, char *out, uint64_t n)
 {
-	static const char *const first[] = {"Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate",
-		"Julie", "Sarah", "Deiter", "Walter"};
-	static const char *const last[] = {
-		"Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"};
+	static const char *const first[] = {"Peter", "Paul", "Luke", "John", "Saul", "Vicky",
+		"Kate", "Julie", "Sarah", "Deiter", "Walter"};
+	static const char *const last[] = {"Shultz", "Abrams", "Spencer", "White", "Bartels",
+		"Walton", "Smith", "Jones", "Noris"};
 	uint64_t random = draw(g, n, DRAW_NAME);
 	char *p = put_text(out, first[below(random, 11)]);
 
@@ -325,8 +330,8 @@ static size_t put_auction_extra(const struct nexmark *g, char *out, uint64_t n)
 {
 	char text[128];
 
-	return put_extra(g, out, n, 48 + put_item(g, text, n) + put_description(g, text, n),
-		AUCTION_BYTES);
+	return put_extra(
+		g, out, n, 48 + put_item(g, text, n) + put_description(g, text, n), AUCTION_BYTES);
 }
 
 static size_t put_person_extra(const struct nexmark *g, char *out, uint64_t n)
@@ -437,8 +442,8 @@ static const struct {
 };
 
 /* Column i of a kind, and the events that have it (NEXMARK_ALL: all).  NULL past the last. */
-static const struct nexmark_column *find_column(enum nexmark_kind kind, int i,
-	enum nexmark_kind *events)
+static const struct nexmark_column *find_column(
+	enum nexmark_kind kind, int i, enum nexmark_kind *events)
 {
 	*events = kind;
 	if (kind != NEXMARK_ALL)
@@ -558,8 +563,8 @@ static void put_column(const struct nexmark *g, int column, const uint64_t *even
 }
 
 /* The next events of the generator's kind; returns how many. */
-static uint32_t pick_events(const struct nexmark *g, uint64_t *event, uint64_t end, uint32_t max,
-	uint64_t *events)
+static uint32_t pick_events(
+	const struct nexmark *g, uint64_t *event, uint64_t end, uint32_t max, uint64_t *events)
 {
 	enum nexmark_kind kind = g->options.kind;
 	uint64_t n = *event;
@@ -636,7 +641,8 @@ static int parse_option(struct nexmark_options *o, const char *name, size_t name
 			status = NUMBER_RANGE;
 	} else {
 		return error_set(e, ERROR_USAGE,
-			"nexmark has no option '%.*s'; there are events, rate, seed, start, disorder and "
+			"nexmark has no option '%.*s'; there are events, rate, seed, start, "
+			"disorder and "
 			"bid_bytes",
 			(int)name_len, name);
 	}
@@ -663,7 +669,8 @@ int nexmark_parse_url(const char *url, struct nexmark_options *out, struct error
 		kind++;
 	if (kind > NEXMARK_ALL)
 		return error_set(e, ERROR_USAGE,
-			"nexmark has no '%.*s'; say nexmark:bid, auction, person or all", (int)len, p);
+			"nexmark has no '%.*s'; say nexmark:bid, auction, person or all", (int)len,
+			p);
 	o.kind = (enum nexmark_kind)kind;
 	p += len;
 	while (*p == '?' || *p == '&') {

@@ -41,12 +41,12 @@ enum nexmark_kind {
 
 struct nexmark_options {
 	enum nexmark_kind kind;
-	uint64_t events;      /* of all kinds; 0: without end */
-	uint64_t rate;        /* events per second of event time; default 10,000 */
-	uint64_t seed;        /* default 0 */
-	int64_t start_us;     /* time of event 0; default 2026-01-01T00:00:00Z */
-	int64_t disorder_us;  /* default 0: times never fall */
-	uint32_t bid_bytes;   /* average size of a bid as the reference counts it; default 100 */
+	uint64_t events;     /* of all kinds; 0: without end */
+	uint64_t rate;       /* events per second of event time; default 10,000 */
+	uint64_t seed;       /* default 0 */
+	int64_t start_us;    /* time of event 0; default 2026-01-01T00:00:00Z */
+	int64_t disorder_us; /* default 0: times never fall */
+	uint32_t bid_bytes;  /* average size of a bid as the reference counts it; default 100 */
 };
 
 /* nexmark:bid|auction|person|all[?NAME=VALUE[&NAME=VALUE...]] with the names events, rate, seed,
@@ -59,9 +59,9 @@ void nexmark_schema(enum nexmark_kind kind, struct schema *s);
 
 struct nexmark {
 	struct nexmark_options options;
-	uint64_t group_events;   /* events whose times are shuffled among each other; 1: none */
-	uint64_t group_step;     /* coprime to it */
-	uint64_t price[1025];    /* 10^(6 i / 1024) dollars in 1/65536 cents */
+	uint64_t group_events; /* events whose times are shuffled among each other; 1: none */
+	uint64_t group_step;   /* coprime to it */
+	uint64_t price[1025];  /* 10^(6 i / 1024) dollars in 1/65536 cents */
 };
 
 /* About 10 us; holds no memory of its own. */
@@ -70,8 +70,8 @@ void nexmark_init(struct nexmark *g, const struct nexmark_options *o);
 /* Appends rows of the events from *event on, until rows_max are appended or event `end` is reached,
  * and sets *event to the first one not looked at: the position from which to go on.  Never goes
  * past options.events.  Returns the number of rows.
- * columns[i] is the index, in nexmark_schema, of what b's column i takes; there are as many as b has
- * columns, with the types of nexmark_schema. */
+ * columns[i] is the index, in nexmark_schema, of what b's column i takes; there are as many as b
+ * has columns, with the types of nexmark_schema. */
 uint32_t nexmark_generate(const struct nexmark *g, uint64_t *event, uint64_t end, uint32_t rows_max,
 	const int *columns, struct batch_builder *b);
 

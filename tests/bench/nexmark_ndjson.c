@@ -57,7 +57,8 @@ int main(int argc, char **argv)
 	int columns[64], n = 0;
 
 	if (argc < 2 || nexmark_parse_url(argv[1], &o, &e)) {
-		fprintf(stderr, "nexmark_ndjson: %s\n", argc < 2 ? "usage: see the source" : e.text);
+		fprintf(stderr, "nexmark_ndjson: %s\n",
+			argc < 2 ? "usage: see the source" : e.text);
 		return 2;
 	}
 	nexmark_schema(o.kind, &all);
@@ -73,7 +74,8 @@ int main(int argc, char **argv)
 		const struct batch *batch;
 
 		batch_builder_reset(&b);
-		if (!nexmark_generate(&g, &event, o.events ? o.events : 1000000, BATCH_ROWS, columns, &b))
+		if (!nexmark_generate(
+			    &g, &event, o.events ? o.events : 1000000, BATCH_ROWS, columns, &b))
 			break;
 		seconds += now() - start;
 		batch = batch_builder_view(&b);

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <time.h>
 
 enum { WINDOW_BYTES = 1 << 20, COLUMNS_MAX = 64 };
@@ -22,7 +23,7 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void die(const char *text)
+static noreturn void die(const char *text)
 {
 	fprintf(stderr, "reader_bench: %s\n", text);
 	exit(1);
@@ -77,12 +78,9 @@ static struct reader *new_reader(const char *format)
 		return ndjson_reader_new(&o);
 	if (!strcmp(format, "lines"))
 		return lines_reader_new(&o);
-#ifdef HAVE_CSV_READER
 	if (!strcmp(format, "csv"))
 		return csv_reader_new(&o);
-#endif
 	die("FORMAT is ndjson, lines or csv");
-	return NULL;
 }
 
 static uint64_t run(struct reader *r, const uint8_t *bytes, size_t len,
@@ -98,8 +96,8 @@ static uint64_t run(struct reader *r, const uint8_t *bytes, size_t len,
 
 		for (size_t i = 0; i < n; i++)
 			builder_reset(&columns[i]);
-		if (r->ops->parse(r, bytes + at, window, at + window == len, BATCH_ROWS, columns, NULL,
-			    &consumed, &e))
+		if (r->ops->parse(r, bytes + at, window, at + window == len, BATCH_ROWS, columns,
+			    NULL, &consumed, &e))
 			die(e.text);
 		if (!consumed)
 			die("a record longer than the window");
@@ -150,7 +148,8 @@ int main(int argc, char **argv)
 	bytes = read_file(argv[3], &len);
 	for (int portable = 0; portable < 2; portable++) {
 		cpu_force_portable(portable);
-		bench(argv[1], wanted, n, bytes, len, argc > 4 ? (int)strtol(argv[4], NULL, 10) : 5);
+		bench(argv[1], wanted, n, bytes, len,
+			argc > 4 ? (int)strtol(argv[4], NULL, 10) : 5);
 	}
 	mem_free(bytes);
 	arena_clear(&a);

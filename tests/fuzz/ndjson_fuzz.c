@@ -1,6 +1,6 @@
-/* The ndjson reader: the first byte chooses the columns, the second where the document is cut in two
- * windows.  With AVX2, without, and with a fresh reader for every line (which has learnt nothing)
- * the rows and the bad records must be the same. */
+/* The ndjson reader: the first byte chooses the columns, the second where the document is cut in
+ * two windows.  With AVX2, without, and with a fresh reader for every line (which has learnt
+ * nothing) the rows and the bad records must be the same. */
 #include "formats/reader.h"
 #include "libcore/base/cpu.h"
 #include "libcore/base/must.h"
@@ -13,9 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { COLUMNS = 10, DOCUMENT_MAX = 1 << 16 };
 
 static const char *const path_a[] = {"a"}, *const path_b[] = {"b"}, *const path_c[] = {"c"},
-	*const path_d[] = {"d"}, *const path_m[] = {"m"}, *const path_n[] = {"n", "x"},
-	*const path_s[] = {"s"}, *const path_t[] = {"t"}, *const path_u[] = {"u"},
-	*const path_v[] = {"v"};
+			 *const path_d[] = {"d"}, *const path_m[] = {"m"},
+			 *const path_n[] = {"n", "x"}, *const path_s[] = {"s"},
+			 *const path_t[] = {"t"}, *const path_u[] = {"u"}, *const path_v[] = {"v"};
 
 static const struct wanted_column all[COLUMNS] = {
 	{.name = "a", .path = path_a, .path_len = 1, .type = {.kind = TYPE_INT}},
@@ -25,7 +25,11 @@ static const struct wanted_column all[COLUMNS] = {
 	{.name = "b", .path = path_b, .path_len = 1, .type = {.kind = TYPE_FLOAT}},
 	{.name = "c", .path = path_c, .path_len = 1, .type = {.kind = TYPE_BOOL}},
 	{.name = "d", .path = path_d, .path_len = 1, .type = {.kind = TYPE_DATE}},
-	{.name = "u", .path = path_u, .path_len = 1, .type = {.kind = TYPE_TIMESTAMP}, .unit = TIME_MS},
+	{.name = "u",
+		.path = path_u,
+		.path_len = 1,
+		.type = {.kind = TYPE_TIMESTAMP},
+		.unit = TIME_MS},
 	{.name = "m", .path = path_m, .path_len = 1, .type = {TYPE_DECIMAL, 10, 2}},
 	{.name = "v", .path = path_v, .path_len = 1, .type = {.kind = TYPE_ANY}},
 };
@@ -80,7 +84,8 @@ static void feed(struct run *r, struct reader *reader, const uint8_t *doc, size_
 	struct error e;
 
 	for (;;) {
-		uint8_t *window = malloc(shown - at + 1); /* its own, so that reading past it shows */
+		uint8_t *window = malloc(
+			shown - at + 1); /* its own, so that reading past it shows */
 
 		MUST(window);
 		memcpy(window, doc + at, shown - at);
