@@ -127,6 +127,14 @@ void vector_null(struct kernel *k, uint32_t row);
 uint8_t *vector_own_valid(struct kernel *k);
 uint8_t *vector_own_failed(struct kernel *k);
 
+/* Copies a column into the run's arena as the result's values and nulls: for kernels that build
+ * theirs row by row.  Failures set so far stay. */
+void kernel_keep(struct kernel *k, const struct column *c);
+
+/* Gives arguments first, first + step, ... their common type; literals take the others'. */
+int resolve_common(struct resolving *r, size_t first, size_t step, struct type *out,
+	struct error *e);
+
 /* Loops over two arguments of one width with a constant on either side, without a branch per row. */
 #define KERNEL_LOOP2(k, TA, TB, TR, expression) \
 	do { \

@@ -2,8 +2,8 @@
  *
  *   or | and | not | = <> < <= > >= is | between in like ~ | || | + - | * / % | unary - | :: | . []
  *
- * What has a shorter form in others is said by them: `x between a and b` is `x >= a and x <= b`,
- * `case x when v` compares x with v. */
+ * What can be said by others is: `x between a and b` is `x >= a and x <= b`, `case x when v`
+ * compares x with v, nullif(a, b) is a case. */
 #include "libcore/expr/lex.h"
 
 #include "libcore/base/civil.h"
@@ -392,6 +392,9 @@ static struct expr *parse_call(struct parser *p, struct error *e)
 	}
 	if (!expect_symbol(p, ")", e) || !parse_filter(p, x, e))
 		return NULL;
+	if (!strcmp(name, "nullif") && x->args_len == 2) /* case when a = b then null else a end */
+		return call(p, "case", x->at, 3, call(p, "=", x->at, 2, x->args[0], x->args[1]),
+			literal(p, 0, x->at), x->args[0]);
 	return close_node(p, x);
 }
 

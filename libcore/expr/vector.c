@@ -83,3 +83,18 @@ void vector_fail(struct kernel *k, uint32_t row, const char *why)
 		*k->why = why;
 	vector_null(k, row);
 }
+
+void kernel_keep(struct kernel *k, const struct column *c)
+{
+	const uint8_t *failed = k->out->failed;
+	uint32_t *all = arena_alloc(k->arena, k->rows * sizeof *all);
+
+	for (uint32_t r = 0; r < k->rows; r++)
+		all[r] = r;
+	column_gather(c, all, k->rows, k->arena, &k->out->col);
+	k->out->owns_valid = k->out->col.valid != NULL;
+	for (uint32_t r = 0; failed && r < k->rows; r++) {
+		if (failed[r >> 3] >> (r & 7) & 1)
+			vector_null(k, r);
+	}
+}
