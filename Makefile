@@ -76,9 +76,12 @@ define program_rule
 $(BIN)/$(1): $(call cmd_obj,$(1)) $(lib)
 	$$(quiet)mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ $(link_libs)
+	$$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) $(lib) $(link_libs)
 endef
 $(foreach p,$(programs),$(eval $(call program_rule,$(p))))
+
+# RIGHT may be a file: sjoin opens it as ssource would.
+$(BIN)/sjoin: $(filter-out %/main.o,$(call cmd_obj,ssource))
 
 # ---- tests ----
 tests := $(sort $(wildcard tests/*_test.c))
@@ -94,6 +97,7 @@ $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmar
 
 # Tests of an operator take it in without its main.
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
+$(O)/tests/join_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
 .PHONY: tests
 tests: $(test_bins)
