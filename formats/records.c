@@ -106,34 +106,32 @@ static int fill_more(struct records *r, bool may_block, struct error *e)
 	return 0;
 }
 
-static void start_entry(struct records *r)
+/* The input may stand in its next entry already when the last bytes of this one are parsed. */
+static void begin_entry(struct records *r)
 {
 	mem_free(r->name);
 	r->name = mem_strdup(input_name(r->in));
-	r->reader->ops->start(r->reader, r->name);
-}
-
-static int open_input(struct records *r, struct error *e)
-{
-	const char *path = r->o.inputs[r->input];
-
-	input_close(r->in);
-	r->in = NULL;
 	r->from = r->to = 0;
 	r->entry = ENTRY_OPEN;
 	r->entry_bytes = 0;
 	r->starved = true;
-	return input_open(path, &r->in, e);
+}
+
+static int open_input(struct records *r, struct error *e)
+{
+	input_close(r->in);
+	r->in = NULL;
+	if (input_open(r->o.inputs[r->input], &r->in, e) < 0)
+		return -1;
+	begin_entry(r);
+	return 0;
 }
 
 /* The next entry or input; done if there is none. */
 static int advance(struct records *r, struct error *e)
 {
 	if (r->entry == ENTRY_OVER_NEXT_FOLLOWS) {
-		r->from = r->to = 0;
-		r->entry = ENTRY_OPEN;
-		r->entry_bytes = 0;
-		r->starved = true;
+		begin_entry(r);
 	} else {
 		r->input++;
 		if (r->input == r->o.inputs_len) {
@@ -143,7 +141,7 @@ static int advance(struct records *r, struct error *e)
 		if (open_input(r, e) < 0)
 			return -1;
 	}
-	start_entry(r);
+	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
 
@@ -198,7 +196,7 @@ static int find_format(struct records *r, const char **format, struct error *e)
 			return -1;
 	}
 	if (records_is_frames(r->window, r->to)) {
-		error_set(e, ERROR_USAGE, "%s is a frame stream already", input_name(r->in));
+		error_set(e, ERROR_USAGE, "%s is a frame stream already", r->name);
 		return error_hint(e, "a stage reads it without ssource in front; or say -f frames");
 	}
 	*format = format_of_content(r->window, r->to);
@@ -212,7 +210,7 @@ static int new_reader(struct records *r, struct error *e)
 
 	if (find_format(r, &format, e) < 0)
 		return -1;
-	o.input = input_name(r->in);
+	o.input = r->name;
 	if (strcmp(format, "tsv") == 0 && !o.delimiter)
 		o.delimiter = '\t';
 	if (strcmp(format, "csv") == 0 || strcmp(format, "tsv") == 0)
@@ -224,7 +222,7 @@ static int new_reader(struct records *r, struct error *e)
 	else
 		return error_set(e, ERROR_USAGE, "no format '%s' for records; there are csv, tsv, "
 			"ndjson, lines", format);
-	start_entry(r);
+	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
 
@@ -307,7 +305,7 @@ static int expand_star(struct records *r, const struct schema *found, struct err
 
 		if (field < 0)
 			field = schema_require(found, w->path[0], strlen(w->path[0]),
-				input_name(r->in), e);
+				r->name, e);
 		if (field < 0)
 			return -1;
 		if (w->path_len > 1 || spec_find(&r->spec, w->path[0]) != w)
@@ -328,7 +326,7 @@ static int infer_missing_types(struct records *r, const struct schema *found, st
 			continue;
 		if (w->path_len > 1)
 			return error_set(e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
-		field = schema_require(found, w->path[0], strlen(w->path[0]), input_name(r->in), e);
+		field = schema_require(found, w->path[0], strlen(w->path[0]), r->name, e);
 		if (field < 0)
 			return -1;
 		w->type = found->fields[field].type;
@@ -375,7 +373,7 @@ static int settle_schema(struct records *r, struct error *e)
 	if (settle_columns(r, e) < 0)
 		return -1;
 	if (!r->spec.len)
-		return error_set(e, ERROR_USAGE, "%s: no columns", input_name(r->in));
+		return error_set(e, ERROR_USAGE, "%s: no columns", r->name);
 	for (size_t i = 0; i < r->spec.len; i++) {
 		struct wanted_column *w = &r->spec.columns[i];
 
@@ -384,7 +382,7 @@ static int settle_schema(struct records *r, struct error *e)
 	}
 	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
 		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name", filename,
-			input_name(r->in));
+			r->name);
 	if (filename)
 		schema_add(&r->schema, filename, strlen(filename), TYPE_OF(TYPE_STRING));
 	return r->reader->ops->want(r->reader, r->spec.columns, r->spec.len, e);
@@ -439,7 +437,6 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 {
 	struct bad_sink bad = {.take = r->o.bad.take ? count_bad : NULL, .context = r};
 	uint32_t before = b->columns[0].rows, n;
-	const char *name = r->name;
 	size_t consumed = 0;
 
 	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
@@ -449,7 +446,7 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 	n = b->columns[0].rows - before;
 	if (r->o.filename_column) {
 		for (uint32_t i = 0; i < n; i++)
-			builder_put_text(&b->columns[r->spec.len], name, strlen(name));
+			builder_put_text(&b->columns[r->spec.len], r->name, strlen(r->name));
 	}
 	r->rows += n;
 	return n;
@@ -532,21 +529,16 @@ int records_seek(struct records *r, const struct records_position *p, struct err
 		return 0;
 	if (open_input(r, e) < 0)
 		return -1;
-	if (!p->at.offset && !p->at.entry) {
-		start_entry(r);
-		return 0;
-	}
 	if (input_seek(r->in, start, e) < 0)
 		return -1;
-	start_entry(r);
+	begin_entry(r);
+	r->reader->ops->start(r->reader, r->name);
 	if (!p->at.offset)
 		return 0;
 	if (pass_header(r, e) < 0 || input_seek(r->in, p->at, e) < 0)
 		return -1;
-	r->from = r->to = 0;
-	r->entry = ENTRY_OPEN;
+	begin_entry(r);
 	r->entry_bytes = p->at.offset;
-	r->starved = true;
 	r->reader->ops->resume(r->reader, p->line);
 	return 0;
 }

@@ -125,6 +125,7 @@ static int read_type(struct spec_cursor *c, struct wanted_column *w)
 {
 	const char *start = c->at, *end;
 	struct error why = ERROR_INIT;
+	char *hint;
 	int depth = 0;
 
 	if (read_time_unit(c, w))
@@ -140,7 +141,11 @@ static int read_type(struct spec_cursor *c, struct wanted_column *w)
 		end--;
 	if (type_parse(start, (size_t)(end - start), &w->type, &why) < 0) {
 		c->at = start;
-		return spec_error(c, why.text);
+		hint = strchr(why.text, '\n');
+		if (hint)
+			*hint++ = 0;
+		spec_error(c, why.text);
+		return hint ? error_hint(c->e, "%s", hint) : -1;
 	}
 	return 0;
 }
