@@ -1,10 +1,12 @@
 #include "formats/input.h"
 
 #include "libcore/base/buf.h"
+#include "libcore/base/crc32.h"
 #include "libcore/base/memory.h"
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@ enum {
 	HEAD_BYTES = 512,        /* enough for tar's magic at 257 */
 	CHUNK_BYTES = 64 << 10,  /* what libarchive is fed */
 	DROP_BYTES = 64 << 10,
+	GZIP_TAIL_BYTES = 8,     /* CRC-32 and length, little endian */
 };
 
 struct input {
@@ -33,6 +36,8 @@ struct input {
 	uint8_t *chunk;
 	bool has_entries;        /* of a real archive, not one compressed file */
 	bool is_over;
+	uint32_t crc;           /* of what a gzip file held, which libarchive doesn't check */
+	uint8_t tail[GZIP_TAIL_BYTES]; /* the last bytes it was fed */
 };
 
 static int error_of_archive(struct input *in, struct error *e)
@@ -122,6 +127,33 @@ static int read_head(struct input *in, struct error *e)
 
 /* ---- libarchive ---- */
 
+static void keep_tail(struct input *in, const uint8_t *bytes, size_t len)
+{
+	size_t kept = len < GZIP_TAIL_BYTES ? GZIP_TAIL_BYTES - len : 0;
+
+	memmove(in->tail, in->tail + GZIP_TAIL_BYTES - kept, kept);
+	memcpy(in->tail + kept, bytes + len - (GZIP_TAIL_BYTES - kept), GZIP_TAIL_BYTES - kept);
+}
+
+static bool is_gzip(const struct input *in)
+{
+	return !in->has_entries && archive_filter_code(in->archive, 0) == ARCHIVE_FILTER_GZIP &&
+		archive_filter_count(in->archive) == 2; /* the other is none */
+}
+
+/* Of several members one after another the last one's length isn't the whole: those go unchecked. */
+static int check_gzip(struct input *in, struct error *e)
+{
+	uint32_t crc, len;
+
+	memcpy(&crc, in->tail, sizeof crc);
+	memcpy(&len, in->tail + sizeof crc, sizeof len);
+	if (!is_gzip(in) || le32toh(len) != (uint32_t)in->at.offset || le32toh(crc) == in->crc)
+		return 0;
+	return error_set(e, ERROR_DATA, "%s: damaged: the checksum at its end is that of other data",
+		in->name);
+}
+
 static la_ssize_t feed(struct archive *a, void *context, const void **bytes)
 {
 	struct input *in = context;
@@ -131,13 +163,14 @@ static la_ssize_t feed(struct archive *a, void *context, const void **bytes)
 	if (got) {
 		*bytes = in->head + in->head_at;
 		in->head_at = in->head_len;
-		return (la_ssize_t)got;
+	} else {
+		*bytes = in->chunk;
+		if (read_some(in, in->chunk, CHUNK_BYTES, &got, &e) < 0) {
+			archive_set_error(a, EIO, "%s", e.text);
+			return -1;
+		}
 	}
-	*bytes = in->chunk;
-	if (read_some(in, in->chunk, CHUNK_BYTES, &got, &e) < 0) {
-		archive_set_error(a, EIO, "%s", e.text);
-		return -1;
-	}
+	keep_tail(in, *bytes, got);
 	return (la_ssize_t)got;
 }
 
@@ -215,8 +248,10 @@ static int next_entry(struct input *in, struct error *e)
 	return 1;
 }
 
+/* What begins like an archive and isn't one is damaged, unless it may be text (BZh...). */
 static int open_archive(struct input *in, struct error *e)
 {
+	bool is_text_magic = in->head[0] >= ' ' && in->head[0] < 0x7f;
 	int found;
 
 	in->archive = new_archive();
@@ -234,6 +269,9 @@ static int open_archive(struct input *in, struct error *e)
 	in->is_over = !found;
 	if (!found && in->has_entries)
 		return error_set(e, ERROR_DATA, "%s: the archive holds no files", in->path);
+	if (found && !in->has_entries && archive_filter_count(in->archive) == 1 && !is_text_magic)
+		return error_set(e, ERROR_DATA, "%s: damaged: its first bytes are those of an archive or "
+			"a compressed file, what follows isn't", in->name);
 	return 0;
 }
 
@@ -317,8 +355,12 @@ static int read_archive(struct input *in, void *bytes, size_t cap, size_t *got, 
 	if (n > 0) {
 		*got = (size_t)n;
 		in->at.offset += (size_t)n;
+		if (is_gzip(in))
+			in->crc = crc32_update(in->crc, bytes, (size_t)n);
 		return 0;
 	}
+	if (check_gzip(in, e) < 0)
+		return -1;
 	more = next_entry(in, e);
 	if (more < 0)
 		return -1;
@@ -392,6 +434,7 @@ static int rewind_archive(struct input *in, struct error *e)
 	in->head_len = in->head_at = 0;
 	in->at = (struct input_position){0, 0};
 	in->is_over = false;
+	in->crc = 0;
 	return open_archive(in, e);
 }
 
