@@ -40,7 +40,7 @@ all_cppflags = -I. -D_GNU_SOURCE -DRUNNEL_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $
 all_cflags = -std=gnu17 $(WARNINGS) $(sanitize) $(CFLAGS)
 link_libs = -Wl,--as-needed $(PKG_LIBS) -lm
 
-core_src := $(sort $(wildcard libcore/*/*.c) $(wildcard formats/*.c))
+core_src := $(sort $(wildcard libcore/*/*.c) $(wildcard formats/*.c) $(wildcard cmd/common/*.c))
 programs := $(sort $(patsubst cmd/%/main.c,%,$(wildcard cmd/*/main.c)))
 core_obj := $(core_src:%.c=$(O)/%.o)
 lib := $(O)/librunnel.a

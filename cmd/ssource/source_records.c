@@ -1,4 +1,4 @@
-#include "cmd/ssource/bad.h"
+#include "cmd/common/bad.h"
 #include "cmd/ssource/clockwork.h"
 #include "cmd/ssource/progress.h"
 

@@ -59,6 +59,9 @@ int select_expand(const struct select_list *in, const struct schema *s, struct a
 /* If the tree is just a column of the schema: its index, else -1. */
 int expr_column(const struct expr *x, const struct schema *s);
 
+/* Sets used[i] for every column of the schema that the tree names; leaves the others. */
+void expr_mark_columns(const struct expr *x, const struct schema *s, bool *used);
+
 /* The tree as text again, whitespace folded. */
 void expr_put(const struct expr *x, struct buf *b);
 

@@ -8,6 +8,18 @@ int expr_column(const struct expr *x, const struct schema *s)
 	return x->kind == NODE_COLUMN ? schema_find(s, x->name, strlen(x->name)) : -1;
 }
 
+void expr_mark_columns(const struct expr *x, const struct schema *s, bool *used)
+{
+	int column = expr_column(x, s);
+
+	if (column >= 0)
+		used[column] = true;
+	for (size_t i = 0; i < x->args_len; i++)
+		expr_mark_columns(x->args[i], s, used);
+	if (x->filter)
+		expr_mark_columns(x->filter, s, used);
+}
+
 void expr_put(const struct expr *x, struct buf *b)
 {
 	bool space = false;

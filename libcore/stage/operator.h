@@ -112,7 +112,7 @@ const struct schema *stage_output_schema(const struct stage *st, unsigned output
  * straight through; more than BATCH_ROWS rows are split. */
 int stage_emit(struct stage *st, unsigned output, const struct batch *b, struct error *e);
 
-/* Sources only: event time; idleness; processing time. */
+/* Sources, and what gives its rows a new event time; idleness and processing time are sources' only. */
 int stage_emit_watermark(struct stage *st, int64_t event_us, struct error *e);
 int stage_emit_idle(struct stage *st, bool idle, struct error *e);
 int stage_emit_tick(struct stage *st, int64_t now_us, struct error *e);

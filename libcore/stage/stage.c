@@ -677,8 +677,7 @@ int stage_emit(struct stage *st, unsigned output, const struct batch *b, struct 
 
 int stage_emit_watermark(struct stage *st, int64_t event_us, struct error *e)
 {
-	MUST(!st->op->inputs);
-	if (event_us > st->watermark)
+	if (!st->op->inputs && event_us > st->watermark)
 		st->watermark = event_us;
 	return stage_put_watermark(st, event_us, e);
 }

@@ -1,4 +1,4 @@
-#include "cmd/ssource/bad.h"
+#include "cmd/common/bad.h"
 
 #include "libcore/base/utf8.h"
 

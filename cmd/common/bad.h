@@ -3,8 +3,8 @@
  *   {"input":"a.csv","line":41,"column":7,"reason":"...","record":"..."}
  *
  * that appears under its name when the stream is complete, like every file that is written. */
-#ifndef RUNNEL_CMD_SSOURCE_BAD_H
-#define RUNNEL_CMD_SSOURCE_BAD_H
+#ifndef RUNNEL_CMD_COMMON_BAD_H
+#define RUNNEL_CMD_COMMON_BAD_H
 
 #include "formats/reader.h"
 #include "libcore/base/outfile.h"

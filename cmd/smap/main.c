@@ -1,0 +1,79 @@
+/* smap - choose, compute, filter.  See smap(1). */
+#include "cmd/common/terminal.h"
+#include "cmd/common/text_argument.h"
+#include "cmd/smap/map.h"
+#include "libcore/stage/program.h"
+
+static struct {
+	const char *where, *otherwise, *explode, *assign_time, *bad;
+	int64_t delay;
+	bool delay_given;
+} opt = {.bad = "stop"};
+
+static const struct option_spec smap_options[] = {
+	{.name = "where", .letter = 'w', .kind = OPTION_TEXT, .argument = "COND",
+		.value = &opt.where, .help = "only rows for which COND is true"},
+	{.name = "else", .kind = OPTION_TEXT, .argument = "PATH", .value = &opt.otherwise,
+		.help = "write the other rows to PATH, as frames"},
+	{.name = "explode", .kind = OPTION_TEXT, .argument = "COLUMN", .value = &opt.explode,
+		.help = "one row per element of the array in COLUMN (any)"},
+	{.name = "assign-time", .kind = OPTION_TEXT, .argument = "COLUMN",
+		.value = &opt.assign_time, .help = "make an output column the event time"},
+	{.name = "delay", .letter = 'd', .kind = OPTION_DURATION, .argument = "DURATION",
+		.value = &opt.delay, .given = &opt.delay_given,
+		.help = "with --assign-time: how far rows may be out of order"},
+	{.name = "bad", .kind = OPTION_TEXT, .argument = "stop|skip|PATH", .value = &opt.bad,
+		.help = "rows that an expression fails on: stop, skip and count, or write to PATH"},
+	{.name = NULL},
+};
+
+static struct arena texts;
+
+static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+{
+	struct text_argument where, list;
+	struct map_options o = {.explode = opt.explode, .assign_time = opt.assign_time,
+		.has_delay = opt.delay_given, .delay_us = opt.delay, .bad = opt.bad,
+		.has_else = opt.otherwise != NULL};
+
+	if (setup->arguments_len > 1)
+		return error_set(e, ERROR_USAGE, "one select list, not %d; the second is '%s'\n"
+			"is there a * that the shell expanded?  Quote it: smap '*, a + b as c'",
+			setup->arguments_len, setup->arguments[1]);
+	if (opt.otherwise && !opt.where)
+		return error_set(e, ERROR_USAGE, "--else needs a condition: -w COND");
+	if (opt.delay_given && !opt.assign_time)
+		return error_set(e, ERROR_USAGE, "-d belongs to --assign-time COLUMN");
+	if (text_argument_read(opt.where, "-w", &texts, &where, e) < 0 ||
+		text_argument_read(setup->arguments_len ? setup->arguments[0] : NULL, "select list",
+			&texts, &list, e) < 0)
+		return -1;
+	o.where = where.text;
+	o.where_what = where.what;
+	o.list = list.text;
+	o.list_what = list.what;
+	setup->side_paths[0] = opt.otherwise;
+	return map_operator_new(&o, out, e);
+}
+
+static const struct stage_program smap_program = {
+	.info = {
+		.name = "smap",
+		.summary = "choose, compute, filter",
+		.usage = "[options] ['expr [as name], *, * except (a), * rename (a as b), ...']",
+		.examples =
+			"  ssource bids.csv | smap -w 'price > 100' '*, price * 0.908 as eur' | ssink\n"
+			"  ssource log.ndjson | smap 'user.id as user, status >= 500 as failed' | ssink\n",
+	},
+	.options = smap_options,
+	.create = create,
+	.terminal_sink = terminal_sink,
+};
+
+int main(int argc, char **argv)
+{
+	int status = stage_main(argc, argv, &smap_program);
+
+	arena_clear(&texts);
+	return status;
+}

@@ -1,0 +1,24 @@
+/* The operator of smap: rows chosen by a condition, columns computed by a select list.
+ *
+ * Stateless, but for the greatest event time under --assign-time.  Columns that pass unchanged are
+ * passed on as views; a filter gathers only the columns that the list uses. */
+#ifndef RUNNEL_CMD_SMAP_MAP_H
+#define RUNNEL_CMD_SMAP_MAP_H
+
+#include "libcore/stage/operator.h"
+
+struct map_options {
+	const char *where, *where_what; /* NULL: all rows */
+	const char *list, *list_what;   /* NULL: * */
+	const char *explode;            /* an any column, one row per element; NULL: none */
+	const char *assign_time;        /* an output column; NULL: time stays as it is */
+	bool has_delay;
+	int64_t delay_us;
+	const char *bad;                /* "stop", "skip" or a path */
+	bool has_else;                  /* output 1 takes the rows for which where isn't true */
+};
+
+/* Texts are borrowed for as long as the operator lives. */
+int map_operator_new(const struct map_options *o, struct operator **out, struct error *e);
+
+#endif
