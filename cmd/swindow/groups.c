@@ -143,6 +143,23 @@ static void keys_at(const struct keytable *t, size_t n, uint32_t first, struct c
 	}
 }
 
+/* Into no groups at all: the table is copied as it is, numbers stay. */
+static int groups_copy(struct groups *to, const struct groups *from, const struct window_plan *p,
+	struct error *e)
+{
+	uint32_t len = groups_len(from), *same = mem_alloc(len * sizeof *same);
+	int status = 0;
+
+	keytable_copy(to->keys, from->keys);
+	groups_resize(to, p);
+	for (uint32_t i = 0; i < len; i++)
+		same[i] = i;
+	for (size_t i = 0; i < p->calls_len && status == 0; i++)
+		status = aggregate_combine(to->aggregates[i], same, from->aggregates[i], same, len, e);
+	mem_free(same);
+	return status;
+}
+
 int groups_combine(struct groups *to, const struct groups *from, const struct window_plan *p,
 	struct error *e)
 {
@@ -153,6 +170,10 @@ int groups_combine(struct groups *to, const struct groups *from, const struct wi
 	const struct column **keys = mem_alloc(p->keys_len * sizeof *keys);
 	int status = 0;
 
+	if (groups_len(to) == 0) {
+		status = groups_copy(to, from, p, e);
+		len = 0;
+	}
 	for (uint32_t first = 0; first < len && status == 0; first += SOME) {
 		uint32_t n = len - first < SOME ? len - first : SOME;
 

@@ -7,12 +7,15 @@
 
 static void times_put(struct column_builder *b, const int64_t *times, int64_t time, uint32_t n)
 {
+	int64_t same[BATCH_ROWS];
+
 	if (times) {
 		builder_put_values(b, times, n);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		builder_put_int(b, time);
+		same[i] = time;
+	builder_put_values(b, same, n);
 }
 
 static void keys_put_out(struct window *w, const struct results *r, uint32_t first, uint32_t n)

@@ -403,6 +403,54 @@ static int compare_fired(const void *a, const void *b)
 	return (x->place > y->place) - (x->place < y->place);
 }
 
+static bool places_rise(const struct fired *f, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (f[i].place < f[i - 1].place)
+			return false;
+	}
+	return true;
+}
+
+/* By end, then place.  At the end of a bounded stream all its sessions come here, mostly in the
+ * order of their places: then a radix sort by the end alone, which is stable, takes a third of
+ * qsort's time. */
+static void fired_sort(struct fired *f, size_t n)
+{
+	enum { BITS = 11, DIGITS = 1 << BITS, SORT_MIN = 4096 };
+	int64_t least = INT64_MAX, most = INT64_MIN;
+	struct fired *other;
+
+	if (n < SORT_MIN || !places_rise(f, n)) {
+		if (n > 1)
+			qsort(f, n, sizeof *f, compare_fired);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		least = f[i].end_us < least ? f[i].end_us : least;
+		most = f[i].end_us > most ? f[i].end_us : most;
+	}
+	other = mem_alloc(n * sizeof *other);
+	for (unsigned shift = 0; shift < 64 && ((uint64_t)most - (uint64_t)least) >> shift;
+		shift += BITS) {
+		size_t at[DIGITS] = {0}, sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			at[((uint64_t)f[i].end_us - (uint64_t)least) >> shift & (DIGITS - 1)]++;
+		for (size_t d = 0; d < DIGITS; d++) {
+			size_t len = at[d];
+
+			at[d] = sum;
+			sum += len;
+		}
+		for (size_t i = 0; i < n; i++)
+			other[at[((uint64_t)f[i].end_us - (uint64_t)least) >> shift & (DIGITS - 1)]++] =
+				f[i];
+		memcpy(f, other, n * sizeof *f);
+	}
+	mem_free(other);
+}
+
 static void fired_put(struct sessions *s, uint32_t id, struct buf *out)
 {
 	const struct session *x = &s->sessions[id];
@@ -420,7 +468,6 @@ static void fired_collect(struct window *w, int64_t watermark_us, struct buf *ou
 			if (s->sessions[id].live)
 				fired_put(s, id, out);
 		}
-		s->timers_len = 0;
 		return;
 	}
 	while (s->timers_len && window_has_passed(w, s->timers[0].end_us, watermark_us)) {
@@ -477,6 +524,23 @@ static void fired_forget(struct window *w, const struct fired *fired, size_t n)
 	}
 }
 
+/* After the final watermark nothing is left, so nothing needs to be taken out one by one. */
+static void all_forget(struct window *w)
+{
+	struct sessions *s = sessions_of(w);
+
+	for (uint32_t k = 0; k < s->lists_len; k++) {
+		if (s->lists[k].cap)
+			mem_free(s->lists[k].many);
+	}
+	for (size_t i = 0; i < w->plan->calls_len; i++)
+		aggregate_reset(s->aggregates[i]);
+	keytable_reset(s->keys);
+	s->list_bytes = 0;
+	s->lists_len = s->empty_keys = s->len = 0;
+	s->timers_len = s->unused_len = 0;
+}
+
 /* Builds the key table again without the keys that have no session: an endless stream may never see
  * them again. */
 static void keys_compact(struct window *w)
@@ -529,10 +593,11 @@ static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e
 	fired_collect(w, watermark_us, &all);
 	fired = (struct fired *)(void *)all.data;
 	n = all.len / sizeof *fired;
-	if (n > 1)
-		qsort(fired, n, sizeof *fired, compare_fired);
+	fired_sort(fired, n);
 	status = fired_emit(w, fired, n, e);
-	if (status == 0)
+	if (watermark_us == WATERMARK_FINAL)
+		all_forget(w);
+	else if (status == 0)
 		fired_forget(w, fired, n);
 	buf_clear(&all);
 	if (s->empty_keys > KEYS_DEAD_MIN && s->empty_keys > s->lists_len / 2)

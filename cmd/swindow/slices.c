@@ -27,8 +27,8 @@
 #include <stdlib.h>
 
 enum {
-	POOL_MAX = 4,            /* sets of groups kept for the next slices */
-	POOL_BYTES_MAX = 64 << 20,
+	POOL_MAX = 128,          /* sets of groups kept for the next slices, as far as they fit: */
+	POOL_BYTES_MAX = 16 << 20,
 	MAP_MIN = 64,
 	NAIVE_SLICES = 3,        /* so few are combined directly */
 };
@@ -62,7 +62,7 @@ struct slices {
 	struct groups *back;     /* NULL: nothing in it */
 
 	struct groups *pool[POOL_MAX];
-	size_t pool_len;
+	size_t pool_len, pool_bytes;
 	struct slice **touched;  /* slices of the batch at hand */
 	size_t touched_cap;
 };
@@ -173,7 +173,11 @@ static struct groups *groups_take(struct window *w)
 {
 	struct slices *s = slices_of(w);
 
-	return s->pool_len ? s->pool[--s->pool_len] : groups_new(w->plan);
+	if (s->pool_len == 0)
+		return groups_new(w->plan);
+	s->pool_len--;
+	s->pool_bytes -= groups_bytes(s->pool[s->pool_len], w->plan);
+	return s->pool[s->pool_len];
 }
 
 static void groups_give(struct window *w, struct groups *g)
@@ -185,12 +189,13 @@ static void groups_give(struct window *w, struct groups *g)
 		return;
 	bytes = groups_bytes(g, w->plan);
 	/* Emptying a table costs its size: one that was hardly used is not worth keeping. */
-	if (s->pool_len == POOL_MAX || bytes > POOL_BYTES_MAX ||
+	if (s->pool_len == POOL_MAX || s->pool_bytes + bytes > POOL_BYTES_MAX ||
 		(bytes > 1 << 16 && bytes / 256 > groups_len(g))) {
 		groups_free(g, w->plan);
 		return;
 	}
 	groups_reset(g, w->plan);
+	s->pool_bytes += groups_bytes(g, w->plan);
 	s->pool[s->pool_len++] = g;
 }
 
@@ -461,7 +466,8 @@ static int back_extend(struct window *w, size_t end, struct error *e)
 }
 
 /* The slices [head, end) as one set of groups.  *temporary: give it back after use. */
-static int hop_combine(struct window *w, size_t end, struct groups **out, bool *temporary, struct error *e)
+static int hop_combine(struct window *w, int64_t k, size_t end, struct groups **out,
+	bool *temporary, struct error *e)
 {
 	struct slices *s = slices_of(w);
 
@@ -485,6 +491,13 @@ static int hop_combine(struct window *w, size_t end, struct groups **out, bool *
 		*temporary = false;
 		*out = s->suffix[s->head];
 		return 0;
+	}
+	/* What no later window starts with can take the back in where it stands. */
+	if (s->suffix[s->head] != s->order[s->head]->groups &&
+		window_last(w, s->order[s->head]->start_us) <= k) {
+		*temporary = false;
+		*out = s->suffix[s->head];
+		return groups_combine(*out, s->back, w->plan, e);
 	}
 	*out = groups_take(w);
 	return groups_combine(*out, s->suffix[s->head], w->plan, e) ||
@@ -553,13 +566,14 @@ static void order_compact(struct slices *s)
 	s->head = 0;
 }
 
-static int window_combine(struct window *w, size_t end, struct groups **out, bool *temporary, struct error *e)
+static int window_combine(struct window *w, int64_t k, size_t end, struct groups **out,
+	bool *temporary, struct error *e)
 {
 	struct slices *s = slices_of(w);
 
 	*temporary = false;
 	switch (w->options.shape) {
-	case WINDOW_HOP: return hop_combine(w, end, out, temporary, e);
+	case WINDOW_HOP: return hop_combine(w, k, end, out, temporary, e);
 	case WINDOW_CUMULATE:
 		if (back_extend(w, end, e))
 			return -1;
@@ -586,7 +600,7 @@ static int window_fire(struct window *w, int64_t k, struct error *e)
 	window_bounds(w, k, &r.start_us, &r.end_us);
 	while (end < s->len && s->order[end]->start_us < r.end_us)
 		end++;
-	status = window_combine(w, end, &g, &temporary, e);
+	status = window_combine(w, k, end, &g, &temporary, e);
 	if (status == 0) {
 		r.keys = g->keys;
 		r.aggregates = g->aggregates;
@@ -656,7 +670,7 @@ static void slices_clear(struct window *w)
 static size_t slices_bytes(const struct window *w)
 {
 	const struct slices *s = slices_of(w);
-	size_t bytes = s->map_cap * sizeof *s->map + s->cap * sizeof *s->order;
+	size_t bytes = s->map_cap * sizeof *s->map + s->cap * sizeof *s->order + s->pool_bytes;
 
 	for (size_t i = s->head; i < s->len; i++)
 		bytes += sizeof **s->order + groups_bytes(s->order[i]->groups, w->plan);

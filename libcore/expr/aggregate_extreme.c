@@ -92,7 +92,7 @@ static inline __attribute__((always_inline)) void ints_take(struct extreme *x, b
 		int64_t value = weights && !weights[r] ? loser : v[r], old = best[g];
 
 		best[g] = is_max ? (value > old ? value : old) : (value < old ? value : old);
-		seen[g] |= weights ? (uint8_t)weights[r] : 1;
+		seen[g] |= weights ? weights[r] != 0 : 1;
 	}
 }
 
@@ -147,6 +147,20 @@ static int extreme_update(struct aggregate *a, const struct column *args,
 	return 0;
 }
 
+/* Empty groups hold what loses, so they need no look. */
+static void ints_combine(struct extreme *t, const uint32_t *to_groups, const struct extreme *f,
+	const uint32_t *from_groups, uint32_t n)
+{
+	bool is_max = t->base.function == AGGREGATE_MAX;
+
+	for (uint32_t i = 0; i < n; i++) {
+		int64_t *to = &t->cells.ints[to_groups[i]], from = f->cells.ints[from_groups[i]];
+
+		*to = (is_max ? from > *to : from < *to) ? from : *to;
+		t->seen[to_groups[i]] |= f->seen[from_groups[i]];
+	}
+}
+
 static int extreme_combine(struct aggregate *to, const uint32_t *to_groups,
 	const struct aggregate *from, const uint32_t *from_groups, uint32_t n, struct error *e)
 {
@@ -154,6 +168,10 @@ static int extreme_combine(struct aggregate *to, const uint32_t *to_groups,
 	const struct extreme *f = extreme_in(from);
 	int sign = to->function == AGGREGATE_MAX ? -1 : 1;
 
+	if (t->cells.ints) {
+		ints_combine(t, to_groups, f, from_groups, n);
+		return 0;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t tg = to_groups[i], fg = from_groups[i];
 
@@ -166,11 +184,35 @@ static int extreme_combine(struct aggregate *to, const uint32_t *to_groups,
 	return 0;
 }
 
+/* 64-bit values of which none is null go out in runs. */
+static bool ints_finalize(const struct extreme *x, const uint32_t *pick, uint32_t n,
+	struct column_builder *out)
+{
+	int64_t some[512];
+
+	if (out->width != sizeof *some || out->type.kind == TYPE_FLOAT)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!x->seen[aggregate_picked(pick, i)])
+			return false;
+	}
+	for (uint32_t i = 0; i < n;) {
+		uint32_t len = 0;
+
+		while (len < 512 && i < n)
+			some[len++] = x->cells.ints[aggregate_picked(pick, i++)];
+		builder_put_values(out, some, len);
+	}
+	return true;
+}
+
 static int extreme_finalize(const struct aggregate *a, const uint32_t *pick, uint32_t n,
 	struct column_builder *out, struct error *e)
 {
 	const struct extreme *x = extreme_in(a);
 
+	if (ints_finalize(x, pick, n, out))
+		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t g = aggregate_picked(pick, i);
 

@@ -529,6 +529,22 @@ void keytable_find(const struct keytable *t, const struct column *const *columns
 	}
 }
 
+void keytable_copy(struct keytable *t, const struct keytable *from)
+{
+	MUST(t->len == 0 && t->columns_len == from->columns_len);
+	if (t->bits != from->bits)
+		slots_new(t, from->bits);
+	memcpy(t->slots, from->slots, sizeof *t->slots << t->bits);
+	for (size_t i = 0; i < t->columns_len; i++) {
+		struct column c = builder_column(&from->columns[i]);
+
+		if (from->len)
+			builder_put_rows(&t->columns[i], &c, 0, from->len);
+	}
+	t->len = from->len;
+	t->null_id = from->null_id;
+}
+
 uint32_t keytable_len(const struct keytable *t)
 {
 	return t->len;

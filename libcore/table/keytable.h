@@ -30,6 +30,9 @@ void keytable_insert(struct keytable *t, const struct column *const *columns, ui
 void keytable_find(const struct keytable *t, const struct column *const *columns, uint32_t rows,
 	const uint64_t *hashes, uint32_t *ids);
 
+/* Makes an empty table hold from's keys under the same numbers, without hashing them again. */
+void keytable_copy(struct keytable *t, const struct keytable *from);
+
 uint32_t keytable_len(const struct keytable *t);
 
 /* The i-th key column of all keys, keytable_len rows; borrowed until the next insert. */
