@@ -1,6 +1,7 @@
 # What the build needs, found with pkg-config; a missing one names the package to install.
 PKG_CONFIG ?= pkg-config
 deb_libarchive := libarchive-dev
+deb_zlib := zlib1g-dev
 deb_libzstd := libzstd-dev
 deb_liblz4 := liblz4-dev
 deb_libxxhash := libxxhash-dev

@@ -1,12 +1,11 @@
 #include "formats/input.h"
 
 #include "libcore/base/buf.h"
-#include "libcore/base/crc32.h"
 #include "libcore/base/memory.h"
+#include "libcore/base/must.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,12 +13,18 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum {
 	HEAD_BYTES = 512,        /* enough for tar's magic at 257 */
 	CHUNK_BYTES = 64 << 10,  /* what libarchive is fed */
 	DROP_BYTES = 64 << 10,
-	GZIP_TAIL_BYTES = 8,     /* CRC-32 and length, little endian */
+};
+
+struct gzip {
+	z_stream z;
+	bool in_member;
+	uint8_t out[CHUNK_BYTES];
 };
 
 struct input {
@@ -36,8 +41,7 @@ struct input {
 	uint8_t *chunk;
 	bool has_entries;        /* of a real archive, not one compressed file */
 	bool is_over;
-	uint32_t crc;           /* of what a gzip file held, which libarchive doesn't check */
-	uint8_t tail[GZIP_TAIL_BYTES]; /* the last bytes it was fed */
+	struct gzip *gzip;      /* unpacks what libarchive is fed; NULL: it is fed the file */
 };
 
 static int error_of_archive(struct input *in, struct error *e)
@@ -127,50 +131,68 @@ static int read_head(struct input *in, struct error *e)
 
 /* ---- libarchive ---- */
 
-static void keep_tail(struct input *in, const uint8_t *bytes, size_t len)
+/* The next bytes of the file as it is. */
+static int read_packed(struct input *in, const uint8_t **bytes, size_t *got, struct error *e)
 {
-	size_t kept = len < GZIP_TAIL_BYTES ? GZIP_TAIL_BYTES - len : 0;
-
-	memmove(in->tail, in->tail + GZIP_TAIL_BYTES - kept, kept);
-	memcpy(in->tail + kept, bytes + len - (GZIP_TAIL_BYTES - kept), GZIP_TAIL_BYTES - kept);
+	*got = in->head_len - in->head_at;
+	*bytes = *got ? in->head + in->head_at : in->chunk;
+	in->head_at = in->head_len;
+	return *got ? 0 : read_some(in, in->chunk, CHUNK_BYTES, got, e);
 }
 
-static bool is_gzip(const struct input *in)
+/* gzip by zlib, one member after another: libarchive doesn't look at the checksums.  Zeros behind
+ * the last member are padding. */
+static int read_gzip(struct input *in, const uint8_t **bytes, size_t *got, struct error *e)
 {
-	return !in->has_entries && archive_filter_code(in->archive, 0) == ARCHIVE_FILTER_GZIP &&
-		archive_filter_count(in->archive) == 2; /* the other is none */
-}
+	z_stream *z = &in->gzip->z;
 
-/* Of several members one after another the last one's length isn't the whole: those go unchecked. */
-static int check_gzip(struct input *in, struct error *e)
-{
-	uint32_t crc, len;
+	*bytes = in->gzip->out;
+	z->next_out = in->gzip->out;
+	z->avail_out = CHUNK_BYTES;
+	while (z->avail_out == CHUNK_BYTES) {
+		const uint8_t *packed;
+		size_t n;
+		int status;
 
-	memcpy(&crc, in->tail, sizeof crc);
-	memcpy(&len, in->tail + sizeof crc, sizeof len);
-	if (!is_gzip(in) || le32toh(len) != (uint32_t)in->at.offset || le32toh(crc) == in->crc)
-		return 0;
-	return error_set(e, ERROR_DATA, "%s: damaged: the checksum at its end is that of other data",
-		in->name);
+		if (!z->avail_in) {
+			if (read_packed(in, &packed, &n, e) < 0)
+				return -1;
+			z->next_in = (uint8_t *)(uintptr_t)packed;
+			z->avail_in = (unsigned)n;
+		}
+		if (!z->avail_in && in->gzip->in_member)
+			return error_set(e, ERROR_DATA, "truncated gzip input");
+		if (!z->avail_in)
+			break;
+		if (!in->gzip->in_member && !*z->next_in) {
+			z->next_in++;
+			z->avail_in--;
+			continue;
+		}
+		if (!in->gzip->in_member)
+			inflateReset(z);
+		status = inflate(z, Z_NO_FLUSH);
+		in->gzip->in_member = status != Z_STREAM_END;
+		if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
+			return error_set(e, ERROR_DATA, "gzip: %s", z->msg ? z->msg : "can't be unpacked");
+	}
+	*got = CHUNK_BYTES - z->avail_out;
+	return 0;
 }
 
 static la_ssize_t feed(struct archive *a, void *context, const void **bytes)
 {
 	struct input *in = context;
 	struct error e = ERROR_INIT;
-	size_t got = in->head_len - in->head_at;
+	const uint8_t *at = NULL;
+	size_t got = 0;
+	int status = in->gzip ? read_gzip(in, &at, &got, &e) : read_packed(in, &at, &got, &e);
 
-	if (got) {
-		*bytes = in->head + in->head_at;
-		in->head_at = in->head_len;
-	} else {
-		*bytes = in->chunk;
-		if (read_some(in, in->chunk, CHUNK_BYTES, &got, &e) < 0) {
-			archive_set_error(a, EIO, "%s", e.text);
-			return -1;
-		}
+	*bytes = at;
+	if (status < 0) {
+		archive_set_error(a, e.code == ERROR_IO ? EIO : EINVAL, "%s", e.text);
+		return -1;
 	}
-	keep_tail(in, *bytes, got);
 	return (la_ssize_t)got;
 }
 
@@ -192,7 +214,6 @@ static struct archive *new_archive(void)
 {
 	struct archive *a = archive_read_new();
 
-	archive_read_support_filter_gzip(a);
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_lz4(a);
 	archive_read_support_filter_xz(a);
@@ -248,18 +269,31 @@ static int next_entry(struct input *in, struct error *e)
 	return 1;
 }
 
+static void free_gzip(struct input *in)
+{
+	if (in->gzip)
+		inflateEnd(&in->gzip->z);
+	mem_free(in->gzip);
+	in->gzip = NULL;
+}
+
 /* What begins like an archive and isn't one is damaged, unless it may be text (BZh...). */
 static int open_archive(struct input *in, struct error *e)
 {
 	bool is_text_magic = in->head[0] >= ' ' && in->head[0] < 0x7f;
 	int found;
 
+	free_gzip(in);
+	if (memcmp(in->head, "\x1f\x8b", 2) == 0) {
+		in->gzip = mem_zero(sizeof *in->gzip);
+		MUST(inflateInit2(&in->gzip->z, 16 + MAX_WBITS) == Z_OK); /* 16: gzip, not zlib */
+	}
 	in->archive = new_archive();
 	if (!in->chunk)
 		in->chunk = mem_alloc(CHUNK_BYTES);
 	archive_read_set_callback_data(in->archive, in);
 	archive_read_set_read_callback(in->archive, feed);
-	if (in->seekable)
+	if (in->seekable && !in->gzip)
 		archive_read_set_seek_callback(in->archive, feed_seek);
 	if (archive_read_open1(in->archive) < ARCHIVE_WARN)
 		return error_of_archive(in, e);
@@ -269,7 +303,8 @@ static int open_archive(struct input *in, struct error *e)
 	in->is_over = !found;
 	if (!found && in->has_entries)
 		return error_set(e, ERROR_DATA, "%s: the archive holds no files", in->path);
-	if (found && !in->has_entries && archive_filter_count(in->archive) == 1 && !is_text_magic)
+	if (found && !in->has_entries && archive_filter_count(in->archive) == 1 && !is_text_magic &&
+		!in->gzip)
 		return error_set(e, ERROR_DATA, "%s: damaged: its first bytes are those of an archive or "
 			"a compressed file, what follows isn't", in->name);
 	return 0;
@@ -332,6 +367,7 @@ void input_close(struct input *in)
 		return;
 	if (in->archive)
 		archive_read_free(in->archive);
+	free_gzip(in);
 	if (in->fd > STDIN_FILENO)
 		close(in->fd);
 	mem_free(in->chunk);
@@ -355,12 +391,8 @@ static int read_archive(struct input *in, void *bytes, size_t cap, size_t *got, 
 	if (n > 0) {
 		*got = (size_t)n;
 		in->at.offset += (size_t)n;
-		if (is_gzip(in))
-			in->crc = crc32_update(in->crc, bytes, (size_t)n);
 		return 0;
 	}
-	if (check_gzip(in, e) < 0)
-		return -1;
 	more = next_entry(in, e);
 	if (more < 0)
 		return -1;
@@ -434,7 +466,6 @@ static int rewind_archive(struct input *in, struct error *e)
 	in->head_len = in->head_at = 0;
 	in->at = (struct input_position){0, 0};
 	in->is_over = false;
-	in->crc = 0;
 	return open_archive(in, e);
 }
 
