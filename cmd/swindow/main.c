@@ -1,4 +1,5 @@
 /* swindow - group and aggregate.  Its manual is man/swindow.1. */
+#include "cmd/common/text_argument.h"
 #include "cmd/swindow/window.h"
 
 #include "libcore/base/civil.h"
@@ -9,6 +10,7 @@
 static int64_t tumble_us, session_us, offset_us, lateness_us;
 static bool has_tumble, has_session, has_offset, has_lateness;
 static const char *hop, *cumulate, *keys, *where, *late;
+static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
 	{.name = "tumble", .kind = OPTION_DURATION, .argument = "SIZE", .value = &tumble_us,
@@ -122,18 +124,34 @@ static int times_check(struct window_options *o, struct error *e)
 	return 0;
 }
 
+static int texts_read(struct window_options *o, const char *list_argument, struct error *e)
+{
+	struct text_argument k, w, list;
+
+	if (text_argument_read(keys, "-k", &texts, &k, e) ||
+		text_argument_read(where, "-w", &texts, &w, e) ||
+		text_argument_read(list_argument, "aggregates", &texts, &list, e))
+		return -1;
+	o->keys = k.text;
+	o->keys_from = k.what;
+	o->where = w.text;
+	o->where_from = w.what;
+	o->list = list.text;
+	o->list_from = list.what;
+	return 0;
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
-	struct window_options o = {.keys = keys, .where = where, .late_output = late != NULL,
-		.memory_bytes = setup->memory_bytes};
+	struct window_options o = {.late_output = late != NULL, .memory_bytes = setup->memory_bytes};
 
 	if (setup->arguments_len > 1) {
 		error_set(e, ERROR_USAGE, "one list of aggregates, not %d; the second is '%s'",
 			setup->arguments_len, setup->arguments[1]);
 		return error_hint(e, "is there a * that the shell expanded?  Quote it: 'count(*) as n'");
 	}
-	if (setup->arguments_len == 1)
-		o.list = setup->arguments[0];
+	if (texts_read(&o, setup->arguments_len ? setup->arguments[0] : NULL, e))
+		return -1;
 	if (!o.list && !keys) {
 		error_set(e, ERROR_USAGE, "nothing to do: neither -k nor aggregates were given");
 		return error_hint(e, "count all rows: swindow 'count(*) as n'");
@@ -162,5 +180,8 @@ static const struct stage_program program = {
 
 int main(int argc, char **argv)
 {
-	return stage_main(argc, argv, &program);
+	int status = stage_main(argc, argv, &program);
+
+	arena_clear(&texts);
+	return status;
 }

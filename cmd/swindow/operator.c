@@ -273,11 +273,11 @@ static int texts_check(const struct window_options *o, struct error *e)
 	int status = 0;
 
 	if (o->keys)
-		status = select_parse(o->keys, "-k", &arena, &list, e);
+		status = select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
 	if (status == 0 && o->list)
-		status = select_parse(o->list, "aggregates", &arena, &list, e);
+		status = select_parse(o->list, o->list_from ? o->list_from : "aggregates", &arena, &list, e);
 	if (status == 0 && o->where)
-		status = expr_parse(o->where, "-w", &arena, &x, e);
+		status = expr_parse(o->where, o->where_from ? o->where_from : "-w", &arena, &x, e);
 	arena_clear(&arena);
 	return status;
 }

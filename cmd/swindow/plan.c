@@ -17,7 +17,7 @@ static int keys_parse(struct window_plan *p, const struct window_options *o, con
 	*out = (struct select_list){.items = NULL};
 	if (!o->keys)
 		return 0;
-	if (select_parse(o->keys, "-k", &p->arena, &list, e))
+	if (select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &p->arena, &list, e))
 		return -1;
 	return select_expand(&list, in, &p->arena, out, e);
 }
@@ -71,7 +71,7 @@ static int list_parse(struct window_plan *p, const struct window_options *o,
 	*calls = (struct aggregate_calls){.calls = NULL};
 	if (!o->list)
 		return 0;
-	if (select_parse(o->list, "aggregates", &p->arena, &p->list, e))
+	if (select_parse(o->list, o->list_from ? o->list_from : "aggregates", &p->arena, &p->list, e))
 		return -1;
 	for (size_t i = 0; i < p->list.len; i++) {
 		if (p->list.items[i].kind == SELECT_STAR) {
@@ -182,7 +182,7 @@ static int where_compile(struct window_plan *p, const struct window_options *o,
 
 	if (!o->where)
 		return 0;
-	if (expr_parse(o->where, "-w", &p->arena, &x, e))
+	if (expr_parse(o->where, o->where_from ? o->where_from : "-w", &p->arena, &x, e))
 		return -1;
 	*out = program_new();
 	if (program_add(*out, x, in, &index, e))

@@ -39,6 +39,7 @@ struct window_options {
 	const char *keys;      /* -k, or NULL */
 	const char *where;     /* -w, or NULL */
 	const char *list;      /* the aggregates, or NULL */
+	const char *keys_from, *where_from, *list_from; /* what messages call them; NULL: as above */
 	bool late_output;      /* output 1 takes late rows */
 	int64_t memory_bytes;  /* 0: no cap */
 };
