@@ -64,6 +64,7 @@ static int set_choice(const struct option_spec *o, const char *text, struct erro
 	for (int i = 0; o->choices[i]; i++) {
 		if (!strcmp(o->choices[i], text)) {
 			*(int *)o->value = i;
+			buf_clear(&list);
 			return 0;
 		}
 		buf_printf(&list, "%s%s", i ? ", " : "", o->choices[i]);
