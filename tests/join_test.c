@@ -31,7 +31,7 @@ static uint32_t random_below(uint32_t n)
 struct row {
 	bool has_key;
 	int64_t key, time, value;
-	int64_t seen; /* combined watermark when it came */
+	int64_t seen;   /* combined watermark when it came */
 	uint32_t order; /* of arrival, over both sides */
 };
 
@@ -46,28 +46,38 @@ struct stream {
 	uint32_t rows_len;
 	struct event events[EVENTS_MAX];
 	uint32_t events_len, next;
-	uint64_t sent;     /* rows on this connection */
 	int64_t watermark;
 	bool ended;
 };
 
 enum key_type { KEYS_INT, KEYS_TEXT, KEYS_WIDENED, KEY_TYPES };
 
+/* One subtask of the join: after a restore there may be two, each with half of the key groups. */
+struct lane {
+	struct stage *stage;
+	struct buf out, late, snapshot;
+	struct channel_writer *writers[2];
+	uint64_t sent[2]; /* rows on this connection, by side */
+	int64_t out_watermark;
+};
+
+enum { LANES_MAX = 2 };
+
 struct test_case {
 	struct join_options options;
 	enum key_type key_type;
 	uint32_t keys;
 	bool restores;
+	bool splits; /* a restore may change the number of subtasks */
 	struct stream sides[2];
-	struct stage *stage;
-	struct operator *op;
-	struct buf out, snapshot;
+	struct lane lanes[LANES_MAX];
+	uint32_t lanes_len;
+	bool was_split;
+	uint64_t late, late_written;
 	struct schema schemas[2];
 	char **found, **expected;
 	size_t found_len, found_cap, expected_len, expected_cap;
-	int64_t out_watermark;
 	uint64_t checkpoint;
-	struct channel_writer *writer;
 };
 
 static void make_stream(struct test_case *t, unsigned side)
@@ -85,7 +95,8 @@ static void make_stream(struct test_case *t, unsigned side)
 		s->events[s->events_len++] = (struct event){.kind = EVENT_ROWS, .first = i, .n = n};
 		for (uint32_t k = 0; k < n; k++, i++) {
 			s->rows[i] = (struct row){.has_key = random_below(12) > 0,
-				.key = random_below(t->keys), .value = random_below(10)};
+				.key = random_below(t->keys),
+				.value = random_below(10)};
 			s->rows[i].time = base + random_below(spread) - random_below(4);
 		}
 		base += random_below(9);
@@ -117,29 +128,52 @@ static void make_schema(struct test_case *t, unsigned side)
 	s->time_column = 1;
 }
 
-static void put_rows(struct test_case *t, unsigned side, const struct event *event, struct buf *out)
+static void build_rows(
+	struct test_case *t, unsigned side, const struct event *event, struct batch_builder *b)
 {
-	struct batch_builder b;
-
-	batch_builder_init(&b, &t->schemas[side]);
+	batch_builder_init(b, &t->schemas[side]);
 	for (uint32_t i = event->first; i < event->first + event->n; i++) {
 		const struct row *r = &t->sides[side].rows[i];
-		struct column_builder *key = &b.columns[0];
+		struct column_builder *key = &b->columns[0];
 		char text[24];
 
 		if (!r->has_key)
 			builder_put_null(key);
 		else if (key->type.kind == TYPE_STRING)
-			builder_put_text(key, text, (size_t)snprintf(text, sizeof text, "%d", (int)r->key));
+			builder_put_text(
+				key, text, (size_t)snprintf(text, sizeof text, "%d", (int)r->key));
 		else if (key->type.kind == TYPE_FLOAT)
 			builder_put_float(key, (double)r->key);
 		else
 			builder_put_int(key, r->key);
-		builder_put_int(&b.columns[1], r->time);
-		builder_put_int(&b.columns[2], r->value);
+		builder_put_int(&b->columns[1], r->time);
+		builder_put_int(&b->columns[2], r->value);
 	}
-	frame_put_batch(out, 1, batch_builder_view(&b));
+}
+
+/* The rows of an event whose key belongs to a lane, as an exchange in front would send them. */
+static uint32_t put_lane_rows(struct test_case *t, unsigned side, const struct event *event,
+	uint32_t lane, struct buf *out)
+{
+	struct batch_builder b;
+	struct arena arena = ARENA_INIT;
+	struct batch mine;
+	const struct column *key;
+	uint64_t hashes[ROWS_MAX];
+	uint32_t pick[ROWS_MAX], n = 0;
+
+	build_rows(t, side, event, &b);
+	key = &batch_builder_view(&b)->columns[0];
+	keys_hash(&key, t->options.cross ? 0 : 1, event->n, hashes);
+	for (uint32_t i = 0; i < event->n; i++) {
+		pick[n] = i;
+		n += key_group_subtask(key_group(hashes[i]), t->lanes_len) == lane;
+	}
+	batch_gather(batch_builder_view(&b), pick, n, &arena, &mine);
+	frame_put_batch(out, 1, &mine);
 	batch_builder_clear(&b);
+	arena_clear(&arena);
+	return n;
 }
 
 /* ---- a stage, fed and read ---- */
@@ -150,49 +184,72 @@ static void must_work(int status, const struct error *e)
 		fail_msg("%s", e->text);
 }
 
-static void feed(struct test_case *t, unsigned side, const struct buf *bytes)
+static void feed(struct lane *lane, unsigned side, const struct buf *bytes)
 {
 	struct error e = ERROR_INIT;
 	size_t at = 0;
 
 	while (at < bytes->len) {
 		const uint8_t *p = bytes->data + at;
-		uint32_t len = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+		uint32_t len = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 |
+			       p[4];
 		struct frame f = {.kind = p[5], .body = p + FRAME_HEADER_BYTES, .body_bytes = len};
 
-		must_work(stage_take(t->stage, side, &f, &e), &e);
+		must_work(stage_take(lane->stage, side, &f, &e), &e);
 		at += FRAME_HEADER_BYTES + len;
 	}
+}
+
+static void feed_all(struct test_case *t, unsigned side, const struct buf *bytes)
+{
+	for (uint32_t i = 0; i < t->lanes_len; i++)
+		feed(&t->lanes[i], side, bytes);
 }
 
 static int keep_snapshot(void *context, struct stage *st, const struct barrier *b,
 	const struct buf *handle, struct error *e)
 {
-	struct test_case *t = context;
+	struct lane *lane = context;
 	struct channel_writer *w;
 	int status;
 
-	buf_reset(&t->snapshot);
-	w = channel_writer_new_memory(&t->snapshot);
+	buf_reset(&lane->snapshot);
+	w = channel_writer_new_memory(&lane->snapshot);
 	status = stage_snapshot(st, w, e);
 	channel_writer_free(w);
 	return status;
 }
 
-static void open_stage(struct test_case *t)
+static void open_lane(struct test_case *t, uint32_t index)
 {
 	static const unsigned inputs[] = {LEFT, RIGHT};
-	struct stage_output_plan output = {.writers_len = 1};
-	struct stage_plan plan = {.name = "sjoin", .subtasks = 1, .channel_inputs = inputs,
-		.channels_len = 2, .outputs = &output,
-		.hooks = {.context = t, .checkpoint = keep_snapshot}};
+	struct lane *lane = &t->lanes[index];
+	struct stage_output_plan outputs[2] = {{.writers = &lane->writers[0], .writers_len = 1},
+		{.writers = &lane->writers[1], .writers_len = 1}};
+	struct stage_plan plan = {.name = "sjoin",
+		.subtask = index,
+		.subtasks = t->lanes_len,
+		.channel_inputs = inputs,
+		.channels_len = 2,
+		.outputs = outputs,
+		.hooks = {.context = lane, .checkpoint = keep_snapshot}};
+	struct operator* op;
 	struct error e = ERROR_INIT;
 
-	buf_reset(&t->out);
-	t->writer = channel_writer_new_memory(&t->out);
-	output.writers = &t->writer;
-	must_work(join_new(&t->options, &t->op, &e), &e);
-	t->stage = stage_new(&plan, t->op);
+	buf_reset(&lane->out);
+	buf_reset(&lane->late);
+	lane->writers[0] = channel_writer_new_memory(&lane->out);
+	lane->writers[1] = channel_writer_new_memory(&lane->late);
+	must_work(join_new(&t->options, &op, &e), &e);
+	lane->stage = stage_new(&plan, op);
+	lane->sent[LEFT] = lane->sent[RIGHT] = 0;
+}
+
+static void open_lanes(struct test_case *t, uint32_t n)
+{
+	t->lanes_len = n;
+	for (uint32_t i = 0; i < n; i++)
+		open_lane(t, i);
 }
 
 static void greet(struct test_case *t, unsigned side)
@@ -201,7 +258,7 @@ static void greet(struct test_case *t, unsigned side)
 	struct buf b = BUF_INIT;
 
 	frame_put_hello(&b, &hello);
-	feed(t, side, &b);
+	feed_all(t, side, &b);
 	buf_clear(&b);
 }
 
@@ -210,9 +267,8 @@ static void declare(struct test_case *t, unsigned side)
 	struct buf b = BUF_INIT;
 
 	frame_put_schema(&b, 1, &t->schemas[side]);
-	feed(t, side, &b);
+	feed_all(t, side, &b);
 	buf_clear(&b);
-	t->sides[side].sent = 0;
 }
 
 static void append(char ***list, size_t *len, size_t *cap, const char *text)
@@ -240,20 +296,21 @@ static void print_cell(const struct batch *b, const char *name, uint32_t row, st
 	buf_put_text(out, "|");
 }
 
-static void check_time(const struct test_case *t, const struct batch *b, uint32_t row)
+static void check_time(
+	const struct test_case *t, const struct lane *lane, const struct batch *b, uint32_t row)
 {
 	const struct schema *s = b->schema;
 
 	/* A join by keys lets late left rows through as what they are. */
 	if (s->time_column >= 0 && t->options.by != JOIN_BY_KEY)
 		assert_true(column_int(&b->columns[s->time_column], row) + s->time_offset_us >
-			t->out_watermark);
+			    lane->out_watermark);
 }
 
-static void read_batch(struct test_case *t, const struct batch *b)
+static void read_batch(struct test_case *t, const struct lane *lane, const struct batch *b)
 {
-	static const char *const names[] = {"k", "t", "v", "right_t", "right_v", "window_start",
-		"window_end"};
+	static const char *const names[] = {
+		"k", "t", "v", "right_t", "right_v", "window_start", "window_end"};
 	struct buf text = BUF_INIT;
 
 	for (uint32_t r = 0; r < b->rows; r++) {
@@ -261,34 +318,38 @@ static void read_batch(struct test_case *t, const struct batch *b)
 		for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 			print_cell(b, names[i], r, &text);
 		append(&t->found, &t->found_len, &t->found_cap, buf_cstr(&text));
-		check_time(t, b, r);
+		check_time(t, lane, b, r);
 	}
 	buf_clear(&text);
 }
 
-/* Takes in what the stage wrote, frame by frame. */
-static void read_output(struct test_case *t)
+/* Takes in what a stage wrote, frame by frame. */
+static void read_output(
+	struct test_case *t, struct lane *lane, const struct buf *bytes, bool is_late)
 {
 	struct error e = ERROR_INIT;
-	struct channel_reader *r;
+	struct channel_reader *r = channel_reader_new_memory(bytes->data, bytes->len, "output");
 	struct schema_set schemas = {.len = 0};
 	struct arena arena = ARENA_INIT;
-	const struct schema *s = NULL;
+	const struct schema *s;
 	struct frame f;
 	struct batch b;
+	uint32_t id;
 	int64_t w;
 
-	must_work(stage_idle(t->stage, &e), &e);
-	r = channel_reader_new_memory(t->out.data, t->out.len, "output");
 	while (channel_read(r, true, &f, &e) == CHANNEL_FRAME) {
 		if (f.kind == FRAME_SCHEMA) {
 			must_work(schema_set_declare(&schemas, &f, &s, &e), &e);
 		} else if (f.kind == FRAME_BATCH) {
+			must_work(frame_read_schema_id(&f, &id, &e), &e);
+			s = schema_set_find(&schemas, id);
 			must_work(frame_read_batch(&f, s, true, &arena, &b, &e), &e);
-			read_batch(t, &b);
-		} else if (f.kind == FRAME_WATERMARK) {
+			t->late_written += is_late ? b.rows : 0;
+			if (!is_late)
+				read_batch(t, lane, &b);
+		} else if (f.kind == FRAME_WATERMARK && !is_late) {
 			must_work(frame_read_int(&f, &w, &e), &e);
-			t->out_watermark = w > t->out_watermark ? w : t->out_watermark;
+			lane->out_watermark = w > lane->out_watermark ? w : lane->out_watermark;
 		}
 	}
 	assert_int_equal(e.code, ERROR_NONE);
@@ -297,11 +358,22 @@ static void read_output(struct test_case *t)
 	arena_clear(&arena);
 }
 
-static void close_stage(struct test_case *t)
+static void close_lanes(struct test_case *t)
 {
-	read_output(t);
-	stage_free(t->stage);
-	channel_writer_free(t->writer);
+	struct error e = ERROR_INIT;
+
+	for (uint32_t i = 0; i < t->lanes_len; i++) {
+		struct lane *lane = &t->lanes[i];
+
+		must_work(stage_idle(lane->stage, &e), &e);
+		read_output(t, lane, &lane->out, false);
+		if (lane->late.len)
+			read_output(t, lane, &lane->late, true);
+		t->late += stage_metrics(lane->stage).late;
+		stage_free(lane->stage);
+		channel_writer_free(lane->writers[0]);
+		channel_writer_free(lane->writers[1]);
+	}
 }
 
 /* ---- running a case ---- */
@@ -315,6 +387,30 @@ static int64_t combined(const struct test_case *t)
 	return w[0] < w[1] ? w[0] : w[1];
 }
 
+static void send_rows(struct test_case *t, unsigned side, const struct event *event)
+{
+	struct buf b = BUF_INIT;
+
+	for (uint32_t i = 0; i < t->lanes_len; i++) {
+		buf_reset(&b);
+		t->lanes[i].sent[side] += put_lane_rows(t, side, event, i, &b);
+		feed(&t->lanes[i], side, &b);
+	}
+	buf_clear(&b);
+}
+
+static void send_end(struct test_case *t, unsigned side)
+{
+	struct buf b = BUF_INIT;
+
+	for (uint32_t i = 0; i < t->lanes_len; i++) {
+		buf_reset(&b);
+		frame_put_end(&b, t->lanes[i].sent[side]);
+		feed(&t->lanes[i], side, &b);
+	}
+	buf_clear(&b);
+}
+
 static void send_event(struct test_case *t, unsigned side, int64_t *seen, uint32_t *order)
 {
 	struct stream *s = &t->sides[side];
@@ -324,59 +420,79 @@ static void send_event(struct test_case *t, unsigned side, int64_t *seen, uint32
 
 	switch (event->kind) {
 	case EVENT_ROWS:
-		put_rows(t, side, event, &b);
+		send_rows(t, side, event);
 		for (uint32_t i = 0; i < event->n; i++) {
 			s->rows[event->first + i].seen = *seen;
 			s->rows[event->first + i].order = (*order)++;
 		}
-		s->sent += event->n;
 		break;
 	case EVENT_WATERMARK:
 		s->watermark = event->watermark;
 		frame_put_watermark(&b, event->watermark);
+		feed_all(t, side, &b);
 		break;
 	case EVENT_END:
 		s->ended = true;
-		frame_put_end(&b, s->sent);
+		send_end(t, side);
 		break;
 	}
-	feed(t, side, &b);
 	w = combined(t);
 	*seen = w > *seen ? w : *seen;
 	buf_clear(&b);
 }
 
-/* A checkpoint; then all is thrown away but the snapshot, and a new stage goes on from there. */
+/* New stages from the snapshots of those before. */
+static void restore(struct test_case *t, uint32_t lanes)
+{
+	struct channel_reader *files[LANES_MAX];
+	struct buf snapshots[LANES_MAX];
+	uint32_t files_len = t->lanes_len;
+	struct error e = ERROR_INIT;
+
+	for (uint32_t i = 0; i < files_len; i++) {
+		snapshots[i] = t->lanes[i].snapshot;
+		t->lanes[i].snapshot = (struct buf)BUF_INIT;
+	}
+	for (uint32_t i = files_len; i < lanes; i++)
+		t->lanes[i].out_watermark = t->lanes[0].out_watermark;
+	open_lanes(t, lanes);
+	for (uint32_t i = 0; i < lanes; i++) {
+		for (uint32_t k = 0; k < files_len; k++)
+			files[k] = channel_reader_new_memory(
+				snapshots[k].data, snapshots[k].len, "snapshot");
+		must_work(stage_restore(t->lanes[i].stage, files, files_len, &e), &e);
+		for (uint32_t k = 0; k < files_len; k++)
+			channel_reader_free(files[k]);
+	}
+	for (uint32_t k = 0; k < files_len; k++)
+		buf_clear(&snapshots[k]);
+}
+
+/* A checkpoint; then all is thrown away but the snapshots, and new stages go on from there. */
 static void restart(struct test_case *t)
 {
 	struct barrier barrier = {.checkpoint = ++t->checkpoint};
-	struct error e = ERROR_INIT;
-	struct channel_reader *r;
+	uint32_t lanes = t->splits ? 1 + random_below(LANES_MAX) : 1;
 	struct buf b = BUF_INIT;
 
 	frame_put_barrier(&b, &barrier);
-	t->snapshot.len = 0;
 	for (unsigned side = 0; side < 2; side++) {
 		if (!t->sides[side].ended)
-			feed(t, side, &b);
+			feed_all(t, side, &b);
 	}
-	assert_true(t->snapshot.len > 0);
-	close_stage(t);
-	open_stage(t);
-	r = channel_reader_new_memory(t->snapshot.data, t->snapshot.len, "snapshot");
-	must_work(stage_restore(t->stage, &r, 1, &e), &e);
-	channel_reader_free(r);
+	buf_clear(&b);
+	for (uint32_t i = 0; i < t->lanes_len; i++)
+		assert_true(t->lanes[i].snapshot.len > 0);
+	close_lanes(t);
+	restore(t, lanes);
+	t->was_split = t->was_split || lanes > 1;
 	greet(t, LEFT);
 	greet(t, RIGHT);
 	for (unsigned side = 2; side-- > 0;) {
 		declare(t, side);
-		if (!t->sides[side].ended)
-			continue;
-		buf_reset(&b);
-		frame_put_end(&b, 0);
-		feed(t, side, &b);
+		if (t->sides[side].ended)
+			send_end(t, side);
 	}
-	buf_clear(&b);
 }
 
 static bool can_send(const struct test_case *t, unsigned side)
@@ -392,8 +508,9 @@ static void run_case(struct test_case *t)
 	int64_t seen = WATERMARK_NONE;
 	uint32_t order = 0, bias = 1 + random_below(9);
 
-	t->out_watermark = WATERMARK_NONE;
-	open_stage(t);
+	for (uint32_t i = 0; i < LANES_MAX; i++)
+		t->lanes[i].out_watermark = WATERMARK_NONE;
+	open_lanes(t, 1);
 	greet(t, LEFT);
 	greet(t, RIGHT);
 	if (t->options.by == JOIN_BY_KEY || random_below(2)) {
@@ -403,8 +520,8 @@ static void run_case(struct test_case *t)
 		uint32_t early = random_below(6);
 
 		declare(t, LEFT);
-		for (uint32_t i = 0; i < early && t->sides[LEFT].next + 2 < t->sides[LEFT].events_len;
-			i++)
+		for (uint32_t i = 0;
+			i < early && t->sides[LEFT].next + 2 < t->sides[LEFT].events_len; i++)
 			send_event(t, LEFT, &seen, &order);
 		if (t->restores && random_below(2))
 			restart(t);
@@ -422,8 +539,9 @@ static void run_case(struct test_case *t)
 			!(t->sides[LEFT].ended && t->sides[RIGHT].ended))
 			restart(t);
 	}
-	assert_true(stage_has_ended(t->stage));
-	close_stage(t);
+	for (uint32_t i = 0; i < t->lanes_len; i++)
+		assert_true(stage_has_ended(t->lanes[i].stage));
+	close_lanes(t);
 }
 
 /* ---- the model: nested loops ---- */
@@ -437,8 +555,8 @@ struct window {
 	int64_t start, end; /* both 0: no windows */
 };
 
-static void expect(struct test_case *t, const struct row *l, const struct row *r,
-	const struct window *w)
+static void expect(
+	struct test_case *t, const struct row *l, const struct row *r, const struct window *w)
 {
 	bool only_left = t->options.kind == JOIN_SEMI || t->options.kind == JOIN_ANTI;
 	const struct row *rows[2] = {l, r}, *key = l ? l : r;
@@ -467,8 +585,8 @@ static bool pair_holds(const struct test_case *t, const struct row *l, const str
 	return !t->options.where || l->value < r->value;
 }
 
-static bool in_time(const struct test_case *t, const struct row *l, const struct row *r,
-	const struct window *w)
+static bool in_time(
+	const struct test_case *t, const struct row *l, const struct row *r, const struct window *w)
 {
 	const struct join_options *o = &t->options;
 
@@ -479,7 +597,7 @@ static bool in_time(const struct test_case *t, const struct row *l, const struct
 		return r->time >= l->time + o->low_us && r->time <= l->time + o->high_us;
 	case JOIN_BY_LATEST:
 		return r->time <= l->time &&
-			(!o->has_tolerance || l->time - r->time <= o->tolerance_us);
+		       (!o->has_tolerance || l->time - r->time <= o->tolerance_us);
 	}
 	return false;
 }
@@ -489,15 +607,15 @@ static bool takes_part(const struct test_case *t, const struct row *r, const str
 {
 	switch (t->options.by) {
 	case JOIN_BY_KEY: return true;
-	case JOIN_BY_WINDOW:
-		return r->time >= w->start && r->time < w->end && w->end - 1 > r->seen;
+	case JOIN_BY_WINDOW: return r->time >= w->start && r->time < w->end && w->end - 1 > r->seen;
 	case JOIN_BY_INTERVAL:
 	case JOIN_BY_LATEST: return r->time > r->seen;
 	}
 	return false;
 }
 
-/* All joins are the same once it is clear who takes part; as-of keeps only the best of the pairs. */
+/* All joins are the same once it is clear who takes part; as-of keeps only the best of the pairs.
+ */
 static void model(struct test_case *t, const struct window *w)
 {
 	const struct stream *left = &t->sides[LEFT], *right = &t->sides[RIGHT];
@@ -523,7 +641,8 @@ static void model(struct test_case *t, const struct window *w)
 		}
 		if (met && t->options.by == JOIN_BY_LATEST && kind <= JOIN_FULL)
 			expect(t, l, best, w);
-		if ((met && kind == JOIN_SEMI) || (!met && (kind == JOIN_LEFT || kind == JOIN_FULL || kind == JOIN_ANTI)))
+		if ((met && kind == JOIN_SEMI) ||
+			(!met && (kind == JOIN_LEFT || kind == JOIN_FULL || kind == JOIN_ANTI)))
 			expect(t, l, NULL, w);
 	}
 	for (uint32_t k = 0; k < right->rows_len; k++) {
@@ -556,6 +675,27 @@ static void run_model(struct test_case *t)
 	}
 }
 
+/* Rows that came too late for all they could have met. */
+static uint64_t count_late(const struct test_case *t)
+{
+	const struct join_options *o = &t->options;
+	int64_t grid = o->cumulate ? o->size_us : o->step_us;
+	uint64_t late = 0;
+
+	for (unsigned side = 0; side < 2; side++) {
+		for (uint32_t i = 0; i < t->sides[side].rows_len; i++) {
+			const struct row *r = &t->sides[side].rows[i];
+			int64_t last = r->time;
+
+			if (o->by == JOIN_BY_WINDOW)
+				last = floor_to(r->time - o->offset_us, grid) + o->offset_us +
+				       o->size_us - 1;
+			late += o->by != JOIN_BY_KEY && last <= r->seen;
+		}
+	}
+	return late;
+}
+
 /* ---- comparing ---- */
 
 static int compare_texts(const void *a, const void *b)
@@ -579,15 +719,15 @@ static void free_list(char **list, size_t len)
 static void compare(struct test_case *t, uint64_t seed)
 {
 	/* Left rows of a key join come in their order; the model's nested loop has it too. */
-	if (t->options.by != JOIN_BY_KEY) {
+	if (t->options.by != JOIN_BY_KEY || t->was_split) {
 		sort(t->found, t->found_len);
 		sort(t->expected, t->expected_len);
 	}
 	for (size_t i = 0; i < t->found_len && i < t->expected_len; i++) {
 		if (strcmp(t->found[i], t->expected[i]) != 0)
 			fail_msg("seed %llu by %d kind %d keys %d: row %zu is %s, not %s",
-				(unsigned long long)seed, t->options.by, t->options.kind, t->key_type, i,
-				t->found[i], t->expected[i]);
+				(unsigned long long)seed, t->options.by, t->options.kind,
+				t->key_type, i, t->found[i], t->expected[i]);
 	}
 	if (t->found_len != t->expected_len)
 		fail_msg("seed %llu by %d kind %d: %zu rows, not %zu", (unsigned long long)seed,
@@ -605,6 +745,7 @@ static void set_options(struct test_case *t, enum join_by by, enum join_kind kin
 		o->keys = NULL;
 		o->cross = true;
 	}
+	o->has_late = by != JOIN_BY_KEY && random_below(2);
 	o->slack_rows = random_below(2) ? 5 : 0; /* few dead rows are copied away soon */
 	o->step_us = 1 + random_below(20);
 	o->size_us = o->step_us + random_below(25);
@@ -629,6 +770,8 @@ static size_t run_random(uint64_t seed, enum join_by by, enum join_kind kind, bo
 	random_state = seed * 2654435761u + 88172645463325252u;
 	t->restores = restores;
 	t->key_type = (enum key_type)random_below(KEY_TYPES);
+	/* An exchange in front would cast keys of two types to one; this test's doesn't. */
+	t->splits = restores && t->key_type != KEYS_WIDENED;
 	t->keys = 1 + random_below(random_below(2) ? 5 : 300);
 	set_options(t, by, kind);
 	for (unsigned side = 0; side < 2; side++) {
@@ -638,13 +781,19 @@ static size_t run_random(uint64_t seed, enum join_by by, enum join_kind kind, bo
 	run_case(t);
 	run_model(t);
 	compare(t, seed);
+	assert_int_equal(t->late, count_late(t));
+	if (t->options.has_late)
+		assert_int_equal(t->late_written, t->late);
 	rows = t->found_len;
 	free_list(t->found, t->found_len);
 	free_list(t->expected, t->expected_len);
 	schema_clear(&t->schemas[LEFT]);
 	schema_clear(&t->schemas[RIGHT]);
-	buf_clear(&t->out);
-	buf_clear(&t->snapshot);
+	for (uint32_t i = 0; i < LANES_MAX; i++) {
+		buf_clear(&t->lanes[i].out);
+		buf_clear(&t->lanes[i].late);
+		buf_clear(&t->lanes[i].snapshot);
+	}
 	mem_free(t);
 	return rows;
 }

@@ -3,20 +3,20 @@
  *
  * Left rows wait until the watermark has passed them: then no right row that could be later is
  * missing.  They go out in order of time.  Of the right rows at or before the watermark only the
- * last of every key can still be met (or, with --tolerance, none once it is too old); the others go.
- * With -w any of them may be the one that satisfies it: then only --tolerance lets them go. */
+ * last of every key can still be met (or, with --tolerance, none once it is too old); the others
+ * go. With -w any of them may be the one that satisfies it: then only --tolerance lets them go. */
 #include "cmd/sjoin/emit.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/state/timequeue.h"
 
 struct asof {
-	struct timequeue waiting;   /* left rows by time */
-	uint32_t *left, *right;     /* rows that go out together; ROW_NONE: met nobody */
-	uint32_t *place;            /* of a right row in its key's list */
+	struct timequeue waiting; /* left rows by time */
+	uint32_t *left, *right;   /* rows that go out together; ROW_NONE: met nobody */
+	uint32_t *place;          /* of a right row in its key's list */
 	uint32_t *test_left, *test_right, *test; /* those whose -w is still open */
 	uint32_t n;
-	uint32_t pruned_len;        /* right rows after the last prune */
+	uint32_t pruned_len; /* right rows after the last prune */
 };
 
 static void asof_start(struct join *j)
@@ -46,8 +46,8 @@ static void asof_free(struct join *j)
 	mem_free(a);
 }
 
-static int asof_rows(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
-	struct error *e)
+static int asof_rows(
+	struct join *j, unsigned side, const struct batch *b, const int64_t *times, struct error *e)
 {
 	struct asof *a = j->state;
 	const struct rowstore *s = &j->kept.sides[side];
@@ -61,7 +61,8 @@ static int asof_rows(struct join *j, unsigned side, const struct batch *b, const
 	return join_check_memory(j, e);
 }
 
-/* The right row at position `place` - 1 of the key's list, if it is not too old for the left one. */
+/* The right row at position `place` - 1 of the key's list, if it is not too old for the left one.
+ */
 static uint32_t candidate(const struct join *j, uint32_t left_row, uint32_t place)
 {
 	const struct rowstore *left = &j->kept.sides[LEFT], *right = &j->kept.sides[RIGHT];
@@ -103,7 +104,9 @@ static int filter_candidates(struct join *j, struct error *e)
 	while (n) {
 		struct pairs p = {.left = rowstore_view(&j->kept.sides[LEFT]),
 			.right = rowstore_view(&j->kept.sides[RIGHT]),
-			.left_rows = a->test_left, .right_rows = a->test_right, .n = n};
+			.left_rows = a->test_left,
+			.right_rows = a->test_right,
+			.n = n};
 		uint32_t passed = 0, at = 0, again = 0;
 
 		for (uint32_t i = 0; i < n; i++) {
@@ -133,7 +136,8 @@ static int put(struct join *j, struct error *e)
 	struct asof *a = j->state;
 	struct pairs p = {.left = rowstore_view(&j->kept.sides[LEFT]),
 		.right = rowstore_view(&j->kept.sides[RIGHT]),
-		.left_rows = a->left, .right_rows = a->right};
+		.left_rows = a->left,
+		.right_rows = a->right};
 
 	find_candidates(j);
 	if (j->plan.where && filter_candidates(j, e) < 0)
@@ -150,7 +154,8 @@ static int put(struct join *j, struct error *e)
 	return emit_pairs(j, &p, e);
 }
 
-/* Right rows that no later left row can meet.  Looks at all of them, so only once they have doubled. */
+/* Right rows that no later left row can meet.  Looks at all of them, so only once they have
+ * doubled. */
 static void prune(struct join *j, int64_t until_us)
 {
 	struct asof *a = j->state;
@@ -169,7 +174,7 @@ static void prune(struct join *j, int64_t until_us)
 			bool superseded = i + 1 < past && !j->plan.where;
 
 			if (superseded || (tolerance_us != INT64_MAX &&
-				s->time_us[row] + tolerance_us <= until_us))
+						  s->time_us[row] + tolerance_us <= until_us))
 				rowstore_kill(s, row);
 		}
 	}

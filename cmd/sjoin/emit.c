@@ -42,8 +42,8 @@ static void pair_column(
 		*out = p->left->columns[from->column];
 }
 
-int emit_filter(struct join *j, const struct pairs *p, uint32_t *kept, uint32_t *kept_len,
-	struct error *e)
+int emit_filter(
+	struct join *j, const struct pairs *p, uint32_t *kept, uint32_t *kept_len, struct error *e)
 {
 	const struct schema *s = &j->plan.pair;
 	struct column *columns;

@@ -6,15 +6,15 @@
 
 struct pairs {
 	const struct batch *left, *right;
-	const uint32_t *left_rows;   /* NULL: row i */
-	const uint32_t *right_rows;  /* ROW_NONE: no right row */
-	uint32_t n;                  /* up to BATCH_ROWS */
+	const uint32_t *left_rows;  /* NULL: row i */
+	const uint32_t *right_rows; /* ROW_NONE: no right row */
+	uint32_t n;                 /* up to BATCH_ROWS */
 	int64_t window_start_us, window_end_us;
 };
 
 /* The pairs for which -w is true: their positions go to kept (room for n). */
-int emit_filter(struct join *j, const struct pairs *p, uint32_t *kept, uint32_t *kept_len,
-	struct error *e);
+int emit_filter(
+	struct join *j, const struct pairs *p, uint32_t *kept, uint32_t *kept_len, struct error *e);
 
 /* One output row per pair.  Semi and anti joins need no right side. */
 int emit_pairs(struct join *j, const struct pairs *p, struct error *e);
@@ -27,13 +27,13 @@ int emit_rights(struct join *j, const struct pairs *p, struct error *e);
  * Finds out which left rows met nobody and puts them where they belong in the order. */
 struct emit_run {
 	struct join *j;
-	struct pairs source;         /* left, right, window; left_rows by position */
+	struct pairs source; /* left, right, window; left_rows by position */
 	uint32_t positions;
-	uint8_t *right_flags;        /* ROW_MATCHED is set in them; NULL: nobody asks */
-	bool first_only;             /* one candidate per left row is enough */
+	uint8_t *right_flags; /* ROW_MATCHED is set in them; NULL: nobody asks */
+	bool first_only;      /* one candidate per left row is enough */
 	/* inside */
-	uint8_t *matched;            /* by position */
-	uint32_t *left, *right;      /* candidates: position, right row */
+	uint8_t *matched;       /* by position */
+	uint32_t *left, *right; /* candidates: position, right row */
 	uint32_t *out_left, *out_right;
 	uint32_t n, out_n, next;
 };

@@ -15,8 +15,8 @@
 
 struct equal {
 	uint32_t *starts, *order;
-	bool indexed;  /* starts and order are up to date */
-	bool unique;   /* row r has key r */
+	bool indexed; /* starts and order are up to date */
+	bool unique;  /* row r has key r */
 };
 
 static void equal_start(struct join *j)
@@ -79,7 +79,8 @@ static int probe_general(
 			status = emit_run_pair(&run, r, ids[r], e);
 			continue;
 		}
-		for (uint32_t i = q->starts[ids[r]]; i < q->starts[ids[r] + 1] && status == 0; i++) {
+		for (uint32_t i = q->starts[ids[r]]; i < q->starts[ids[r] + 1] && status == 0;
+			i++) {
 			status = emit_run_pair(&run, r, q->order[i], e);
 			if (run.first_only)
 				break;
@@ -157,8 +158,8 @@ static int probe(struct join *j, const struct batch *b, struct error *e)
 	return probe_general(j, b, ids, e);
 }
 
-static int equal_rows(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
-	struct error *e)
+static int equal_rows(
+	struct join *j, unsigned side, const struct batch *b, const int64_t *times, struct error *e)
 {
 	struct equal *q = j->state;
 	uint32_t first;

@@ -12,8 +12,8 @@
 #include "libcore/state/timequeue.h"
 
 struct interval {
-	struct timequeue waiting[2];    /* rows by the time of their last possible partner */
-	uint32_t *left, *right;         /* candidates: rows of the two sides */
+	struct timequeue waiting[2]; /* rows by the time of their last possible partner */
+	uint32_t *left, *right;      /* candidates: rows of the two sides */
 	uint32_t n;
 };
 
@@ -53,7 +53,8 @@ static void interval_free(struct join *j)
 	mem_free(v);
 }
 
-/* Marks who has met; of a semi join only the left rows that meet somebody for the first time stay. */
+/* Marks who has met; of a semi join only the left rows that meet somebody for the first time stay.
+ */
 static uint32_t mark(struct join *j, const uint32_t *kept, uint32_t n)
 {
 	struct interval *v = j->state;
@@ -78,7 +79,9 @@ static int flush(struct join *j, struct error *e)
 	struct interval *v = j->state;
 	struct pairs p = {.left = rowstore_view(&j->kept.sides[LEFT]),
 		.right = rowstore_view(&j->kept.sides[RIGHT]),
-		.left_rows = v->left, .right_rows = v->right, .n = v->n};
+		.left_rows = v->left,
+		.right_rows = v->right,
+		.n = v->n};
 	uint32_t kept_len = v->n;
 
 	if (!v->n)
@@ -118,8 +121,8 @@ static int meet(struct join *j, unsigned side, uint32_t first, uint32_t end, str
 	return flush(j, e);
 }
 
-static int interval_rows(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
-	struct error *e)
+static int interval_rows(
+	struct join *j, unsigned side, const struct batch *b, const int64_t *times, struct error *e)
 {
 	struct interval *v = j->state;
 	const struct rowstore *s = &j->kept.sides[side];

@@ -9,7 +9,7 @@ static const char *const side_names[2] = {"LEFT", "RIGHT"};
 static const char *const waiting_names[2] = {"waiting.left", "waiting.right"};
 static const char *const restored_names[2] = {"left", "right"};
 
-static struct join *join_of(struct operator *op)
+static struct join *join_of(struct operator* op)
 {
 	return (struct join *)op; /* op is the first member */
 }
@@ -47,8 +47,8 @@ static uint32_t held_rows(const struct held *h)
 
 /* ---- rows ---- */
 
-static int find_times(struct join *j, unsigned side, const struct batch *b, const int64_t **out,
-	struct error *e)
+static int find_times(
+	struct join *j, unsigned side, const struct batch *b, const int64_t **out, struct error *e)
 {
 	/* Far from the ends of int64, so that bounds and windows can be computed without care. */
 	static const int64_t max_us = INT64_C(1) << 61;
@@ -71,8 +71,8 @@ static int find_times(struct join *j, unsigned side, const struct batch *b, cons
 	return 0;
 }
 
-static int put_late(struct join *j, const struct batch *b, const uint32_t *pick, uint32_t n,
-	struct error *e)
+static int put_late(
+	struct join *j, const struct batch *b, const uint32_t *pick, uint32_t n, struct error *e)
 {
 	struct batch late;
 
@@ -133,7 +133,7 @@ static int take_rows(struct join *j, unsigned side, const struct batch *b, struc
 	return j->family->rows(j, side, b, NULL, e);
 }
 
-static int join_batch(struct operator *op, unsigned input, const struct batch *b, struct error *e)
+static int join_batch(struct operator* op, unsigned input, const struct batch *b, struct error *e)
 {
 	struct join *j = join_of(op);
 	struct batch adapted;
@@ -141,8 +141,8 @@ static int join_batch(struct operator *op, unsigned input, const struct batch *b
 	arena_reset(&j->arena);
 	if (plan_adapt(&j->plan, input, b, &adapted, e) < 0)
 		return error_context(e, "%s", side_names[input]);
-	return j->ready ? take_rows(j, input, &adapted, e) :
-		held_put(&j->waiting[input], &adapted, e);
+	return j->ready ? take_rows(j, input, &adapted, e)
+			: held_put(&j->waiting[input], &adapted, e);
 }
 
 int join_check_memory(struct join *j, struct error *e)
@@ -156,9 +156,11 @@ int join_check_memory(struct join *j, struct error *e)
 		return 0;
 	error_set(e, ERROR_USAGE, "the rows to keep take %zu MiB, more than --memory allows",
 		(bytes >> 20) + 1);
-	return error_hint(e, "%s", j->options.by == JOIN_BY_KEY ?
-		"raise --memory, put the smaller input on the right, or select fewer columns" :
-		"raise --memory, join over a shorter time, or select fewer columns");
+	return error_hint(e, "%s",
+		j->options.by == JOIN_BY_KEY
+			? "raise --memory, put the smaller input on the right, or select fewer "
+			  "columns"
+			: "raise --memory, join over a shorter time, or select fewer columns");
 }
 
 void join_compact(struct join *j)
@@ -249,21 +251,25 @@ static int check_bounded(struct join *j, struct error *e)
 {
 	if (j->options.by != JOIN_BY_KEY || stage_input_is_bounded(j->op.stage, RIGHT))
 		return 0;
-	error_set(e, ERROR_USAGE, "RIGHT (from %s) never ends, and a join by equal keys alone reads it "
-		"to its end first", stage_input_from(j->op.stage, RIGHT));
+	error_set(e, ERROR_USAGE,
+		"RIGHT (from %s) never ends, and a join by equal keys alone reads it "
+		"to its end first",
+		stage_input_from(j->op.stage, RIGHT));
 	return error_hint(e, "say how far apart in time rows may be: --within, --tumble, --hop or "
-		"--as-of; or put the bounded input on the right");
+			     "--as-of; or put the bounded input on the right");
 }
 
-static int join_schema(struct operator *op, unsigned input, const struct schema *in,
-	struct error *e)
+static int join_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct join *j = join_of(op);
 
 	arena_reset(&j->arena);
 	if (in->changelog)
-		return error_set(e, ERROR_USAGE, "%s is a changelog (from %s), and a join takes only "
-			"rows that stay", side_names[input], stage_input_from(op->stage, input));
+		return error_set(e, ERROR_USAGE,
+			"%s is a changelog (from %s), and a join takes only "
+			"rows that stay",
+			side_names[input], stage_input_from(op->stage, input));
 	if (input == RIGHT && check_bounded(j, e) < 0)
 		return -1;
 	if (plan_set_schema(&j->plan, input, in, e) < 0)
@@ -275,7 +281,7 @@ static int join_schema(struct operator *op, unsigned input, const struct schema 
 
 /* ---- time and end ---- */
 
-static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+static int join_watermark(struct operator* op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -293,13 +299,14 @@ static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 	return 0;
 }
 
-static int join_end(struct operator *op, struct error *e)
+static int join_end(struct operator* op, struct error *e)
 {
 	struct join *j = join_of(op);
 
 	arena_reset(&j->arena);
 	if (!j->ready)
-		return error_set(e, ERROR_DATA, "%s ended without a schema: it has no columns to join",
+		return error_set(e, ERROR_DATA,
+			"%s ended without a schema: it has no columns to join",
 			side_names[j->plan.has[LEFT] ? RIGHT : LEFT]);
 	return j->family->end ? j->family->end(j, e) : 0;
 }
@@ -346,7 +353,7 @@ static int save_waiting(struct join *j, unsigned side, struct snapshot_writer *w
 	return status;
 }
 
-static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int join_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -389,7 +396,7 @@ static int load_section(struct join *j, const struct batch *b, struct error *e)
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }
 
-static int join_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int join_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	const struct batch *b;
 	int status;
@@ -403,7 +410,7 @@ static int join_restore(struct operator *op, struct snapshot_reader *r, struct e
 
 /* ---- life ---- */
 
-static void join_free(struct operator *op)
+static void join_free(struct operator* op)
 {
 	struct join *j = join_of(op);
 
@@ -448,19 +455,21 @@ static int check_options(const struct join_options *o, struct error *e)
 {
 	if (!o->keys && !o->cross) {
 		error_set(e, ERROR_USAGE, "no -k: which columns have to be equal?");
-		return error_hint(e, "-k 'a = b' (a left, b right); --cross if really every pair counts");
+		return error_hint(
+			e, "-k 'a = b' (a left, b right); --cross if really every pair counts");
 	}
 	if (o->keys && o->cross)
 		return error_set(e, ERROR_USAGE, "--cross joins without keys: leave out -k");
 	if (o->by == JOIN_BY_INTERVAL && o->low_us > o->high_us)
 		return error_set(e, ERROR_USAGE, "--within LO,HI: LO is greater than HI");
 	if (o->by == JOIN_BY_LATEST && (o->kind == JOIN_RIGHT || o->kind == JOIN_FULL))
-		return error_set(e, ERROR_USAGE, "--as-of looks up right rows for left rows: "
+		return error_set(e, ERROR_USAGE,
+			"--as-of looks up right rows for left rows: "
 			"--kind inner, left, semi or anti");
 	return 0;
 }
 
-int join_new(const struct join_options *options, struct operator **out, struct error *e)
+int join_new(const struct join_options *options, struct operator** out, struct error *e)
 {
 	struct join *j;
 

@@ -3,13 +3,13 @@
  *   input 0 LEFT  --+--> on time? --> family->rows --> emit
  *   input 1 RIGHT --+        \-> late: counted, side output 1
  *
- * A family (equal.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan (plan.h)
- * knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output of pairs of row
- * numbers.  Rows that come before the other side's schema is known wait, because the common type of
- * the keys depends on both.
+ * A family (equal.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan
+ * (plan.h) knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output of
+ * pairs of row numbers.  Rows that come before the other side's schema is known wait, because the
+ * common type of the keys depends on both.
  *
- * Event time is the combined watermark as the operator was told it.  A row at or below it is late, in
- * a window join once its last window has closed. */
+ * Event time is the combined watermark as the operator was told it.  A row at or below it is late,
+ * in a window join once its last window has closed. */
 #ifndef RUNNEL_SJOIN_JOIN_H
 #define RUNNEL_SJOIN_JOIN_H
 
@@ -24,7 +24,7 @@ struct join;
 
 struct join_family {
 	const char *name;
-	bool timed;    /* rows have an event time and may be late */
+	bool timed;     /* rows have an event time and may be late */
 	unsigned lists; /* sides (bits) whose kept rows are listed by key and time */
 
 	/* Both schemas are known; kept rows of a restored snapshot are there. */
@@ -56,22 +56,22 @@ struct join {
 	struct operator op;
 	struct join_options options;
 	const struct join_family *family;
-	void *state;                  /* the family's */
+	void *state; /* the family's */
 	struct plan plan;
 	struct kept kept;
-	bool ready;                   /* both schemas are known and the output is declared */
-	int64_t watermark_us;         /* the greatest the family was told */
+	bool ready;           /* both schemas are known and the output is declared */
+	int64_t watermark_us; /* the greatest the family was told */
 	struct held waiting[2], restored[2];
-	struct arena arena;           /* reset at every call of the runtime */
-	struct arena emit_arena;      /* reset at every emit */
-	uint32_t *filter_pick;        /* BATCH_ROWS, for emit_filter */
+	struct arena arena;      /* reset at every call of the runtime */
+	struct arena emit_arena; /* reset at every emit */
+	uint32_t *filter_pick;   /* BATCH_ROWS, for emit_filter */
 };
 
 extern const struct join_family equal_family, window_family, interval_family, asof_family;
 
 /* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
  * doesn't parse and for combinations that make no sense. */
-int join_new(const struct join_options *options, struct operator **out, struct error *e);
+int join_new(const struct join_options *options, struct operator** out, struct error *e);
 
 /* ERROR_USAGE if the kept rows have outgrown --memory. */
 int join_check_memory(struct join *j, struct error *e);
@@ -83,7 +83,7 @@ void join_compact(struct join *j);
 static inline bool join_keeps_left(const struct join *j)
 {
 	return j->options.kind == JOIN_LEFT || j->options.kind == JOIN_FULL ||
-		j->options.kind == JOIN_ANTI;
+	       j->options.kind == JOIN_ANTI;
 }
 
 static inline bool join_keeps_right(const struct join *j)

@@ -33,8 +33,8 @@ void kept_clear(struct kept *k)
 
 /* Numbers of the keys of all rows, KEY_NONE where a part is null: such a key matches nothing and
  * isn't put into the table. */
-static uint32_t *insert_keys(
-	struct kept *k, const struct plan_keys *keys, uint32_t rows, struct arena *a, uint32_t *nulls)
+static uint32_t *insert_keys(struct kept *k, const struct plan_keys *keys, uint32_t rows,
+	struct arena *a, uint32_t *nulls)
 {
 	size_t n = k->plan->keys_len;
 	uint32_t *ids = arena_alloc(a, rows * sizeof *ids);
@@ -291,8 +291,10 @@ static int check_saved(
 
 	saved_schema(k, side, &wanted);
 	if (!schema_equal(&wanted, found))
-		status = error_set(e, ERROR_STATE, "the kept rows of %s have other columns than its "
-			"stream has now", side ? "RIGHT" : "LEFT");
+		status = error_set(e, ERROR_STATE,
+			"the kept rows of %s have other columns than its "
+			"stream has now",
+			side ? "RIGHT" : "LEFT");
 	schema_clear(&wanted);
 	return status;
 }
@@ -321,8 +323,8 @@ static int load_part(struct kept *k, unsigned side, const struct batch *saved,
 	return 0;
 }
 
-int kept_load(struct kept *k, unsigned side, const struct batch *saved, struct arena *a,
-	struct error *e)
+int kept_load(
+	struct kept *k, unsigned side, const struct batch *saved, struct arena *a, struct error *e)
 {
 	struct saved_row *order;
 	int status = 0;
@@ -336,8 +338,8 @@ int kept_load(struct kept *k, unsigned side, const struct batch *saved, struct a
 	for (uint32_t done = 0; done < saved->rows && status == 0; done += BATCH_ROWS) {
 		uint32_t left = saved->rows - done;
 
-		status = load_part(k, side, saved, order + done,
-			left < BATCH_ROWS ? left : BATCH_ROWS, a, e);
+		status = load_part(
+			k, side, saved, order + done, left < BATCH_ROWS ? left : BATCH_ROWS, a, e);
 		arena_reset(a);
 	}
 	mem_free(order);

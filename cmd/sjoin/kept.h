@@ -35,8 +35,8 @@ void kept_compact(struct kept *k, uint32_t *const remap[2]);
 int kept_save(struct kept *k, unsigned side, struct snapshot_writer *w, struct error *e);
 
 /* Takes rows of a section as they were saved, in the order of their seq. */
-int kept_load(struct kept *k, unsigned side, const struct batch *saved, struct arena *a,
-	struct error *e);
+int kept_load(
+	struct kept *k, unsigned side, const struct batch *saved, struct arena *a, struct error *e);
 
 size_t kept_bytes(const struct kept *k);
 

@@ -20,34 +20,77 @@ static struct {
 } given = {.prefix = "right_"};
 
 static const struct option_spec options[] = {
-	{.name = "key", .letter = 'k', .kind = OPTION_TEXT, .argument = "'A = B, C'", .value = &given.keys,
+	{.name = "key",
+		.letter = 'k',
+		.kind = OPTION_TEXT,
+		.argument = "'A = B, C'",
+		.value = &given.keys,
 		.help = "columns that have to be equal: A left, B right; C on both sides"},
-	{.name = "where", .letter = 'w', .kind = OPTION_TEXT, .argument = "COND", .value = &given.where,
+	{.name = "where",
+		.letter = 'w',
+		.kind = OPTION_TEXT,
+		.argument = "COND",
+		.value = &given.where,
 		.help = "a further condition, by the names in the output"},
-	{.name = "kind", .kind = OPTION_CHOICE, .argument = "KIND", .value = &given.kind,
-		.choices = kinds, .help = "inner (default), left, right, full, semi or anti"},
-	{.name = "static", .kind = OPTION_FLAG, .value = &given.is_static,
+	{.name = "kind",
+		.kind = OPTION_CHOICE,
+		.argument = "KIND",
+		.value = &given.kind,
+		.choices = kinds,
+		.help = "inner (default), left, right, full, semi or anti"},
+	{.name = "static",
+		.kind = OPTION_FLAG,
+		.value = &given.is_static,
 		.help = "read RIGHT to its end first, then let LEFT stream through"},
-	{.name = "tumble", .kind = OPTION_TEXT, .argument = "SIZE", .value = &given.tumble,
+	{.name = "tumble",
+		.kind = OPTION_TEXT,
+		.argument = "SIZE",
+		.value = &given.tumble,
 		.help = "rows of the same window of this size"},
-	{.name = "hop", .kind = OPTION_TEXT, .argument = "SIZE,SLIDE", .value = &given.hop,
+	{.name = "hop",
+		.kind = OPTION_TEXT,
+		.argument = "SIZE,SLIDE",
+		.value = &given.hop,
 		.help = "rows of the same window, a new one every SLIDE"},
-	{.name = "cumulate", .kind = OPTION_TEXT, .argument = "SIZE,STEP", .value = &given.cumulate,
+	{.name = "cumulate",
+		.kind = OPTION_TEXT,
+		.argument = "SIZE,STEP",
+		.value = &given.cumulate,
 		.help = "rows of the same window, which grows by STEP up to SIZE"},
-	{.name = "offset", .kind = OPTION_DURATION, .argument = "DURATION", .value = &given.offset_us,
-		.given = &given.has_offset, .help = "move the windows by this"},
-	{.name = "within", .kind = OPTION_TEXT, .argument = "LO,HI", .value = &given.within,
+	{.name = "offset",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &given.offset_us,
+		.given = &given.has_offset,
+		.help = "move the windows by this"},
+	{.name = "within",
+		.kind = OPTION_TEXT,
+		.argument = "LO,HI",
+		.value = &given.within,
 		.help = "right time between left time + LO and left time + HI: -5s,10s"},
-	{.name = "as-of", .kind = OPTION_FLAG, .value = &given.as_of,
+	{.name = "as-of",
+		.kind = OPTION_FLAG,
+		.value = &given.as_of,
 		.help = "the latest right row at or before the left row's time"},
-	{.name = "tolerance", .kind = OPTION_DURATION, .argument = "DURATION",
-		.value = &given.tolerance_us, .given = &given.has_tolerance,
+	{.name = "tolerance",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &given.tolerance_us,
+		.given = &given.has_tolerance,
 		.help = "with --as-of: not if it is older than this"},
-	{.name = "cross", .kind = OPTION_FLAG, .value = &given.cross,
+	{.name = "cross",
+		.kind = OPTION_FLAG,
+		.value = &given.cross,
 		.help = "no keys: every left row meets every right row"},
-	{.name = "prefix", .kind = OPTION_TEXT, .argument = "TEXT", .value = &given.prefix,
+	{.name = "prefix",
+		.kind = OPTION_TEXT,
+		.argument = "TEXT",
+		.value = &given.prefix,
 		.help = "in front of a right column whose name is on both sides (right_)"},
-	{.name = "late", .kind = OPTION_TEXT, .argument = "PATH", .value = &given.late,
+	{.name = "late",
+		.kind = OPTION_TEXT,
+		.argument = "PATH",
+		.value = &given.late,
 		.help = "write late rows there, as frames; otherwise they are counted and dropped"},
 	{.name = NULL},
 };
@@ -68,19 +111,21 @@ static int parse_duration(
 	if (duration_parse(text, len, out) != NUMBER_OK)
 		return bad_duration(option, text, e);
 	if (*out > TIME_MAX_DAYS * CIVIL_US_DAY || *out < -TIME_MAX_DAYS * CIVIL_US_DAY)
-		return error_set(e, ERROR_USAGE, "--%s: '%s' is more than a hundred years", option,
-			text);
+		return error_set(
+			e, ERROR_USAGE, "--%s: '%s' is more than a hundred years", option, text);
 	return 0;
 }
 
-static int parse_two(const char *option, const char *text, int64_t *first, int64_t *second,
-	struct error *e)
+static int parse_two(
+	const char *option, const char *text, int64_t *first, int64_t *second, struct error *e)
 {
 	const char *comma = strchr(text, ',');
 
 	if (!comma)
-		return error_set(e, ERROR_USAGE, "--%s takes two durations with a comma between, "
-			"not '%s'", option, text);
+		return error_set(e, ERROR_USAGE,
+			"--%s takes two durations with a comma between, "
+			"not '%s'",
+			option, text);
 	if (parse_duration(option, text, (size_t)(comma - text), first, e) < 0)
 		return -1;
 	return parse_duration(option, comma + 1, strlen(comma + 1), second, e);
@@ -91,8 +136,10 @@ static int check_window(const char *option, const struct join_options *o, struct
 	if (o->size_us <= 0 || o->step_us <= 0)
 		return error_set(e, ERROR_USAGE, "--%s: a window needs a length", option);
 	if (o->step_us > o->size_us)
-		return error_set(e, ERROR_USAGE, "--%s: the step is longer than the window; SIZE comes "
-			"first", option);
+		return error_set(e, ERROR_USAGE,
+			"--%s: the step is longer than the window; SIZE comes "
+			"first",
+			option);
 	if (o->cumulate && o->size_us % o->step_us)
 		return error_set(e, ERROR_USAGE, "--cumulate: SIZE is no multiple of STEP");
 	return 0;
@@ -110,7 +157,8 @@ static int parse_window(struct join_options *o, struct error *e)
 	else if (given.cumulate)
 		status = parse_two("cumulate", given.cumulate, &o->size_us, &o->step_us, e);
 	else
-		status = parse_duration("tumble", given.tumble, strlen(given.tumble), &o->size_us, e);
+		status = parse_duration(
+			"tumble", given.tumble, strlen(given.tumble), &o->size_us, e);
 	if (given.tumble)
 		o->step_us = o->size_us;
 	if (status < 0)
@@ -121,15 +169,17 @@ static int parse_window(struct join_options *o, struct error *e)
 static int parse_family(struct join_options *o, struct error *e)
 {
 	int families = given.is_static + given.as_of + !!given.tumble + !!given.hop +
-		!!given.cumulate + !!given.within;
+		       !!given.cumulate + !!given.within;
 
 	if (families > 1)
-		return error_set(e, ERROR_USAGE, "only one of --static, --tumble, --hop, --cumulate, "
+		return error_set(e, ERROR_USAGE,
+			"only one of --static, --tumble, --hop, --cumulate, "
 			"--within and --as-of");
 	if (given.has_tolerance && !given.as_of)
 		return error_set(e, ERROR_USAGE, "--tolerance belongs to --as-of");
 	if (given.has_offset && !given.tumble && !given.hop && !given.cumulate)
-		return error_set(e, ERROR_USAGE, "--offset belongs to --tumble, --hop and --cumulate");
+		return error_set(
+			e, ERROR_USAGE, "--offset belongs to --tumble, --hop and --cumulate");
 	if (given.within) {
 		o->by = JOIN_BY_INTERVAL;
 		return parse_two("within", given.within, &o->low_us, &o->high_us, e);
@@ -143,29 +193,39 @@ static int parse_family(struct join_options *o, struct error *e)
 }
 
 /* RIGHT that isn't frames: as ssource without options would open it, in this process. */
-static int open_right(const char *path, struct operator **out, struct error *e)
+static int open_right(const char *path, struct operator** out, struct error *e)
 {
 	static const char *inputs[1];
 	static struct source_options source;
 
 	inputs[0] = path;
-	source = (struct source_options){.limit = -1, .bad = "stop",
-		.records = {.inputs = inputs, .inputs_len = 1,
+	source = (struct source_options){.limit = -1,
+		.bad = "stop",
+		.records = {.inputs = inputs,
+			.inputs_len = 1,
 			.reader = {.header = HEADER_AUTO, .quoted_newlines = true}}};
 	return source_new_records(&source, out, e);
 }
 
-static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
-	struct join_options o = {.kind = (enum join_kind)given.kind, .keys = given.keys,
-		.where = given.where, .prefix = given.prefix, .is_static = given.is_static,
-		.cross = given.cross, .has_late = given.late, .has_tolerance = given.has_tolerance,
-		.tolerance_us = given.tolerance_us, .memory_bytes = setup->memory_bytes};
+	struct join_options o = {.kind = (enum join_kind)given.kind,
+		.keys = given.keys,
+		.where = given.where,
+		.prefix = given.prefix,
+		.is_static = given.is_static,
+		.cross = given.cross,
+		.has_late = given.late,
+		.has_tolerance = given.has_tolerance,
+		.tolerance_us = given.tolerance_us,
+		.memory_bytes = setup->memory_bytes};
 
 	if (setup->arguments_len != 1)
-		return error_set(e, ERROR_USAGE, "%s\nfor example: ssource orders.csv | sjoin -k customer "
-			"customers.csv | ssink", setup->arguments_len ? "more than one RIGHT" :
-			"no RIGHT: a file, or <(ssource ...)");
+		return error_set(e, ERROR_USAGE,
+			"%s\nfor example: ssource orders.csv | sjoin -k customer "
+			"customers.csv | ssink",
+			setup->arguments_len ? "more than one RIGHT"
+					     : "no RIGHT: a file, or <(ssource ...)");
 	if (parse_family(&o, e) < 0)
 		return -1;
 	setup->input_paths[1] = setup->arguments[0];
@@ -175,17 +235,22 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 }
 
 static const struct stage_program sjoin_program = {
-	.info = {
-		.name = "sjoin",
-		.summary = "bring two streams together",
-		.usage = "[options] -k 'A = B, C' RIGHT",
-		.examples =
-			"  ssource flights.csv | sjoin -k carrier airlines.csv | ssink\n"
-			"  ... | sjoin -k 'dest = faa' --kind left -w 'alt > 1000' <(ssource airports.csv)\n"
-			"  ... | sjoin -k auction --tumble 10s <(ssource bids.ndjson -t at)\n"
-			"  ... | sjoin -k 'id = order' --within 0s,1h <(ssource payments.csv -t at)\n"
-			"  ... | sjoin -k symbol --as-of --tolerance 5s <(ssource quotes.csv -t at)\n",
-	},
+	.info =
+		{
+			.name = "sjoin",
+			.summary = "bring two streams together",
+			.usage = "[options] -k 'A = B, C' RIGHT",
+			.examples =
+				"  ssource flights.csv | sjoin -k carrier airlines.csv | ssink\n"
+				"  ... | sjoin -k 'dest = faa' --kind left -w 'alt > 1000' "
+				"<(ssource airports.csv)\n"
+				"  ... | sjoin -k auction --tumble 10s <(ssource bids.ndjson -t "
+				"at)\n"
+				"  ... | sjoin -k 'id = order' --within 0s,1h <(ssource "
+				"payments.csv -t at)\n"
+				"  ... | sjoin -k symbol --as-of --tolerance 5s <(ssource "
+				"quotes.csv -t at)\n",
+		},
 	.options = options,
 	.create = create,
 };

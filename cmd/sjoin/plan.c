@@ -22,14 +22,15 @@ static void skip_space(struct scan *s)
 
 static int scan_failed(const struct scan *s, struct error *e)
 {
-	error_set(e, ERROR_USAGE, "-k:1:%td: expected columns as in -k 'a = b, c'", s->at - s->text + 1);
+	error_set(e, ERROR_USAGE, "-k:1:%td: expected columns as in -k 'a = b, c'",
+		s->at - s->text + 1);
 	return error_hint(e, "%s\n%*s^", s->text, (int)(s->at - s->text), "");
 }
 
 static bool is_name_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '_' || c == '.' || (c & 0x80);
+	       c == '_' || c == '.' || (c & 0x80);
 }
 
 /* "a ""quoted"" name" */
@@ -137,8 +138,10 @@ static int check_time(const struct plan *p, unsigned side, const struct schema *
 	if (p->options->by == JOIN_BY_KEY)
 		return 0;
 	if (s->time_column < 0)
-		return error_set(e, ERROR_USAGE, "%s has no event time, and this join goes by time; "
-			"give its ssource -t COLUMN", side_names[side]);
+		return error_set(e, ERROR_USAGE,
+			"%s has no event time, and this join goes by time; "
+			"give its ssource -t COLUMN",
+			side_names[side]);
 	if (s->fields[s->time_column].type.kind == TYPE_TIMESTAMP)
 		return 0;
 	return error_set(e, ERROR_USAGE, "%s: the event time '%s' is %s, not a timestamp",
@@ -166,8 +169,7 @@ static int add_column(struct program *program, const struct schema *s, int colum
 	return status;
 }
 
-static int add_adapted(
-	struct plan *p, unsigned side, const struct field *f, struct error *e)
+static int add_adapted(struct plan *p, unsigned side, const struct field *f, struct error *e)
 {
 	const struct schema *s = &p->adapt_from[side];
 	int column = schema_find(s, f->name, strlen(f->name));
@@ -189,7 +191,7 @@ static bool same_time(const struct schema *a, const struct schema *b)
 	if (a->time_column < 0 || b->time_column < 0)
 		return a->time_column < 0 && b->time_column < 0;
 	return a->time_offset_us == b->time_offset_us &&
-		!strcmp(a->fields[a->time_column].name, b->fields[b->time_column].name);
+	       !strcmp(a->fields[a->time_column].name, b->fields[b->time_column].name);
 }
 
 static int set_later_schema(struct plan *p, unsigned side, const struct schema *s, struct error *e)
@@ -226,8 +228,8 @@ int plan_set_schema(struct plan *p, unsigned side, const struct schema *s, struc
 	return 0;
 }
 
-int plan_adapt(struct plan *p, unsigned side, const struct batch *b, struct batch *out,
-	struct error *e)
+int plan_adapt(
+	struct plan *p, unsigned side, const struct batch *b, struct batch *out, struct error *e)
 {
 	*out = *b;
 	out->schema = &p->in[side];
@@ -245,8 +247,8 @@ static int resolve_key(struct plan *p, size_t k, struct error *e)
 	struct type types[2];
 
 	for (unsigned side = 0; side < 2; side++) {
-		int column = schema_require(&p->in[side], names[side], strlen(names[side]),
-			side_names[side], e);
+		int column = schema_require(
+			&p->in[side], names[side], strlen(names[side]), side_names[side], e);
 
 		if (column < 0)
 			return error_context(e, "-k");
@@ -275,7 +277,7 @@ static int compile_casts(struct plan *p, unsigned side, struct error *e)
 		size_t index;
 
 		if (add_column(p->casts[side], s, p->keys[side][k], p->types[k], &p->arena, &index,
-			e) < 0)
+			    e) < 0)
 			return error_context(e, "-k");
 		MUST(index == k);
 	}
@@ -336,7 +338,7 @@ static bool is_right_key(const struct plan *p, int column)
 static bool is_window_name(const struct plan *p, const char *name)
 {
 	return p->options->by == JOIN_BY_WINDOW &&
-		(!strcmp(name, "window_start") || !strcmp(name, "window_end"));
+	       (!strcmp(name, "window_start") || !strcmp(name, "window_end"));
 }
 
 static void add_pair_column(
@@ -355,8 +357,10 @@ static int add_right_column(struct plan *p, int column, struct error *e)
 	if (schema_find(&p->pair, name, strlen(name)) >= 0)
 		name = arena_printf(&p->arena, "%s%s", p->options->prefix, name);
 	if (schema_find(&p->pair, name, strlen(name)) >= 0)
-		return error_set(e, ERROR_USAGE, "the output would have two columns '%s'; "
-			"give --prefix another text than '%s'", name, p->options->prefix);
+		return error_set(e, ERROR_USAGE,
+			"the output would have two columns '%s'; "
+			"give --prefix another text than '%s'",
+			name, p->options->prefix);
 	add_pair_column(p, name, f->type, (struct plan_column){1, column});
 	return 0;
 }
@@ -365,8 +369,8 @@ static int compile_pair(struct plan *p, struct error *e)
 {
 	const struct schema *left = &p->in[0], *right = &p->in[1];
 
-	p->columns = ARENA_ARRAY(&p->arena, struct plan_column,
-		left->fields_len + right->fields_len + 2);
+	p->columns = ARENA_ARRAY(
+		&p->arena, struct plan_column, left->fields_len + right->fields_len + 2);
 	for (size_t i = 0; i < left->fields_len; i++) {
 		if (!is_window_name(p, left->fields[i].name))
 			add_pair_column(p, left->fields[i].name, left->fields[i].type,
@@ -381,7 +385,8 @@ static int compile_pair(struct plan *p, struct error *e)
 	if (p->options->by == JOIN_BY_WINDOW) {
 		struct type type = TYPE_OF(TYPE_TIMESTAMP);
 
-		add_pair_column(p, "window_start", type, (struct plan_column){0, PLAN_WINDOW_START});
+		add_pair_column(
+			p, "window_start", type, (struct plan_column){0, PLAN_WINDOW_START});
 		add_pair_column(p, "window_end", type, (struct plan_column){0, PLAN_WINDOW_END});
 	}
 	return 0;
@@ -413,7 +418,7 @@ static void set_out_time(struct plan *p)
 				p->out.time_offset_us = -1;
 			}
 		} else if (kind != JOIN_RIGHT && kind != JOIN_FULL && from->side == 0 &&
-			from->column == p->in[0].time_column) {
+			   from->column == p->in[0].time_column) {
 			p->out.time_column = (int)i;
 			p->out.time_offset_us = p->in[0].time_offset_us;
 		}
@@ -450,7 +455,8 @@ static int compile_out(struct plan *p, struct error *e)
 			if (p->columns[i].side == 0 && p->columns[i].column == p->keys[0][k])
 				p->key_outs[k] = out;
 		}
-		if (widens && add_column(p->widen, &p->pair, (int)i, type, &p->arena, &index, e) < 0)
+		if (widens &&
+			add_column(p->widen, &p->pair, (int)i, type, &p->arena, &index, e) < 0)
 			return -1;
 	}
 	set_out_time(p);

@@ -16,26 +16,26 @@
 enum join_kind { JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, JOIN_FULL, JOIN_SEMI, JOIN_ANTI };
 
 enum join_by {
-	JOIN_BY_KEY,      /* RIGHT is read first and kept */
+	JOIN_BY_KEY, /* RIGHT is read first and kept */
 	JOIN_BY_WINDOW,
 	JOIN_BY_INTERVAL,
-	JOIN_BY_LATEST,   /* --as-of */
+	JOIN_BY_LATEST, /* --as-of */
 };
 
 struct join_options {
 	enum join_by by;
 	enum join_kind kind;
-	bool is_static;                          /* --static was said: for messages */
-	bool cross;                              /* no keys: everything meets everything */
-	bool has_late;                           /* late rows go to side output 1 */
+	bool is_static; /* --static was said: for messages */
+	bool cross;     /* no keys: everything meets everything */
+	bool has_late;  /* late rows go to side output 1 */
 	bool has_tolerance;
-	bool cumulate;                           /* windows grow by step up to size */
-	const char *keys, *where, *prefix;       /* NULL: none; prefix "right_" */
-	int64_t size_us, step_us, offset_us;     /* windows: tumbling if step is size */
-	int64_t low_us, high_us;                 /* right time - left time */
+	bool cumulate;                       /* windows grow by step up to size */
+	const char *keys, *where, *prefix;   /* NULL: none; prefix "right_" */
+	int64_t size_us, step_us, offset_us; /* windows: tumbling if step is size */
+	int64_t low_us, high_us;             /* right time - left time */
 	int64_t tolerance_us;
-	int64_t memory_bytes;                    /* 0: no cap */
-	uint32_t slack_rows;                     /* rowstore.h; 0: its default */
+	int64_t memory_bytes; /* 0: no cap */
+	uint32_t slack_rows;  /* rowstore.h; 0: its default */
 };
 
 struct key_names {
@@ -46,7 +46,7 @@ enum { PLAN_WINDOW_START = -1, PLAN_WINDOW_END = -2 };
 
 struct plan_column { /* where a column of a pair comes from */
 	unsigned side;
-	int column;      /* of that side's schema, or PLAN_WINDOW_* */
+	int column; /* of that side's schema, or PLAN_WINDOW_* */
 };
 
 struct plan {
@@ -57,42 +57,42 @@ struct plan {
 
 	struct schema in[2];
 	bool has[2];
-	struct program *adapt[2];   /* from another, later schema to in[]; NULL: rows are as in[] */
+	struct program *adapt[2]; /* from another, later schema to in[]; NULL: rows are as in[] */
 	struct schema adapt_from[2]; /* what adapt was compiled against */
 	struct column *adapt_columns[2];
 
 	/* Known once both schemas are: */
 	int *keys[2];
-	struct type *types;         /* of the keys, both sides cast to it */
-	struct program *casts[2];   /* the keys of a side; NULL: its columns as they are */
+	struct type *types;          /* of the keys, both sides cast to it */
+	struct program *casts[2];    /* the keys of a side; NULL: its columns as they are */
 	struct plan_column *columns; /* of pair */
 	struct schema pair, out;
-	int *out_columns;           /* out column -> pair column */
-	int *key_outs;              /* key -> out column of its left name, -1: not in the output */
-	struct program *where;      /* over pair; NULL: none */
-	struct program *widen;      /* pair -> out; NULL: the columns as they are */
+	int *out_columns;      /* out column -> pair column */
+	int *key_outs;         /* key -> out column of its left name, -1: not in the output */
+	struct program *where; /* over pair; NULL: none */
+	struct program *widen; /* pair -> out; NULL: the columns as they are */
 };
 
-struct plan_keys { /* of one batch */
+struct plan_keys {                     /* of one batch */
 	const struct column **columns; /* keys_len */
 	uint64_t *hashes;
-	bool has_null;                 /* some column has a validity bitmap */
+	bool has_null; /* some column has a validity bitmap */
 };
 
 /* Parses options->keys. */
 int plan_init(struct plan *p, const struct join_options *options, struct error *e);
 void plan_clear(struct plan *p);
 
-/* Tells a side's schema.  A second one must have every column of the first, in a type that widens to
- * the first's. */
+/* Tells a side's schema.  A second one must have every column of the first, in a type that widens
+ * to the first's. */
 int plan_set_schema(struct plan *p, unsigned side, const struct schema *s, struct error *e);
 
 /* Both schemas are there: fills in the rest. */
 int plan_compile(struct plan *p, struct error *e);
 
 /* Rows as in[side] says; borrowed from b and from the plan until the next call for that side. */
-int plan_adapt(struct plan *p, unsigned side, const struct batch *b, struct batch *out,
-	struct error *e);
+int plan_adapt(
+	struct plan *p, unsigned side, const struct batch *b, struct batch *out, struct error *e);
 
 /* Key columns in their common types, and hashes, in the arena. */
 int plan_find_keys(struct plan *p, unsigned side, const struct batch *b, struct arena *a,

@@ -7,10 +7,10 @@
  *   windows   [---------]                    end e0
  *                  [---------]               end e0 + step
  *
- * Window ends are phase + n * step; a window starts size before its end, a cumulating one at the last
- * multiple of size before it.  When the watermark reaches a window's last microsecond it fires: rows
- * of both sides are grouped by key, in order of the key's first left row; pairs and left rows that
- * met nobody come key by key, then right rows that met nobody. */
+ * Window ends are phase + n * step; a window starts size before its end, a cumulating one at the
+ * last multiple of size before it.  When the watermark reaches a window's last microsecond it
+ * fires: rows of both sides are grouped by key, in order of the key's first left row; pairs and
+ * left rows that met nobody come key by key, then right rows that met nobody. */
 #include "cmd/sjoin/emit.h"
 
 #include "libcore/base/memory.h"
@@ -30,15 +30,15 @@ struct slice {
 
 struct window_join {
 	int64_t slice_us;
-	struct slice **slices;        /* by start */
+	struct slice **slices; /* by start */
 	size_t slices_len, slices_cap;
-	uint32_t *group_of_key;       /* by key number; KEY_NONE between firings */
+	uint32_t *group_of_key; /* by key number; KEY_NONE between firings */
 	size_t group_of_key_cap, group_of_key_len;
 };
 
-struct grouped { /* one side's rows of a window, group by group */
-	uint32_t *rows;    /* sorted by group; those without a key last */
-	uint32_t *starts;  /* groups + 1 */
+struct grouped {          /* one side's rows of a window, group by group */
+	uint32_t *rows;   /* sorted by group; those without a key last */
+	uint32_t *starts; /* groups + 1 */
 	uint32_t len;
 };
 
@@ -180,8 +180,8 @@ static int64_t window_last_chance(const struct join *j, int64_t time_us)
 	return last_end(&j->options, time_us) - 1;
 }
 
-static int window_rows(struct join *j, unsigned side, const struct batch *b, const int64_t *times,
-	struct error *e)
+static int window_rows(
+	struct join *j, unsigned side, const struct batch *b, const int64_t *times, struct error *e)
 {
 	bool with_null = side == LEFT ? join_keeps_left(j) : join_keeps_right(j);
 	uint32_t first;
@@ -324,7 +324,8 @@ static int fire(struct join *j, int64_t start_us, int64_t end_us, struct error *
 	uint32_t *row_groups[2], groups = 0;
 	struct pairs source = {.left = rowstore_view(&j->kept.sides[LEFT]),
 		.right = rowstore_view(&j->kept.sides[RIGHT]),
-		.window_start_us = start_us, .window_end_us = end_us};
+		.window_start_us = start_us,
+		.window_end_us = end_us};
 	int status;
 
 	prepare_groups(j);
@@ -372,7 +373,8 @@ static int window_watermark(struct join *j, int64_t in_us, int64_t *out_us, stru
 {
 	const struct join_options *o = &j->options;
 	struct window_join *w = j->state;
-	int64_t closed_us = j->watermark_us; /* windows whose last microsecond is not later have fired */
+	int64_t closed_us =
+		j->watermark_us; /* windows whose last microsecond is not later have fired */
 
 	while (w->slices_len) {
 		int64_t from_us = w->slices[0]->start_us, end_us;

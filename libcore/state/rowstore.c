@@ -108,7 +108,8 @@ static size_t builder_bytes(const struct column_builder *b)
 
 size_t rowstore_bytes(const struct rowstore *s)
 {
-	size_t bytes = s->time_cap * sizeof *s->time_us + s->key_cap * sizeof *s->key + s->flags_cap;
+	size_t bytes = s->time_cap * sizeof *s->time_us + s->key_cap * sizeof *s->key +
+		       s->flags_cap;
 
 	for (size_t i = 0; s->schema && i < s->schema->fields_len; i++)
 		bytes += builder_bytes(&s->rows.columns[i]);
@@ -162,7 +163,8 @@ void rowlists_add(struct rowlists *l, const struct rowstore *s, uint32_t row)
 	at = list->len;
 	if (at && s->time_us[list->rows[at - 1]] > s->time_us[row]) {
 		at = list_until(list, s->time_us, s->time_us[row]);
-		memmove(list->rows + at + 1, list->rows + at, (list->len - at) * sizeof *list->rows);
+		memmove(list->rows + at + 1, list->rows + at,
+			(list->len - at) * sizeof *list->rows);
 	}
 	list->rows[at] = row;
 	list->len++;

@@ -32,7 +32,8 @@ struct rowstore {
 	uint32_t *key;
 	uint8_t *flags;
 	uint32_t len, dead;
-	uint32_t slack_rows; /* may lie dead before a copy is worth it: ROWSTORE_SLACK, tests less */
+	uint32_t
+		slack_rows; /* may lie dead before a copy is worth it: ROWSTORE_SLACK, tests less */
 	size_t time_cap, key_cap, flags_cap;
 };
 
@@ -47,7 +48,7 @@ uint32_t rowstore_add(struct rowstore *s, const struct batch *b, const uint32_t 
 /* All rows, dead ones too; borrowed until the next add or compact. */
 const struct batch *rowstore_view(struct rowstore *s);
 
-void rowstore_kill(struct rowstore *s, uint32_t row);      /* a dead row may be killed again */
+void rowstore_kill(struct rowstore *s, uint32_t row); /* a dead row may be killed again */
 
 /* Whether so many rows have died that a copy of what lives pays: the live rows of this store and
  * those of others that are copied along. */
@@ -67,18 +68,18 @@ struct rowlist {
 struct rowlists {
 	struct rowlist *lists; /* by key */
 	size_t len, cap;
-	size_t held;           /* row numbers there is room for, over all lists */
+	size_t held; /* row numbers there is room for, over all lists */
 };
 
-void rowlists_clear(struct rowlists *l);  /* frees; all zero bytes are empty */
+void rowlists_clear(struct rowlists *l);               /* frees; all zero bytes are empty */
 void rowlists_resize(struct rowlists *l, size_t keys); /* more keys, each without rows */
 
 /* Adds a row of s to the list of its key, behind all of the same or an earlier time. */
 void rowlists_add(struct rowlists *l, const struct rowstore *s, uint32_t row);
 
 /* How many rows of the key's list have a time of at most until_us.  An unknown key has none. */
-uint32_t rowlists_until(const struct rowlists *l, const struct rowstore *s, uint32_t key,
-	int64_t until_us);
+uint32_t rowlists_until(
+	const struct rowlists *l, const struct rowstore *s, uint32_t key, int64_t until_us);
 
 /* After rowstore_compact: key k is keys[k] now, row r is rows[r].  What is UINT32_MAX in them is
  * gone; neither changes the order of what stays. */

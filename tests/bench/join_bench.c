@@ -31,7 +31,8 @@ static double now(void)
 static void take(struct stage *st, size_t channel, const struct buf *b)
 {
 	struct error e = ERROR_INIT;
-	struct frame f = {.kind = b->data[5], .body = b->data + FRAME_HEADER_BYTES,
+	struct frame f = {.kind = b->data[5],
+		.body = b->data + FRAME_HEADER_BYTES,
 		.body_bytes = (uint32_t)(b->len - FRAME_HEADER_BYTES)};
 
 	if (stage_take(st, channel, &f, &e) == 0)
@@ -94,11 +95,14 @@ static void open_bench(struct bench *bench, const struct join_options *o)
 {
 	static const unsigned inputs[] = {LEFT, RIGHT};
 	static const struct stage_output_plan nowhere = {.writers_len = 0};
-	struct stage_plan plan = {.name = "sjoin", .subtasks = 1, .channel_inputs = inputs,
-		.channels_len = 2, .outputs = &nowhere};
+	struct stage_plan plan = {.name = "sjoin",
+		.subtasks = 1,
+		.channel_inputs = inputs,
+		.channels_len = 2,
+		.outputs = &nowhere};
 	struct hello hello = {.version = FRAME_VERSION, .stage = "bench", .bounded = true};
 	struct error e = ERROR_INIT;
-	struct operator *op;
+	struct operator* op;
 	struct buf b = BUF_INIT;
 
 	MUST(join_new(o, &op, &e) == 0);
