@@ -182,3 +182,9 @@ None 1 5" ]
 	[ "$status" -eq 1 ]
 	grep -q 'more than --memory allows' errors
 }
+
+@test "a database gives the same answers" {
+	run python3 "$root/tests/window_oracle.py"
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
