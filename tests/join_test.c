@@ -845,9 +845,218 @@ static void every_family_goes_on_after_a_restore(void **state)
 	run_family(JOIN_BY_LATEST, true);
 }
 
+/* ---- what is refused, and schemas that change ---- */
+
+/* Opens a join and tells it one schema more on a side; the error is e's. */
+static int tell(struct test_case *t, unsigned side, const struct schema *s, struct error *e)
+{
+	struct buf b = BUF_INIT;
+	struct frame f;
+	int status;
+
+	frame_put_schema(&b, 2, s);
+	f = (struct frame){.kind = FRAME_SCHEMA,
+		.body = b.data + FRAME_HEADER_BYTES,
+		.body_bytes = (uint32_t)(b.len - FRAME_HEADER_BYTES)};
+	status = stage_take(t->lanes[0].stage, side, &f, e);
+	buf_clear(&b);
+	return status;
+}
+
+static struct test_case *open_case(enum join_by by)
+{
+	struct test_case *t = mem_zero(sizeof *t);
+
+	t->options = (struct join_options){.by = by, .prefix = "right_", .keys = "k = b"};
+	t->options.size_us = t->options.step_us = 10;
+	make_schema(t, LEFT);
+	make_schema(t, RIGHT);
+	open_lanes(t, 1);
+	return t;
+}
+
+static void close_case(struct test_case *t)
+{
+	close_lanes(t);
+	free_list(t->found, t->found_len);
+	schema_clear(&t->schemas[LEFT]);
+	schema_clear(&t->schemas[RIGHT]);
+	buf_clear(&t->lanes[0].out);
+	buf_clear(&t->lanes[0].late);
+	mem_free(t);
+}
+
+static void a_changelog_is_refused_and_its_stage_named(void **state)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		struct test_case *t = open_case(JOIN_BY_WINDOW);
+		struct error e = ERROR_INIT;
+
+		greet(t, LEFT);
+		greet(t, RIGHT);
+		t->schemas[side].changelog = true;
+		assert_int_equal(tell(t, side, &t->schemas[side], &e), -1);
+		assert_int_equal(e.code, ERROR_USAGE);
+		assert_non_null(strstr(e.text, side == LEFT ? "LEFT is a changelog (from test)"
+							    : "RIGHT is a changelog (from test)"));
+		close_case(t);
+	}
+}
+
+static void an_unbounded_right_is_refused_by_a_join_of_keys_only(void **state)
+{
+	struct hello hello = {.version = FRAME_VERSION, .stage = "endless"};
+
+	for (int by = JOIN_BY_KEY; by <= JOIN_BY_LATEST; by++) {
+		struct test_case *t = open_case((enum join_by)by);
+		struct error e = ERROR_INIT;
+		struct buf b = BUF_INIT;
+		int status;
+
+		greet(t, LEFT);
+		frame_put_hello(&b, &hello);
+		feed_all(t, RIGHT, &b);
+		status = tell(t, RIGHT, &t->schemas[RIGHT], &e);
+		assert_int_equal(status, by == JOIN_BY_KEY ? -1 : 0);
+		if (status < 0) {
+			assert_int_equal(e.code, ERROR_USAGE);
+			assert_non_null(strstr(e.text, "RIGHT (from endless) never ends"));
+			assert_non_null(strstr(e.text, "--within"));
+		}
+		buf_clear(&b);
+		close_case(t);
+	}
+}
+
+static void two_columns_of_one_name_ask_for_another_prefix(void **state)
+{
+	struct test_case *t = open_case(JOIN_BY_KEY);
+	struct error e = ERROR_INIT;
+
+	greet(t, LEFT);
+	greet(t, RIGHT);
+	declare(t, RIGHT);
+	schema_add(&t->schemas[LEFT], "right_v", 7, TYPE_OF(TYPE_INT));
+	assert_int_equal(tell(t, LEFT, &t->schemas[LEFT], &e), -1);
+	assert_int_equal(e.code, ERROR_USAGE);
+	assert_non_null(strstr(e.text, "two columns 'right_v'"));
+	assert_non_null(strstr(e.text, "--prefix"));
+	close_case(t);
+}
+
+static void a_side_without_a_schema_is_told_at_the_end(void **state)
+{
+	struct test_case *t = open_case(JOIN_BY_KEY);
+	struct error e = ERROR_INIT;
+	struct buf b = BUF_INIT;
+	struct frame f;
+
+	greet(t, LEFT);
+	greet(t, RIGHT);
+	send_end(t, RIGHT);
+	declare(t, LEFT);
+	frame_put_end(&b, 0);
+	f = (struct frame){.kind = FRAME_END,
+		.body = b.data + FRAME_HEADER_BYTES,
+		.body_bytes = (uint32_t)(b.len - FRAME_HEADER_BYTES)};
+	assert_int_equal(stage_take(t->lanes[0].stage, LEFT, &f, &e), -1);
+	assert_int_equal(e.code, ERROR_DATA);
+	assert_non_null(strstr(e.text, "RIGHT ended without a schema"));
+	buf_clear(&b);
+	close_case(t);
+}
+
+/* Row of the left stream under schema 2: columns in another order, one more. */
+static void put_later_row(const struct schema *s, int64_t key, int64_t value, struct buf *out)
+{
+	struct batch_builder b;
+
+	batch_builder_init(&b, s);
+	builder_put_int(&b.columns[0], value);
+	builder_put_text(&b.columns[1], "more", 4);
+	builder_put_int(&b.columns[2], key);
+	builder_put_int(&b.columns[3], 77);
+	frame_put_batch(out, 2, batch_builder_view(&b));
+	batch_builder_clear(&b);
+}
+
+static void a_later_schema_is_read_as_the_first(void **state)
+{
+	struct test_case *t = open_case(JOIN_BY_KEY);
+	struct event rows = {.kind = EVENT_ROWS, .n = 1};
+	struct error e = ERROR_INIT;
+	struct schema later = SCHEMA_INIT;
+	struct buf b = BUF_INIT;
+
+	schema_add(&later, "v", 1, TYPE_OF(TYPE_INT));
+	schema_add(&later, "extra", 5, TYPE_OF(TYPE_STRING));
+	schema_add(&later, "k", 1, TYPE_OF(TYPE_INT));
+	later.time_column = schema_add(&later, "t", 1, TYPE_OF(TYPE_TIMESTAMP));
+	t->sides[LEFT].rows[0] = (struct row){.has_key = true, .key = 4, .value = 1};
+	t->sides[RIGHT].rows[0] = (struct row){.has_key = true, .key = 4, .value = 2};
+	greet(t, LEFT);
+	greet(t, RIGHT);
+	declare(t, RIGHT);
+	send_rows(t, RIGHT, &rows);
+	send_end(t, RIGHT);
+	declare(t, LEFT);
+	send_rows(t, LEFT, &rows);
+	must_work(tell(t, LEFT, &later, &e), &e);
+	put_later_row(&later, 4, 9, &b);
+	feed_all(t, LEFT, &b);
+	t->lanes[0].sent[LEFT]++;
+	send_end(t, LEFT);
+	must_work(stage_idle(t->lanes[0].stage, &e), &e);
+	read_output(t, &t->lanes[0], &t->lanes[0].out, false);
+	assert_int_equal(t->found_len, 2);
+	assert_string_equal(t->found[0], "4|0|1|0|2|");
+	assert_string_equal(t->found[1], "4|77|9|0|2|");
+	buf_clear(&b);
+	schema_clear(&later);
+	close_case(t);
+}
+
+static void a_later_schema_that_loses_a_column_or_widens_it_is_bad_data(void **state)
+{
+	static const struct {
+		const char *name;
+		uint8_t kind;
+		const char *says;
+	} cases[] = {
+		{"other", TYPE_INT, "lacks the column 'v'"},
+		{"v", TYPE_FLOAT, "'v' was int and is float"},
+		{"v", TYPE_STRING, "'v' was int and is string"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct test_case *t = open_case(JOIN_BY_WINDOW);
+		struct schema later = SCHEMA_INIT;
+		struct error e = ERROR_INIT;
+
+		schema_add(&later, "k", 1, TYPE_OF(TYPE_INT));
+		later.time_column = schema_add(&later, "t", 1, TYPE_OF(TYPE_TIMESTAMP));
+		schema_add(&later, cases[i].name, strlen(cases[i].name), TYPE_OF(cases[i].kind));
+		greet(t, LEFT);
+		greet(t, RIGHT);
+		declare(t, LEFT);
+		declare(t, RIGHT);
+		assert_int_equal(tell(t, LEFT, &later, &e), -1);
+		assert_int_equal(e.code, ERROR_DATA);
+		assert_non_null(strstr(e.text, cases[i].says));
+		schema_clear(&later);
+		close_case(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_changelog_is_refused_and_its_stage_named),
+		cmocka_unit_test(an_unbounded_right_is_refused_by_a_join_of_keys_only),
+		cmocka_unit_test(two_columns_of_one_name_ask_for_another_prefix),
+		cmocka_unit_test(a_side_without_a_schema_is_told_at_the_end),
+		cmocka_unit_test(a_later_schema_is_read_as_the_first),
+		cmocka_unit_test(a_later_schema_that_loses_a_column_or_widens_it_is_bad_data),
 		cmocka_unit_test(key_joins_equal_nested_loops),
 		cmocka_unit_test(window_joins_equal_nested_loops),
 		cmocka_unit_test(interval_joins_equal_nested_loops),
