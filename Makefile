@@ -97,6 +97,7 @@ $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmar
 
 # Tests of an operator take it in without its main.
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
+$(O)/tests/source_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
 $(O)/tests/join_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
 .PHONY: tests
