@@ -131,7 +131,7 @@ static int calls_compile(struct window_plan *p, const struct aggregate_calls *fr
 	const struct schema *in, struct program *program, const struct window_call *likes,
 	struct window_call **out, struct error *e)
 {
-	static const struct aggregate_call rows = {.function = "count", .star = true, .text = "count(*)"};
+	static const struct aggregate_call rows = {.function = "count", .star = true, .text = "rows"};
 	struct window_call *calls = ARENA_ARRAY(&p->arena, struct window_call, from->len + 1);
 
 	*out = calls;
