@@ -1,0 +1,126 @@
+#include "formats/writer_impl.h"
+
+#include "libcore/base/civil.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+#include "libcore/base/number.h"
+#include "libcore/base/suggest.h"
+
+#include <math.h>
+
+static const struct writer_ops *const all[] = {&writer_csv, &writer_tsv, &writer_ndjson,
+	&writer_lines, &writer_table};
+
+enum { WRITERS = sizeof all / sizeof *all };
+
+int writer_new(const char *format, const struct writer_options *o, struct writer **out,
+	struct error *e)
+{
+	const char *names[WRITERS];
+	struct writer *w;
+	int near;
+
+	for (size_t i = 0; i < WRITERS; i++) {
+		names[i] = all[i]->name;
+		if (strcmp(all[i]->name, format) != 0)
+			continue;
+		w = mem_zero(sizeof *w);
+		w->ops = all[i];
+		w->o = *o;
+		schema_init(&w->schema);
+		*out = w;
+		return 0;
+	}
+	near = suggest(format, strlen(format), names, WRITERS);
+	error_set(e, ERROR_USAGE, "unknown output format '%s'", format);
+	if (near >= 0)
+		return error_hint(e, "did you mean %s?", names[near]);
+	return error_hint(e, "there are csv, tsv, ndjson, lines, table, frames");
+}
+
+void writer_free(struct writer *w)
+{
+	if (!w)
+		return;
+	if (w->ops->clear)
+		w->ops->clear(w);
+	schema_clear(&w->schema);
+	buf_clear(&w->prefixes);
+	mem_free(w->prefix_at);
+	mem_free(w);
+}
+
+int writer_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+{
+	int status;
+
+	if (w->has_schema && schema_equal(&w->schema, s))
+		return 0;
+	status = w->ops->schema(w, s, out, e);
+	if (status < 0)
+		return -1;
+	schema_clear(&w->schema);
+	schema_copy(&w->schema, s);
+	w->has_schema = true;
+	return 0;
+}
+
+int writer_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
+{
+	MUST(w->has_schema);
+	return b->rows ? w->ops->rows(w, b, out, e) : 0;
+}
+
+int writer_end(struct writer *w, struct buf *out, struct error *e)
+{
+	return w->ops->end && w->has_schema ? w->ops->end(w, out, e) : 0;
+}
+
+const char *writer_op_name(uint8_t op)
+{
+	static const char *const names[] = {"+I", "-U", "+U", "-D"};
+
+	return names[op & 3];
+}
+
+/* ---- values ---- */
+
+static size_t in_quotes(bool quoted, char *out, size_t len)
+{
+	if (!quoted)
+		return len;
+	memmove(out + 1, out, len);
+	out[0] = '"';
+	out[len + 1] = '"';
+	return len + 2;
+}
+
+static size_t put_word(char *out, const char *word)
+{
+	size_t len = strlen(word);
+
+	memcpy(out, word, len);
+	return len;
+}
+
+size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, char *out)
+{
+	double real;
+
+	switch ((enum type_kind)c->type.kind) {
+	case TYPE_BOOL: return put_word(out, column_bool(c, row) ? "true" : "false");
+	case TYPE_INT: return int_put(out, column_int(c, row));
+	case TYPE_FLOAT:
+		real = column_float(c, row);
+		return quoted && !isfinite(real) ? put_word(out, "null") : float_put(out, real, 0);
+	case TYPE_DECIMAL: return decimal_put(out, column_decimal(c, row), c->type.scale);
+	case TYPE_DATE: return in_quotes(quoted, out, date_put(out, column_date(c, row)));
+	case TYPE_TIMESTAMP: return in_quotes(quoted, out, timestamp_put(out, column_int(c, row)));
+	case TYPE_DURATION: return in_quotes(quoted, out, duration_put(out, column_int(c, row)));
+	case TYPE_STRING:
+	case TYPE_BYTES:
+	case TYPE_ANY: break;
+	}
+	MUST(!"a value of fixed width");
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* What the writers share: private to formats/writer*.c. */
+#ifndef RUNNEL_FORMATS_WRITER_IMPL_H
+#define RUNNEL_FORMATS_WRITER_IMPL_H
+
+#include "formats/writer.h"
+
+struct writer_ops {
+	const char *name;
+	void (*clear)(struct writer *w);
+	int (*schema)(struct writer *w, const struct schema *s, struct buf *out, struct error *e);
+	int (*rows)(struct writer *w, const struct batch *b, struct buf *out, struct error *e);
+	int (*end)(struct writer *w, struct buf *out, struct error *e);
+};
+
+struct table_sample;
+
+struct writer {
+	const struct writer_ops *ops;
+	struct writer_options o;
+	struct schema schema;
+	bool has_schema;
+	struct buf prefixes;         /* ndjson: `{"a":` `,"b":` ... one after another */
+	uint32_t *prefix_at;         /* fields + 1 offsets into prefixes */
+	struct table_sample *sample; /* table */
+};
+
+extern const struct writer_ops writer_csv, writer_tsv, writer_ndjson, writer_lines, writer_table;
+
+/* The most bytes a value of fixed width takes as text, quotes included. */
+enum { VALUE_TEXT_MAX = 64 };
+
+/* Writes the text of a valid value of fixed width; returns its length.  quoted: times and durations
+ * in quotes, non-finite floats as null, as JSON wants it. */
+size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, char *out);
+
+/* "+I", "-U", "+U", "-D". */
+const char *writer_op_name(uint8_t op);
+
+/* Text with JSON's escapes, in quotes; out has room for 6 * len + 2 + 32.  readable: bytes behind
+ * text that may be read (not less than len), which lets short texts be copied 32 bytes at once. */
+size_t writer_put_json_text(const char *text, size_t len, size_t readable, char *out);
+
+/* The length of the front part of text without any of the four bytes. */
+size_t writer_plain_len(const char *text, size_t len, size_t readable, const char special[4]);
+
+#endif

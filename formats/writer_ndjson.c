@@ -1,0 +1,122 @@
+/* One JSON object a line.  Room for a whole batch at its worst is reserved before the first row, so
+ * that nothing is checked per value; pages that are not written to cost nothing. */
+#include "formats/writer_impl.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/msgpack.h"
+
+enum { SPARE_BYTES = 64, ESCAPED_MAX = 6, OP_BYTES = 16 };
+
+static void put_prefix(struct writer *w, size_t i, const char *name)
+{
+	size_t len = strlen(name);
+	char *quoted = mem_alloc(ESCAPED_MAX * len + SPARE_BYTES);
+
+	buf_put_byte(&w->prefixes, i ? ',' : '{');
+	buf_put(&w->prefixes, quoted, writer_put_json_text(name, len, len, quoted));
+	buf_put_byte(&w->prefixes, ':');
+	mem_free(quoted);
+}
+
+/* A changelog's op is the first member. */
+static int ndjson_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+{
+	w->prefix_at = mem_resize(w->prefix_at, (s->fields_len + 1) * sizeof *w->prefix_at);
+	buf_reset(&w->prefixes);
+	for (size_t i = 0; i < s->fields_len; i++) {
+		w->prefix_at[i] = (uint32_t)w->prefixes.len;
+		put_prefix(w, i + s->changelog, s->fields[i].name);
+	}
+	w->prefix_at[s->fields_len] = (uint32_t)w->prefixes.len;
+	return 0;
+}
+
+static size_t put_any(struct text_view v, char *at)
+{
+	struct buf json = BUF_INIT;
+	size_t len;
+
+	msgpack_put_json((const uint8_t *)v.text, v.len, &json);
+	len = json.len;
+	if (len)
+		memcpy(at, json.data, len);
+	buf_clear(&json);
+	return len;
+}
+
+static size_t put_bytes(struct text_view v, char *at)
+{
+	struct buf bin = BUF_INIT;
+	size_t len;
+
+	msgpack_put_bin(&bin, v.text, v.len);
+	len = put_any((struct text_view){(const char *)bin.data, bin.len}, at);
+	buf_clear(&bin);
+	return len;
+}
+
+static size_t put_value(const struct column *c, uint32_t row, uint32_t rows, char *at)
+{
+	struct text_view v;
+
+	if (!column_is_valid(c, row)) {
+		memcpy(at, "null", 4);
+		return 4;
+	}
+	if (!type_is_text(c->type))
+		return writer_put_value(c, row, true, at);
+	v = column_text(c, row);
+	if (c->type.kind == TYPE_STRING)
+		return writer_put_json_text(v.text, v.len, c->offsets[rows] - c->offsets[row], at);
+	return c->type.kind == TYPE_ANY ? put_any(v, at) : put_bytes(v, at);
+}
+
+/* What one row takes at most, its texts aside, and what the texts of all rows take. */
+static size_t worst_bytes(const struct writer *w, const struct batch *b)
+{
+	size_t row = w->prefixes.len + OP_BYTES + SPARE_BYTES, texts = 0;
+
+	for (size_t i = 0; i < b->schema->fields_len; i++) {
+		row += VALUE_TEXT_MAX;
+		if (!type_is_text(b->columns[i].type))
+			continue;
+		/* A byte of msgpack gives 24 of JSON at the worst: a float of nine. */
+		texts += (size_t)b->columns[i].offsets[b->rows] *
+			(b->columns[i].type.kind == TYPE_ANY ? 24 : ESCAPED_MAX);
+	}
+	return row * b->rows + texts + SPARE_BYTES;
+}
+
+static int ndjson_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
+{
+	char *at = (char *)buf_reserve(out, worst_bytes(w, b)), *start = at;
+	size_t fields = b->schema->fields_len;
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		if (b->ops) {
+			memcpy(at, "{\"op\":\"", 7);
+			memcpy(at + 7, writer_op_name(b->ops[r]), 2);
+			at[9] = '"';
+			at += 10;
+		} else if (!fields) {
+			*at++ = '{';
+		}
+		for (size_t i = 0; i < fields; i++) {
+			size_t len = w->prefix_at[i + 1] - w->prefix_at[i];
+
+			memcpy(at, w->prefixes.data + w->prefix_at[i], len);
+			at += len;
+			at += put_value(&b->columns[i], r, b->rows, at);
+		}
+		*at++ = '}';
+		*at++ = '\n';
+	}
+	out->len += (size_t)(at - start);
+	return 0;
+}
+
+const struct writer_ops writer_ndjson = {
+	.name = "ndjson",
+	.schema = ndjson_schema,
+	.rows = ndjson_rows,
+};
