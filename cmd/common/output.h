@@ -1,0 +1,56 @@
+/* Where a sink's bytes go: standard output, a file that appears whole, a directory of part files,
+ * nowhere.  It knows epochs and compression, not rows.
+ *
+ *   standard output   written as it comes
+ *   file              one file for the whole stream; under its name at the end, not before
+ *   directory         one part per epoch, part-<subtask>-<epoch>.<extension>, hidden until committed
+ *   null              counted and dropped
+ *
+ * Under a supervisor a file grows over many epochs: it lies as ".<name>.<subtask>.part" beside its
+ * final name, every prepare makes it durable up to an offset, a restore cuts it back to the offset
+ * of the snapshot, and only the last commit renames it. */
+#ifndef RUNNEL_CMD_COMMON_OUTPUT_H
+#define RUNNEL_CMD_COMMON_OUTPUT_H
+
+#include "formats/compress.h"
+#include "libcore/base/outfile.h"
+
+#include <stdint.h>
+
+enum output_kind { OUTPUT_STDOUT, OUTPUT_FILE, OUTPUT_DIRECTORY, OUTPUT_NULL };
+
+struct output_options {
+	const char *path;          /* "-", a path, a directory with its slash, "null:" */
+	const char *extension;     /* of part files: "csv.zst" */
+	uint32_t subtask;
+	bool supervised;
+};
+
+struct output;
+
+/* Checks what can be checked before the first row (a directory is made, a file opened). */
+int output_open(const struct output_options *o, struct output **out, struct error *e);
+enum output_kind output_kind(const struct output *o);
+
+/* Appends bytes; sent on when there are enough of them.  A reader that has gone is ERROR_CLOSED. */
+int output_put(struct output *o, const struct buf *bytes, struct error *e);
+int output_flush(struct output *o, struct error *e);
+
+/* Makes what came since the last prepare durable; the handle is what commit needs.  last: no more
+ * will come. */
+int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *handle, struct error *e);
+
+/* Makes a prepared epoch visible.  Again, or by a later process: nothing happens twice. */
+int output_commit(struct output *o, const uint8_t *handle, size_t len, struct error *e);
+
+/* Whether a new part begins: a header has to be written again. */
+bool output_is_at_start(const struct output *o);
+
+/* Bytes of the file that belong to the last prepared epoch, for the snapshot, and back to them. */
+uint64_t output_offset(const struct output *o);
+int output_cut(struct output *o, uint64_t offset, struct error *e);
+
+/* Without a commit before: what isn't prepared is gone. */
+void output_close(struct output *o);
+
+#endif

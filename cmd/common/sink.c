@@ -1,0 +1,341 @@
+#include "cmd/common/sink.h"
+
+#include "cmd/common/output.h"
+#include "formats/input.h"
+#include "libcore/base/memory.h"
+#include "libcore/table/builder.h"
+
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct sink {
+	struct operator op;
+	struct sink_options o;
+	char format[16];
+	char extension[32];
+	struct writer *writer;     /* NULL: frames, or null: */
+	struct output *output;     /* opened with the first schema */
+	struct schema schema;
+	bool has_schema;
+	struct buf text;
+	uint64_t rows;
+	uint64_t restored_offset;
+	bool has_restored, finished;
+	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
+	uint32_t schema_id;        /* frames */
+};
+
+static struct sink *sink_of(struct operator *op)
+{
+	return (struct sink *)op;
+}
+
+static void sink_free(struct operator *op)
+{
+	struct sink *s = sink_of(op);
+
+	writer_free(s->writer);
+	output_close(s->output);
+	schema_clear(&s->schema);
+	buf_clear(&s->text);
+	mem_free(s);
+}
+
+static bool is_frames(const struct sink *s)
+{
+	return !strcmp(s->format, "frames");
+}
+
+static int sink_open(struct sink *s, struct error *e)
+{
+	struct output_options o = {.path = s->o.output, .extension = s->extension,
+		.subtask = stage_subtask(s->op.stage), .supervised = s->o.supervised};
+
+	if (s->output)
+		return 0;
+	if (output_open(&o, &s->output, e) < 0)
+		return -1;
+	return s->has_restored ? output_cut(s->output, s->restored_offset, e) : 0;
+}
+
+static int sink_write(struct sink *s, struct error *e)
+{
+	int status = output_put(s->output, &s->text, e);
+
+	buf_reset(&s->text);
+	return status;
+}
+
+/* What every new file starts with: a header, HELLO and SCHEMA. */
+static int sink_begin(struct sink *s, struct error *e)
+{
+	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
+
+	if (!is_frames(s))
+		return writer_schema(s->writer, &s->schema, &s->text, e);
+	if (output_is_at_start(s->output)) {
+		frame_put_hello(&s->text, &hello);
+		s->schema_id = 0;
+	}
+	frame_put_schema(&s->text, ++s->schema_id, &s->schema);
+	return 0;
+}
+
+static int sink_new_writer(struct sink *s, struct error *e)
+{
+	writer_free(s->writer);
+	s->writer = NULL;
+	return is_frames(s) ? 0 : writer_new(s->format, &s->o.writer, &s->writer, e);
+}
+
+static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
+	struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	if (s->has_schema && schema_equal(&s->schema, in))
+		return 0;
+	if (sink_open(s, e) < 0)
+		return -1;
+	schema_clear(&s->schema);
+	schema_copy(&s->schema, in);
+	s->has_schema = true;
+	/* A restored file has its header already. */
+	if (s->has_restored && s->restored_offset && !is_frames(s)) {
+		struct buf dropped = BUF_INIT;
+		int status = writer_schema(s->writer, in, &dropped, e);
+
+		buf_clear(&dropped);
+		return status;
+	}
+	return sink_begin(s, e) < 0 ? -1 : sink_write(s, e);
+}
+
+static int sink_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	s->rows += in->rows;
+	if (output_kind(s->output) == OUTPUT_NULL)
+		return 0;
+	/* The part before has been prepared: this row begins a new one. */
+	if (output_kind(s->output) == OUTPUT_DIRECTORY && output_is_at_start(s->output) &&
+		(sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0))
+		return -1;
+	if (is_frames(s))
+		frame_put_batch(&s->text, s->schema_id, in);
+	else if (writer_rows(s->writer, in, &s->text, e) < 0)
+		return -1;
+	return sink_write(s, e);
+}
+
+static int sink_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	if (!s->output || !is_frames(s) || output_is_at_start(s->output))
+		return 0;
+	frame_put_watermark(&s->text, in_us);
+	return sink_write(s, e);
+}
+
+static int sink_finish_text(struct sink *s, struct error *e)
+{
+	if (!s->has_schema)
+		return 0;
+	if (is_frames(s))
+		frame_put_end(&s->text, s->rows);
+	else if (writer_end(s->writer, &s->text, e) < 0)
+		return -1;
+	return sink_write(s, e);
+}
+
+static int sink_end(struct operator *op, struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	s->finished = true;
+	if (sink_open(s, e) < 0 || sink_finish_text(s, e) < 0)
+		return -1;
+	if (s->o.verbose)
+		stage_warn(op->stage, "%llu rows", (unsigned long long)s->rows);
+	return output_flush(s->output, e);
+}
+
+static int sink_prepare(struct operator *op, uint64_t epoch, struct buf *handle, struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	if (sink_open(s, e) < 0)
+		return -1;
+	return output_prepare(s->output, epoch, s->finished, handle, e);
+}
+
+static int sink_commit(struct operator *op, uint64_t epoch, const uint8_t *handle, size_t len,
+	struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	if (sink_open(s, e) < 0)
+		return -1;
+	return output_commit(s->output, handle, len, e);
+}
+
+static void sink_abort(struct operator *op)
+{
+	struct sink *s = sink_of(op);
+	struct error ignored = ERROR_INIT;
+
+	/* What a person has been shown half of is shown whole. */
+	if (s->interactive && s->output && s->writer && s->has_schema &&
+		writer_end(s->writer, &s->text, &ignored) == 0 && sink_write(s, &ignored) == 0)
+		output_flush(s->output, &ignored);
+	output_close(s->output);
+	s->output = NULL;
+}
+
+/* A slow stream is written as it comes. */
+static int sink_idle(struct operator *op, struct error *e)
+{
+	struct sink *s = sink_of(op);
+
+	if (!s->output || output_kind(s->output) != OUTPUT_STDOUT)
+		return 0;
+	if (s->interactive && s->rows && s->has_schema && !stage_is_bounded(op->stage) &&
+		s->writer && (writer_end(s->writer, &s->text, e) < 0 || sink_write(s, e) < 0))
+		return -1;
+	return output_flush(s->output, e);
+}
+
+/* ---- state: how much of the file is prepared ---- */
+
+static void state_schema(struct schema *s)
+{
+	schema_init(s);
+	schema_set_name(s, "file");
+	schema_add(s, "offset", 6, TYPE_OF(TYPE_INT));
+	schema_add(s, "rows", 4, TYPE_OF(TYPE_INT));
+}
+
+static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+{
+	struct sink *s = sink_of(op);
+	struct batch_builder b;
+	struct schema schema;
+	int status;
+
+	state_schema(&schema);
+	batch_builder_init(&b, &schema);
+	builder_put_int(&b.columns[0], s->output ? (int64_t)output_offset(s->output) : 0);
+	builder_put_int(&b.columns[1], (int64_t)s->rows);
+	status = snapshot_section(w, &schema, e);
+	if (status == 0)
+		status = snapshot_put(w, batch_builder_view(&b), e);
+	batch_builder_clear(&b);
+	schema_clear(&schema);
+	return status;
+}
+
+static int sink_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+{
+	struct sink *s = sink_of(op);
+	const struct column *offset, *rows;
+	const struct batch *b;
+	int status;
+
+	while ((status = snapshot_next(r, &b, e)) == 0) {
+		if (snapshot_column(b, "offset", TYPE_OF(TYPE_INT), &offset, e) < 0 ||
+			snapshot_column(b, "rows", TYPE_OF(TYPE_INT), &rows, e) < 0)
+			return -1;
+		for (uint32_t i = 0; i < b->rows; i++) {
+			s->restored_offset = (uint64_t)column_int(offset, i);
+			s->rows = (uint64_t)column_int(rows, i);
+			s->has_restored = true;
+		}
+	}
+	return status < 0 ? -1 : 0;
+}
+
+static const struct operator_ops sink_ops = {
+	.type = "ssink",
+	.free = sink_free,
+	.schema = sink_schema,
+	.batch = sink_batch,
+	.watermark = sink_watermark,
+	.end = sink_end,
+	.snapshot = sink_snapshot,
+	.restore = sink_restore,
+	.prepare = sink_prepare,
+	.commit = sink_commit,
+	.abort = sink_abort,
+	.idle = sink_idle,
+};
+
+/* ---- format ---- */
+
+static bool is_format(const char *name)
+{
+	static const char *const names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		if (!strcmp(names[i], name))
+			return true;
+	}
+	return false;
+}
+
+static void choose_format(struct sink *s)
+{
+	char extension[16] = "";
+
+	if (s->o.format) {
+		snprintf(s->format, sizeof s->format, "%s", s->o.format);
+	} else {
+		input_extension(s->o.output, extension, sizeof extension);
+		snprintf(s->format, sizeof s->format, "%s", is_format(extension) ? extension :
+			!strcmp(extension, "jsonl") || !strcmp(extension, "json") ? "ndjson" :
+			!strcmp(s->o.output, "-") && isatty(STDOUT_FILENO) ? "table" : "ndjson");
+	}
+	snprintf(s->extension, sizeof s->extension, "%s", s->format);
+}
+
+static void look_at_terminal(struct sink *s)
+{
+	struct winsize size;
+
+	s->interactive = !strcmp(s->o.output, "-") && isatty(STDOUT_FILENO);
+	if (s->interactive && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
+		s->o.writer.columns_max = size.ws_col;
+}
+
+static int check_output(const char *output, struct error *e)
+{
+	const char *scheme = strstr(output, "://");
+
+	if (!scheme)
+		return 0;
+	return error_set(e, ERROR_USAGE, "can't write to %.*s://\n"
+		"an output is -, a path, a directory with its slash (out/) or null:",
+		(int)(scheme - output), output);
+}
+
+int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
+{
+	struct sink *s;
+
+	if (check_output(o->output, e) < 0)
+		return -1;
+	s = mem_zero(sizeof *s);
+	s->o = *o;
+	s->op = (struct operator){.ops = &sink_ops, .inputs = 1, .outputs = 0};
+	schema_init(&s->schema);
+	choose_format(s);
+	look_at_terminal(s);
+	if (sink_new_writer(s, e) < 0) {
+		sink_free(&s->op);
+		return -1;
+	}
+	*out = &s->op;
+	return 0;
+}

@@ -1,0 +1,85 @@
+/* ssink - take results out.  See ssink(1). */
+#include "cmd/common/sink.h"
+#include "libcore/stage/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEADER_CHOICE_YES, HEADER_CHOICE_NO };
+
+static const char *const yes_no[] = {"yes", "no", NULL};
+static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "table", "lines", "frames",
+	NULL};
+
+static struct {
+	int format, header;
+	const char *delimiter;
+} opt;
+
+static const struct option_spec ssink_options[] = {
+	{.name = "format", .letter = 'f', .kind = OPTION_CHOICE, .choices = formats,
+		.argument = "FORMAT", .value = &opt.format,
+		.help = "by OUTPUT's name, else table on a terminal, else ndjson"},
+	{.name = "header", .kind = OPTION_CHOICE, .choices = yes_no, .argument = "yes|no",
+		.value = &opt.header, .help = "csv, tsv: a line of names first"},
+	{.name = "delimiter", .kind = OPTION_TEXT, .argument = "C", .value = &opt.delimiter,
+		.help = "csv: one byte between fields; \\t is a tab"},
+	{.name = NULL},
+};
+
+static int read_delimiter(char *out, struct error *e)
+{
+	const char *text = opt.delimiter;
+
+	if (!text)
+		return 0;
+	if (!strcmp(text, "\\t"))
+		text = "\t";
+	if (strlen(text) != 1 || strchr("\"\n\r", *text) || (*text & 0x80))
+		return error_set(e, ERROR_USAGE,
+			"--delimiter '%s': it is one byte, and neither a quote nor a newline",
+			opt.delimiter);
+	*out = *text;
+	return 0;
+}
+
+static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+{
+	const char *no_color = getenv("NO_COLOR");
+	struct sink_options o = {.output = "-", .supervised = setup->supervised,
+		.verbose = setup->verbose,
+		.writer = {.header = opt.header == HEADER_CHOICE_YES}};
+
+	if (setup->arguments_len > 1)
+		return error_set(e, ERROR_USAGE, "one OUTPUT, not %d; the second is '%s'\n"
+			"several outputs of one stream are stee's work", setup->arguments_len,
+			setup->arguments[1]);
+	if (setup->arguments_len)
+		o.output = setup->arguments[0];
+	if (opt.format)
+		o.format = formats[opt.format];
+	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
+	if (read_delimiter(&o.writer.delimiter, e) < 0)
+		return -1;
+	return sink_operator_new(&o, out, e);
+}
+
+static const struct stage_program ssink_program = {
+	.info = {
+		.name = "ssink",
+		.summary = "take results out",
+		.usage = "[options] [OUTPUT]",
+		.examples =
+			"  ssource a.csv | ssink                    a table on a terminal, else ndjson\n"
+			"  ssource a.csv | ssink a.ndjson.zst       appears when it is complete\n"
+			"  ssource a.csv | ssink -f csv out/        a directory of part files\n",
+	},
+	.options = ssink_options,
+	.create = create,
+};
+
+int main(int argc, char **argv)
+{
+	return stage_main(argc, argv, &ssink_program);
+}
