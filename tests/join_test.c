@@ -928,6 +928,34 @@ static void an_unbounded_right_is_refused_by_a_join_of_keys_only(void **state)
 	}
 }
 
+static void an_as_of_join_with_a_condition_needs_a_tolerance_on_a_stream(void **state)
+{
+	struct hello hello = {.version = FRAME_VERSION, .stage = "endless"};
+
+	for (int tolerance = 0; tolerance < 2; tolerance++) {
+		struct test_case *t = mem_zero(sizeof *t);
+		struct error e = ERROR_INIT;
+		struct buf b = BUF_INIT;
+
+		t->options = (struct join_options){.by = JOIN_BY_LATEST,
+			.prefix = "right_",
+			.keys = "k = b",
+			.where = "v < right_v",
+			.has_tolerance = tolerance,
+			.tolerance_us = 5};
+		make_schema(t, LEFT);
+		make_schema(t, RIGHT);
+		open_lanes(t, 1);
+		greet(t, LEFT);
+		frame_put_hello(&b, &hello);
+		feed_all(t, RIGHT, &b);
+		assert_int_equal(tell(t, RIGHT, &t->schemas[RIGHT], &e), tolerance - 1);
+		assert_int_equal(e.code, tolerance ? ERROR_NONE : ERROR_USAGE);
+		buf_clear(&b);
+		close_case(t);
+	}
+}
+
 static void two_columns_of_one_name_ask_for_another_prefix(void **state)
 {
 	struct test_case *t = open_case(JOIN_BY_KEY);
@@ -1053,6 +1081,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_changelog_is_refused_and_its_stage_named),
 		cmocka_unit_test(an_unbounded_right_is_refused_by_a_join_of_keys_only),
+		cmocka_unit_test(an_as_of_join_with_a_condition_needs_a_tolerance_on_a_stream),
 		cmocka_unit_test(two_columns_of_one_name_ask_for_another_prefix),
 		cmocka_unit_test(a_side_without_a_schema_is_told_at_the_end),
 		cmocka_unit_test(a_later_schema_is_read_as_the_first),

@@ -124,24 +124,21 @@ int emit_rights(struct join *j, const struct pairs *p, struct error *e)
 
 void emit_run_begin(struct emit_run *run, struct join *j)
 {
-	enum { ARRAYS = 4 };
-
 	run->j = j;
 	run->first_only = join_is_filter(j) && !j->plan.where;
 	run->matched = mem_zero(run->positions + (size_t)1);
-	run->left = mem_alloc((size_t)ARRAYS * BATCH_ROWS * sizeof *run->left);
+	run->left = j->run_rows;
 	run->right = run->left + BATCH_ROWS;
 	run->out_left = run->right + BATCH_ROWS;
 	run->out_right = run->out_left + BATCH_ROWS;
+	run->filter_rows = run->out_right + BATCH_ROWS;
 	run->n = run->out_n = run->next = 0;
 }
 
 void emit_run_free(struct emit_run *run)
 {
 	mem_free(run->matched);
-	mem_free(run->left);
 	run->matched = NULL;
-	run->left = NULL;
 }
 
 static int run_out(struct emit_run *run, struct error *e)
@@ -197,20 +194,13 @@ static int run_take(struct emit_run *run, uint32_t position, uint32_t right_row,
 static int run_filter(struct emit_run *run, uint32_t *kept, uint32_t *kept_len, struct error *e)
 {
 	struct pairs p = run->source;
-	uint32_t *rows = NULL;
-	int status;
 
-	if (p.left_rows) {
-		rows = mem_alloc(BATCH_ROWS * sizeof *rows);
-		for (uint32_t i = 0; i < run->n; i++)
-			rows[i] = p.left_rows[run->left[i]];
-	}
-	p.left_rows = rows ? rows : run->left;
+	for (uint32_t i = 0; p.left_rows && i < run->n; i++)
+		run->filter_rows[i] = p.left_rows[run->left[i]];
+	p.left_rows = p.left_rows ? run->filter_rows : run->left;
 	p.right_rows = run->right;
 	p.n = run->n;
-	status = emit_filter(run->j, &p, kept, kept_len, e);
-	mem_free(rows);
-	return status;
+	return emit_filter(run->j, &p, kept, kept_len, e);
 }
 
 int emit_run_flush(struct emit_run *run, uint32_t upto, struct error *e)

@@ -35,10 +35,12 @@ struct emit_run {
 	uint8_t *matched;       /* by position */
 	uint32_t *left, *right; /* candidates: position, right row */
 	uint32_t *out_left, *out_right;
+	uint32_t *filter_rows;
 	uint32_t n, out_n, next;
 };
 
-/* Sets up the inside; source, positions and right_flags are set. */
+/* Sets up the inside; source, positions and right_flags are set.  One run at a time: it uses the
+ * join's arrays (windows may be many and small). */
 void emit_run_begin(struct emit_run *run, struct join *j);
 void emit_run_free(struct emit_run *run);
 

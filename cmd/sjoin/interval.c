@@ -139,8 +139,12 @@ static int interval_rows(
 
 static int emit_unmatched(struct join *j, unsigned side, struct pairs *p, struct error *e)
 {
-	int status = side == LEFT ? emit_pairs(j, p, e) : emit_rights(j, p, e);
+	struct interval *v = j->state;
+	int status;
 
+	for (uint32_t i = 0; i < p->n; i++)
+		v->right[i] = ROW_NONE;
+	status = side == LEFT ? emit_pairs(j, p, e) : emit_rights(j, p, e);
 	p->n = 0;
 	return status;
 }
@@ -151,14 +155,12 @@ static int expire(struct join *j, unsigned side, int64_t until_us, struct error 
 	struct interval *v = j->state;
 	struct rowstore *s = &j->kept.sides[side];
 	struct timequeue_entry entry;
-	uint32_t *rows = v->left, *none = v->right; /* no candidates are left between calls */
+	uint32_t *rows = v->left; /* no candidates are left between calls */
 	struct pairs p = {.left = rowstore_view(&j->kept.sides[LEFT]),
 		.right = rowstore_view(&j->kept.sides[RIGHT])};
 
-	p.left_rows = side == LEFT ? rows : none;
-	p.right_rows = side == LEFT ? none : rows;
-	for (uint32_t i = 0; i < BATCH_ROWS; i++)
-		none[i] = ROW_NONE;
+	p.left_rows = rows;
+	p.right_rows = side == LEFT ? v->right : rows;
 	while (timequeue_pop(&v->waiting[side], until_us, &entry)) {
 		rowstore_kill(s, entry.row);
 		if (s->flags[entry.row] & ROW_MATCHED || !keeps_unmatched(j, side))

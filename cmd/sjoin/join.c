@@ -259,6 +259,19 @@ static int check_bounded(struct join *j, struct error *e)
 			     "--as-of; or put the bounded input on the right");
 }
 
+static int check_state(struct join *j, struct error *e)
+{
+	const struct join_options *o = &j->options;
+
+	if (o->by != JOIN_BY_LATEST || !o->where || o->has_tolerance ||
+		stage_input_is_bounded(j->op.stage, RIGHT))
+		return 0;
+	return error_set(e, ERROR_USAGE,
+		"with -w any right row may be the one to take, however old, and RIGHT (from %s) "
+		"never ends: give --tolerance",
+		stage_input_from(j->op.stage, RIGHT));
+}
+
 static int join_schema(
 	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
@@ -270,7 +283,7 @@ static int join_schema(
 			"%s is a changelog (from %s), and a join takes only "
 			"rows that stay",
 			side_names[input], stage_input_from(op->stage, input));
-	if (input == RIGHT && check_bounded(j, e) < 0)
+	if (input == RIGHT && (check_bounded(j, e) < 0 || check_state(j, e) < 0))
 		return -1;
 	if (plan_set_schema(&j->plan, input, in, e) < 0)
 		return -1;
@@ -425,6 +438,7 @@ static void join_free(struct operator* op)
 	arena_clear(&j->arena);
 	arena_clear(&j->emit_arena);
 	mem_free(j->filter_pick);
+	mem_free(j->run_rows);
 	mem_free(j);
 }
 
@@ -482,6 +496,7 @@ int join_new(const struct join_options *options, struct operator** out, struct e
 	j->op.outputs = options->has_late ? 2 : 1;
 	j->op.build_inputs = options->by == JOIN_BY_KEY ? 1u << RIGHT : 0;
 	j->watermark_us = WATERMARK_NONE;
+	j->run_rows = mem_alloc((size_t)RUN_ARRAYS * BATCH_ROWS * sizeof *j->run_rows);
 	j->filter_pick = mem_alloc(BATCH_ROWS * sizeof *j->filter_pick);
 	if (plan_init(&j->plan, &j->options, e) < 0) {
 		join_free(&j->op);

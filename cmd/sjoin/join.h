@@ -19,6 +19,7 @@
 
 enum { LEFT = 0, RIGHT = 1 };
 enum { LATE_OUTPUT = 1 };
+enum { RUN_ARRAYS = 5 }; /* see struct emit_run */
 
 struct join;
 
@@ -64,6 +65,7 @@ struct join {
 	struct held waiting[2], restored[2];
 	struct arena arena;      /* reset at every call of the runtime */
 	struct arena emit_arena; /* reset at every emit */
+	uint32_t *run_rows;      /* RUN_ARRAYS * BATCH_ROWS, for the run under way */
 	uint32_t *filter_pick;   /* BATCH_ROWS, for emit_filter */
 };
 
