@@ -547,8 +547,9 @@ static int stage_take_error(struct stage *st, const struct frame *f, struct erro
 	if (frame_read_error(f, &st->cause_stage, &st->cause, e) < 0)
 		return -1;
 	st->told = true;
-	return error_set(e, ERROR_UPSTREAM, "%s failed: %s", buf_cstr(&st->cause_stage),
-		buf_cstr(&st->cause));
+	/* The stage itself has shown the rest (a caret, a suggestion): one line says which it was. */
+	return error_set(e, ERROR_UPSTREAM, "%s failed: %.*s", buf_cstr(&st->cause_stage),
+		(int)strcspn(buf_cstr(&st->cause), "\n"), buf_cstr(&st->cause));
 }
 
 int stage_take(struct stage *st, size_t channel, const struct frame *f, struct error *e)
