@@ -171,6 +171,42 @@ static inline bool short_int(const uint8_t *at, size_t len, int64_t *out)
 	return true;
 }
 
+/* Up to 8 bytes of digits with a point among them and a sign in front; the 9 bytes at `at` may be
+ * read.  Whole and power are exact doubles, so their quotient is the nearest double (Clinger, 1990). */
+static inline bool short_float(const uint8_t *at, size_t len, double *out)
+{
+	static const double power[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
+	bool negative = *at == '-';
+	uint64_t w = digits_load8((const char *)at + negative), others, below;
+	unsigned n = (unsigned)len - negative, digits = n, point;
+	double v;
+
+	if (n - 1 >= 8)
+		return false;
+	others = digits_others(w) & (~UINT64_C(0) >> (64 - 8 * n));
+	point = others ? (unsigned)__builtin_ctzll(others) >> 3 : n;
+	if (others) { /* takes the point out */
+		if ((others & (others - 1)) || (uint8_t)(w >> 8 * point) != '.' || n == 1)
+			return false;
+		below = (UINT64_C(1) << 8 * point) - 1;
+		w = (w & below) | (w >> 8 & ~below);
+		digits--;
+		point++;
+	}
+	v = digits_value(w, digits) / power[n - point];
+	*out = negative ? -v : v;
+	return true;
+}
+
+/* Quotes taken off a field that is nothing but one quoted text. */
+static inline void unquote(const uint8_t **begin, const uint8_t **end)
+{
+	if (**begin == '"') {
+		++*begin;
+		--*end;
+	}
+}
+
 /* INT, and TIMESTAMP from integers; rows that could be put before the first failure. */
 static uint32_t put_ints(const struct group *g, const struct csv_column *column,
 	struct column_builder *b)
@@ -185,6 +221,8 @@ static uint32_t put_ints(const struct group *g, const struct csv_column *column,
 		const uint8_t *end = field_end(g, column->field, r);
 		int64_t v;
 
+		if (end > begin)
+			unquote(&begin, &end);
 		if (end > begin && g->limit - begin >= 2 * 8 + 1 && !g->c->null_first[*begin] &&
 			short_int(begin, (size_t)(end - begin), &v) &&
 			!__builtin_mul_overflow(v, factor, &v)) {
@@ -196,6 +234,32 @@ static uint32_t put_ints(const struct group *g, const struct csv_column *column,
 		if (!put_field(g, column, b, r))
 			return r;
 		data = (int64_t *)(void *)b->data;
+	}
+	b->rows = first + g->rows;
+	return g->rows;
+}
+
+static uint32_t put_floats(const struct group *g, const struct csv_column *column,
+	struct column_builder *b)
+{
+	uint32_t first = b->rows;
+	double *data = (double *)(void *)b->data;
+
+	for (uint32_t r = 0; r < g->rows; r++) {
+		const uint8_t *begin = field_begin(g, column->field, r);
+		const uint8_t *end = field_end(g, column->field, r);
+
+		if (end > begin)
+			unquote(&begin, &end);
+		if (end > begin && g->limit - begin >= 8 + 1 && !g->c->null_first[*begin] &&
+			short_float(begin, (size_t)(end - begin), &data[first + r])) {
+			set_valid(b, first + r);
+			continue;
+		}
+		b->rows = first + r;
+		if (!put_field(g, column, b, r))
+			return r;
+		data = (double *)(void *)b->data;
 	}
 	b->rows = first + g->rows;
 	return g->rows;
@@ -222,8 +286,16 @@ static uint32_t put_texts(const struct group *g, const struct csv_column *column
 	for (uint32_t r = 0; r < g->rows; r++) {
 		const uint8_t *begin = field_begin(g, column->field, r);
 		size_t len = (size_t)(field_end(g, column->field, r) - begin);
+		bool simple = plain && len;
 
-		if (len && plain && *begin != '"' && !g->c->null_first[*begin]) {
+		if (simple && *begin == '"') {
+			simple = !memchr(begin + 1, '"', len - 2);
+			begin++;
+			len -= 2;
+		} else if (simple) {
+			simple = !g->c->null_first[*begin];
+		}
+		if (simple) {
 			copy_text(b->bytes.data + b->bytes.len, begin, len, g->limit);
 			b->bytes.len += len;
 			b->offsets[first + r + 1] = (uint32_t)b->bytes.len;
@@ -262,8 +334,9 @@ static uint32_t put_column(const struct group *g, const struct csv_column *colum
 	case TYPE_STRING:
 	case TYPE_BYTES:
 		return put_texts(g, column, b);
-	case TYPE_BOOL:
 	case TYPE_FLOAT:
+		return put_floats(g, column, b);
+	case TYPE_BOOL:
 	case TYPE_DECIMAL:
 	case TYPE_DATE:
 	case TYPE_DURATION:

@@ -4,6 +4,7 @@
 #include "libcore/base/arena.h"
 #include "libcore/base/cpu.h"
 #include "libcore/base/memory.h"
+#include "libcore/base/number.h"
 #include "libcore/table/builder.h"
 
 #include <setjmp.h>
@@ -329,6 +330,66 @@ static void random_tables_come_back_however_they_are_cut(void **state)
 	}
 }
 
+/* Two equal rows, or two refusals. */
+static void check_number_rows(struct taken *t, bool good, bool has_int, int64_t whole, double real)
+{
+	struct column_builder f;
+	struct column c;
+	struct buf row = BUF_INIT;
+
+	if (!good) {
+		assert_non_null(strstr(buf_cstr(&t->text), "{2:"));
+		assert_non_null(strstr(buf_cstr(&t->text), "{3:"));
+		return;
+	}
+	builder_init(&f, TYPE_OF(TYPE_FLOAT));
+	builder_put_float(&f, real);
+	c = builder_column(&f);
+	for (int i = 0; i < 2; i++) {
+		if (has_int)
+			buf_printf(&row, "[%lld|", (long long)whole);
+		else
+			buf_put_text(&row, "[null|");
+		column_put_text(&c, 0, 100, &row);
+		buf_put_text(&row, "]");
+	}
+	assert_string_equal(buf_cstr(&t->text), buf_cstr(&row));
+	builder_clear(&f);
+	buf_clear(&row);
+}
+
+/* The short ways against the long one. */
+static void numbers_are_what_their_parsers_say(void **state)
+{
+	static const char alphabet[] = "0123456789012345678901234567890.-+eEn";
+	unsigned seed = (unsigned)time(NULL);
+
+	print_message("seed %u\n", seed);
+	srand(seed);
+	for (int round = 0; round < 20000; round++) {
+		const struct given g = {.columns = "i int, f float"};
+		size_t len = 1 + (size_t)rand() % (round % 2 ? 8 : 20);
+		char field[24];
+		struct taken t = {.text = BUF_INIT};
+		struct buf document = BUF_INIT;
+		bool has_float, has_int;
+		int64_t whole = 0;
+		double real = 0;
+
+		for (size_t i = 0; i < len; i++)
+			field[i] = alphabet[(size_t)rand() % (rand() % 4 ? 20 : sizeof alphabet - 1)];
+		field[len] = 0;
+		has_float = float_parse(field, len, FLOAT_WORDS, &real) == NUMBER_OK;
+		has_int = int_parse(field, len, &whole) == NUMBER_OK;
+		buf_printf(&document, "i,f,t\n%s,%s,\n%s,%s,behind so many bytes as may be read\n",
+			has_int ? field : "", field, has_int ? field : "", field);
+		parse(&t, &g, (const char *)document.data, document.len, 1000, 1000);
+		check_number_rows(&t, has_float, has_int, whole, real);
+		forget(&t);
+		buf_clear(&document);
+	}
+}
+
 static void avx2_and_portable_code_find_the_same_structure(void **state)
 {
 	static const char alphabet[] = "ab,,\"\"\n\r\xc3x";
@@ -474,6 +535,7 @@ int main(void)
 		cmocka_unit_test(a_skipped_record_leaves_its_neighbours_alone),
 		cmocka_unit_test(values_nulls_quotes_and_line_ends_are_taken),
 		cmocka_unit_test(random_tables_come_back_however_they_are_cut),
+		cmocka_unit_test(numbers_are_what_their_parsers_say),
 		cmocka_unit_test(avx2_and_portable_code_find_the_same_structure),
 		cmocka_unit_test(a_record_over_64_MiB_is_refused_and_passed_over),
 		cmocka_unit_test(types_are_the_narrowest_that_fit),

@@ -46,7 +46,9 @@ static void parse(const uint8_t *head, const uint8_t *bytes, size_t len, size_t 
 
 	for (size_t i = 0; i < COLUMNS; i++) {
 		columns[i] = (struct wanted_column){.name = names[i], .path = &names[i], .path_len = 1,
-			.position = (int)i, .type = TYPE_OF(kinds[i]), .unit = head[0] & 4 ? TIME_MS : TIME_ISO};
+			.position = (int)i,
+			.type = TYPE_OF(i == 2 && head[0] & 8 ? TYPE_FLOAT : kinds[i]),
+		 .unit = head[0] & 4 ? TIME_MS : TIME_ISO};
 		builder_init(&builders[i], columns[i].type);
 	}
 	status = r->ops->want(r, columns, COLUMNS, &e);
