@@ -225,3 +225,15 @@ a 12 3 11 40' ]
 	run frames --kinds <late.frames
 	[[ "$output" == HELLO*END ]]
 }
+
+@test "-w @FILE takes the condition from a file" {
+	printf '%s\n' '-- the late ones' 'delay > 5' 'and right_delay < 5' >cond.sql
+	run bash -c "ssource flights.csv | sjoin -k carrier -w @cond.sql airlines.csv |
+		python3 $root/tests/tools/frames.py"
+	[ "$output" = '[2, "UA", 6, "United", 2]
+[5, "AA", 9, "American", 1]' ]
+	echo 'dely > 5' >cond.sql
+	refused -k carrier -w @cond.sql airlines.csv
+	[ "$status" -eq 2 ]
+	grep -q 'cond.sql:1:1' errors
+}

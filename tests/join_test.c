@@ -233,7 +233,7 @@ static void open_lane(struct test_case *t, uint32_t index)
 		.channels_len = 2,
 		.outputs = outputs,
 		.hooks = {.context = lane, .checkpoint = keep_snapshot}};
-	struct operator* op;
+	struct operator *op;
 	struct error e = ERROR_INIT;
 
 	buf_reset(&lane->out);

@@ -9,7 +9,7 @@ static const char *const side_names[2] = {"LEFT", "RIGHT"};
 static const char *const waiting_names[2] = {"waiting.left", "waiting.right"};
 static const char *const restored_names[2] = {"left", "right"};
 
-static struct join *join_of(struct operator* op)
+static struct join *join_of(struct operator *op)
 {
 	return (struct join *)op; /* op is the first member */
 }
@@ -133,7 +133,7 @@ static int take_rows(struct join *j, unsigned side, const struct batch *b, struc
 	return j->family->rows(j, side, b, NULL, e);
 }
 
-static int join_batch(struct operator* op, unsigned input, const struct batch *b, struct error *e)
+static int join_batch(struct operator *op, unsigned input, const struct batch *b, struct error *e)
 {
 	struct join *j = join_of(op);
 	struct batch adapted;
@@ -273,7 +273,7 @@ static int check_state(struct join *j, struct error *e)
 }
 
 static int join_schema(
-	struct operator* op, unsigned input, const struct schema *in, struct error *e)
+	struct operator *op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -294,7 +294,7 @@ static int join_schema(
 
 /* ---- time and end ---- */
 
-static int join_watermark(struct operator* op, int64_t in_us, int64_t *out_us, struct error *e)
+static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -312,7 +312,7 @@ static int join_watermark(struct operator* op, int64_t in_us, int64_t *out_us, s
 	return 0;
 }
 
-static int join_end(struct operator* op, struct error *e)
+static int join_end(struct operator *op, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -366,7 +366,7 @@ static int save_waiting(struct join *j, unsigned side, struct snapshot_writer *w
 	return status;
 }
 
-static int join_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
+static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -409,7 +409,7 @@ static int load_section(struct join *j, const struct batch *b, struct error *e)
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }
 
-static int join_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
+static int join_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
 {
 	const struct batch *b;
 	int status;
@@ -423,7 +423,7 @@ static int join_restore(struct operator* op, struct snapshot_reader *r, struct e
 
 /* ---- life ---- */
 
-static void join_free(struct operator* op)
+static void join_free(struct operator *op)
 {
 	struct join *j = join_of(op);
 
@@ -483,7 +483,7 @@ static int check_options(const struct join_options *o, struct error *e)
 	return 0;
 }
 
-int join_new(const struct join_options *options, struct operator** out, struct error *e)
+int join_new(const struct join_options *options, struct operator **out, struct error *e)
 {
 	struct join *j;
 

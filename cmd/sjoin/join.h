@@ -73,7 +73,7 @@ extern const struct join_family equal_family, window_family, interval_family, as
 
 /* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
  * doesn't parse and for combinations that make no sense. */
-int join_new(const struct join_options *options, struct operator** out, struct error *e);
+int join_new(const struct join_options *options, struct operator **out, struct error *e);
 
 /* ERROR_USAGE if the kept rows have outgrown --memory. */
 int join_check_memory(struct join *j, struct error *e);

@@ -1,4 +1,6 @@
 /* sjoin: bring two streams together.  Manual: sjoin(1). */
+#include "cmd/common/terminal.h"
+#include "cmd/common/text_argument.h"
 #include "cmd/sjoin/join.h"
 #include "cmd/ssource/source.h"
 
@@ -193,7 +195,7 @@ static int parse_family(struct join_options *o, struct error *e)
 }
 
 /* RIGHT that isn't frames: as ssource without options would open it, in this process. */
-static int open_right(const char *path, struct operator** out, struct error *e)
+static int open_right(const char *path, struct operator **out, struct error *e)
 {
 	static const char *inputs[1];
 	static struct source_options source;
@@ -207,8 +209,11 @@ static int open_right(const char *path, struct operator** out, struct error *e)
 	return source_new_records(&source, out, e);
 }
 
-static int create(struct stage_setup *setup, struct operator** out, struct error *e)
+static struct arena texts = ARENA_INIT; /* of arguments; lives as long as the program */
+
+static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
+	struct text_argument keys, where;
 	struct join_options o = {.kind = (enum join_kind)given.kind,
 		.keys = given.keys,
 		.where = given.where,
@@ -228,6 +233,12 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 					     : "no RIGHT: a file, or <(ssource ...)");
 	if (parse_family(&o, e) < 0)
 		return -1;
+	if (text_argument_read(given.keys, "-k", &texts, &keys, e) < 0 ||
+		text_argument_read(given.where, "-w", &texts, &where, e) < 0)
+		return -1;
+	o.keys = keys.text;
+	o.where = where.text;
+	o.where_what = where.what;
 	setup->input_paths[1] = setup->arguments[0];
 	setup->open_input = open_right;
 	setup->side_paths[LATE_OUTPUT - 1] = given.late;
@@ -253,6 +264,7 @@ static const struct stage_program sjoin_program = {
 		},
 	.options = options,
 	.create = create,
+	.terminal_sink = terminal_sink,
 };
 
 int main(int argc, char **argv)

@@ -474,7 +474,8 @@ static int compile_where(struct plan *p, struct error *e)
 
 	if (!p->options->where)
 		return 0;
-	if (expr_parse(p->options->where, "-w", &p->arena, &x, e) < 0)
+	if (expr_parse(p->options->where, p->options->where_what ? p->options->where_what : "-w",
+		    &p->arena, &x, e) < 0)
 		return -1;
 	p->where = program_new();
 	if (program_add(p->where, x, &p->pair, &index, e) < 0)

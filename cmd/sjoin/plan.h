@@ -31,6 +31,7 @@ struct join_options {
 	bool has_tolerance;
 	bool cumulate;                       /* windows grow by step up to size */
 	const char *keys, *where, *prefix;   /* NULL: none; prefix "right_" */
+	const char *where_what;              /* names where in messages; NULL: "-w" */
 	int64_t size_us, step_us, offset_us; /* windows: tumbling if step is size */
 	int64_t low_us, high_us;             /* right time - left time */
 	int64_t tolerance_us;

@@ -102,7 +102,7 @@ static void open_bench(struct bench *bench, const struct join_options *o)
 		.outputs = &nowhere};
 	struct hello hello = {.version = FRAME_VERSION, .stage = "bench", .bounded = true};
 	struct error e = ERROR_INIT;
-	struct operator* op;
+	struct operator *op;
 	struct buf b = BUF_INIT;
 
 	MUST(join_new(o, &op, &e) == 0);
