@@ -1,6 +1,7 @@
 /* ssource - bring records in.  See ssource(1). */
 #include "cmd/ssource/source.h"
 
+#include "cmd/common/terminal.h"
 #include "libcore/base/number.h"
 #include "libcore/stage/program.h"
 
@@ -176,6 +177,7 @@ static const struct stage_program ssource_program = {
 	},
 	.options = ssource_options,
 	.create = make_source,
+	.terminal_sink = terminal_sink,
 };
 
 int main(int argc, char **argv)
