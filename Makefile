@@ -106,6 +106,70 @@ tests: $(test_bins)
 -include $(wildcard $(O)/libcore/*/*.d $(O)/formats/*.d $(O)/cmd/*/*.d $(O)/tests/*.d $(O)/tests/*/*.d)
 .PRECIOUS: $(O)/%.o
 
+# ---- everything that is run ----
+
+# The fuzz targets over their seeds, through a plain driver: no clang needed.
+fuzzers := $(sort $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c)))
+$(O)/fuzz/%: $(O)/tests/fuzz/%_fuzz.o $(O)/tests/fuzz/driver.o $(lib)
+	$(quiet)mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs)
+
+# One pass of every test over this variant; prints "N passed, N failed" at the end.
+.PHONY: test
+test: all tests $(fuzzers:%=$(O)/fuzz/%)
+	@BIN=$(BIN) tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
+
+.PHONY: check
+check:
+	@tests/check $(MAKE)
+
+.PHONY: bench
+benches := $(sort $(wildcard tests/bench/*_bench.c tests/bench/nexmark_ndjson.c))
+bench_bins := $(benches:tests/bench/%.c=$(O)/tests/bench/%)
+bench: all $(bench_bins)
+	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
+
+# libFuzzer needs clang and its run-time library (libclang-rt-dev).
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= $(fuzzers)
+.PHONY: fuzz
+fuzz:
+	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' '$(core_src)' \
+		'$(all_cppflags)' '$(PKG_LIBS)'
+
+.PHONY: tidy
+sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] cmd/*/*.[ch] tests/*.[ch] tests/*/*.[ch])
+tidy:
+	mandoc -Tlint -Wwarning man/*
+	clang-tidy --quiet $(core_src) $(wildcard cmd/*/*.c) -- $(all_cppflags) -std=gnu17
+
+.PHONY: deps
+deps:
+	@./build-deps.sh
+
+.PHONY: demo
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@BIN=$(BIN) bats/examples/demo
+
+# ---- installing ----
+PROGRAM_PREFIX ?=
+bindir = $(DESTDIR)$(PREFIX)/bin
+mandir = $(DESTDIR)$(PREFIX)/share/man
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+.PHONY: install
+install: all
+	install -d $(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 $(bashdir)
+	for p in $(programs); do \
+		install -m 755 $(BIN)/$$p $(bindir)/$(PROGRAM_PREFIX)$$p && \
+		install -m 644 man/$$p.1 $(mandir)/man1/$(PROGRAM_PREFIX)$$p.1 && \
+		$(BIN)/$$p --complete bash | \
+			sed 's/ $$/ $(PROGRAM_PREFIX)/; s/^\(complete .*\) \([a-z]*\)$$/\1 $(PROGRAM_PREFIX)\2/' \
+			> $(bashdir)/$(PROGRAM_PREFIX)$$p || exit 1; done
+	install -m 644 man/*.5 $(mandir)/man5/
+	install -m 644 man/*.7 $(mandir)/man7/
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
