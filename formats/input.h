@@ -7,6 +7,7 @@
 #ifndef RUNNEL_FORMATS_INPUT_H
 #define RUNNEL_FORMATS_INPUT_H
 
+#include "formats/extension.h"
 #include "libcore/base/error.h"
 
 #include <stdbool.h>
@@ -38,8 +39,5 @@ struct input_position input_position(const struct input *in);
 int input_seek(struct input *in, struct input_position to, struct error *e);
 
 int input_fd(const struct input *in); /* for poll; -1 if there is nothing to wait for */
-
-/* The extension that says the format, behind a compression's: "csv" for "a/b.csv.gz"; "" if none. */
-void input_extension(const char *path, char *out, size_t out_bytes);
 
 #endif

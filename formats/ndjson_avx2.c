@@ -118,7 +118,7 @@ KERNEL static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t
 	return memchr(p, '\n', (size_t)(end - p));
 }
 
-#	include "formats/ndjson_fast.h"
+#	include "formats/ndjson_fast.inc"
 
 #else
 

@@ -3,7 +3,7 @@
  *   ndjson.c           the reader: lines, windows, messages
  *   ndjson_record.c    one record by the letter of RFC 8259, learning its shape
  *   ndjson_value.c     one value into a column; passing over one value
- *   ndjson_fast.h      records of a learnt shape; compiled twice:
+ *   ndjson_fast.inc      records of a learnt shape; compiled twice:
  *   ndjson_avx2.c        with AVX2
  *   ndjson_portable.c    with eight bytes in a register
  *   ndjson_infer.c     names and types from a sample

@@ -75,4 +75,4 @@ static inline const uint8_t *find_newline(const uint8_t *p, const uint8_t *end)
 	return memchr(p, '\n', (size_t)(end - p));
 }
 
-#include "formats/ndjson_fast.h"
+#include "formats/ndjson_fast.inc"

@@ -178,7 +178,7 @@ static const char *format_of_name(const char *path)
 		{"ndjson", "ndjson"}, {"jsonl", "ndjson"}, {"json", "ndjson"}, {"log", "lines"}};
 	char extension[16];
 
-	input_extension(path, extension, sizeof extension);
+	format_extension(path, extension, sizeof extension);
 	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
 		if (strcasecmp(formats[i][0], extension) == 0)
 			return formats[i][1];

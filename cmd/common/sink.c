@@ -1,7 +1,7 @@
 #include "cmd/common/sink.h"
 
 #include "cmd/common/output.h"
-#include "formats/input.h"
+#include "formats/extension.h"
 #include "libcore/base/memory.h"
 #include "libcore/table/builder.h"
 
@@ -292,7 +292,7 @@ static void choose_format(struct sink *s)
 	if (s->o.format) {
 		snprintf(s->format, sizeof s->format, "%s", s->o.format);
 	} else {
-		input_extension(s->o.output, extension, sizeof extension);
+		format_extension(s->o.output, extension, sizeof extension);
 		snprintf(s->format, sizeof s->format, "%s", is_format(extension) ? extension :
 			!strcmp(extension, "jsonl") || !strcmp(extension, "json") ? "ndjson" :
 			!strcmp(s->o.output, "-") && isatty(STDOUT_FILENO) ? "table" : "ndjson");
