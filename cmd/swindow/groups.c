@@ -54,6 +54,46 @@ static void groups_resize(struct groups *g, const struct window_plan *p)
 
 /* ---- rows ---- */
 
+/* Whether rows [first, ...) of all columns can be had without copying: validity starts at a byte. */
+static bool can_view(const struct rows *all, uint32_t first)
+{
+	if (all->signs)
+		return false;
+	for (size_t i = 0; i < all->columns_len && first % 8; i++) {
+		if (all->columns[i].valid)
+			return false;
+	}
+	return true;
+}
+
+static void rows_view(const struct rows *all, uint32_t first, uint32_t n, struct arena *a,
+	struct rows *out)
+{
+	struct column *columns = ARENA_ARRAY(a, struct column, all->columns_len + 1);
+
+	for (size_t i = 0; i < all->columns_len; i++) {
+		struct column *c = &columns[i];
+
+		*c = all->columns[i];
+		if (c->valid)
+			c->valid += first / 8;
+		if (type_is_text(c->type))
+			c->offsets += first;
+		else
+			c->data = (const uint8_t *)c->data + (size_t)first * type_width(c->type);
+	}
+	*out = (struct rows){n, columns, all->columns_len, all->hashes + first, all->times + first, NULL};
+}
+
+void rows_take(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
+	struct rows *out)
+{
+	if (pick[n - 1] - pick[0] == n - 1 && can_view(all, pick[0]))
+		rows_view(all, pick[0], n, a, out);
+	else
+		rows_gather(all, pick, n, a, out);
+}
+
 void rows_gather(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
 	struct rows *out)
 {

@@ -255,6 +255,8 @@ static struct slice *slice_new(struct window *w, int64_t index)
 	slice->index = index;
 	slice_bounds(s, index, &slice->start_us, &slice->end_us);
 	slice->groups = groups_take(w);
+	if (s->len > s->head) /* about as many keys as the slice before: no growing step by step */
+		keytable_reserve(slice->groups->keys, groups_len(s->order[s->len - 1]->groups));
 	if (s->combined > s->head && index < s->order[s->combined - 1]->index)
 		slices_undo(w);
 	if (s->len > s->head && index < s->order[s->len - 1]->index)
@@ -381,7 +383,7 @@ static int dealt_add(struct window *w, const struct rows *rows, const struct dea
 
 		if (starts[m] == starts[m + 1])
 			continue;
-		rows_gather(rows, pick + starts[m], starts[m + 1] - starts[m], &w->batch_arena, &some);
+		rows_take(rows, pick + starts[m], starts[m + 1] - starts[m], &w->batch_arena, &some);
 		if (slice_add(w, s->touched[m - 1], &some, e))
 			return -1;
 	}

@@ -97,6 +97,10 @@ struct rows {
 	const int8_t *signs;          /* changelogs, else NULL */
 };
 
+/* As rows_gather for rising picks (at least one); a run of rows is borrowed where it can be. */
+void rows_take(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
+	struct rows *out);
+
 /* The picked rows, in the arena. */
 void rows_gather(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
 	struct rows *out);

@@ -529,6 +529,21 @@ void keytable_find(const struct keytable *t, const struct column *const *columns
 	}
 }
 
+void keytable_reserve(struct keytable *t, uint32_t keys)
+{
+	unsigned bits = t->bits;
+
+	MUST(t->len == 0);
+	while (bits < BITS_MAX && (UINT32_C(1) << (bits - 1)) < keys)
+		bits++;
+	if (bits > t->bits)
+		slots_new(t, bits);
+	for (size_t i = 0; i < t->columns_len; i++) {
+		if (t->columns[i].rows_cap < keys)
+			builder_reserve(&t->columns[i], keys);
+	}
+}
+
 void keytable_copy(struct keytable *t, const struct keytable *from)
 {
 	MUST(t->len == 0 && t->columns_len == from->columns_len);

@@ -30,6 +30,10 @@ void keytable_insert(struct keytable *t, const struct column *const *columns, ui
 void keytable_find(const struct keytable *t, const struct column *const *columns, uint32_t rows,
 	const uint64_t *hashes, uint32_t *ids);
 
+/* Room in an empty table for so many keys, where it is known that about so many will come: it then
+ * grows to them without hashing again. */
+void keytable_reserve(struct keytable *t, uint32_t keys);
+
 /* Makes an empty table hold from's keys under the same numbers, without hashing them again. */
 void keytable_copy(struct keytable *t, const struct keytable *from);
 
