@@ -250,6 +250,25 @@ for i in range(0, len(data), 7001): sys.stdout.buffer.write(data[i:i + 7001]); s
 	[ "$status" -eq 0 ]
 }
 
+@test "a live input's records go on at once; interrupted it sends no END and exits 130" {
+	mkfifo live
+	ssource --header no < live > out.frames 2> err 3>&- &
+	pid=$!
+	exec 4> live
+	echo 1,a >&4
+	for _ in $(seq 100); do
+		[ "$(frames < out.frames 2> /dev/null)" = '[1, "a"]' ] && break
+		sleep 0.05
+	done
+	[ "$(frames < out.frames)" = '[1, "a"]' ]
+	kill -INT "$pid"
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 130 ]
+	exec 4>&-
+	[[ "$(frames --kinds < out.frames)" != *END* ]]
+}
+
 @test "Python's csv module reads the same" {
 	python3 "$top/tests/csv_oracle.py" "$(command -v ssource)" 300
 }

@@ -191,7 +191,7 @@ static int find_format(struct records *r, const char **format, struct error *e)
 	*format = r->o.format ? r->o.format : format_of_name(r->o.inputs[0]);
 	if (*format)
 		return 0;
-	while (r->to < 32 && r->entry == ENTRY_OPEN) {
+	while (r->to < 32 && r->entry == ENTRY_OPEN && !(r->to && memchr(r->window, '\n', r->to))) {
 		if (fill(r, e) < 0)
 			return -1;
 	}
@@ -243,10 +243,12 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
 	uint64_t lines = count_lines(r->window + r->from, r->to - r->from);
 
+	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 && r->o.reader.header != HEADER_NO;
+
 	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
 		size_t before = r->to - r->from;
 
-		if (lines > 1 && !is_readable(r, LIVE_SAMPLE_MS))
+		if (lines > has_header && !is_readable(r, LIVE_SAMPLE_MS))
 			break;
 		if (fill(r, e) < 0)
 			return -1;

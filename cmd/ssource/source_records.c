@@ -4,6 +4,9 @@
 
 #include "libcore/base/memory.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 struct source {
 	struct operator base;
 	const struct source_options *o;
@@ -67,14 +70,28 @@ static int source_fill(struct source *s, struct error *e)
 	return status;
 }
 
+/* Opening an input reads from it.  As long as nothing has come the runtime waits instead: it hears
+ * signals. */
+static bool is_silent(const char *input)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	return strcmp(input, "-") == 0 && poll(&p, 1, 0) == 0;
+}
+
 static enum produce_status source_produce(struct operator *op, struct error *e)
 {
 	struct source *s = source_of(op);
 	int status;
 
-	if (!s->records && (clockwork_tick(&s->clockwork, op->stage, e) < 0 || source_open(s, e) < 0))
-		return PRODUCE_ERROR;
 	if (clockwork_tick(&s->clockwork, op->stage, e) < 0)
+		return PRODUCE_ERROR;
+	if (!s->records && is_silent(s->o->records.inputs[0])) {
+		op->wait_fd = STDIN_FILENO;
+		op->wait_us = -1;
+		return PRODUCE_WAIT;
+	}
+	if (!s->records && source_open(s, e) < 0)
 		return PRODUCE_ERROR;
 	op->wait_fd = -1;
 	if ((op->wait_us = clockwork_wait_us(&s->clockwork)))
