@@ -39,10 +39,12 @@ static void what_makes_no_sense_is_refused_with_a_hint(void **unused)
 		{"median", false, false, 1, {{.kind = TYPE_INT}}, "unknown aggregate 'median'"},
 		{"sum", false, true, 0, {{0}}, "only count takes *"},
 		{"count", true, true, 0, {{0}}, "name a column"},
-		{"sum", false, false, 2, {{.kind = TYPE_INT}, {.kind = TYPE_INT}}, "takes one argument"},
+		{"sum", false, false, 2, {{.kind = TYPE_INT}, {.kind = TYPE_INT}},
+			"takes one argument"},
 		{"arg_min", false, false, 1, {{.kind = TYPE_INT}}, "takes two arguments"},
 		{"max", true, false, 1, {{.kind = TYPE_INT}}, "distinct goes with"},
-		{"sum", false, false, 1, {{.kind = TYPE_STRING}}, "can't add values of type string"},
+		{"sum", false, false, 1, {{.kind = TYPE_STRING}},
+			"can't add values of type string"},
 		{"avg", false, false, 1, {{.kind = TYPE_TIMESTAMP}}, "can't add"},
 		{"min", false, false, 1, {{.kind = TYPE_ANY}}, "cast it"},
 		{"count", true, false, 1, {{.kind = TYPE_ANY}}, "cast it"},
@@ -51,7 +53,8 @@ static void what_makes_no_sense_is_refused_with_a_hint(void **unused)
 
 	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
 		const struct refusal *r = &refusals[i];
-		struct aggregate_spec spec = {r->function, r->distinct, r->star, r->args, r->args_len};
+		struct aggregate_spec spec = {
+			r->function, r->distinct, r->star, r->args, r->args_len};
 		struct aggregate *a;
 		struct error e = ERROR_INIT;
 
@@ -73,7 +76,8 @@ struct input { /* all rows of a test, as they came */
 
 static void put_random(struct column_builder *b)
 {
-	static const char *const texts[] = {"", "a", "ab", "abc", "b", "a longer text than sixteen"};
+	static const char *const texts[] = {
+		"", "a", "ab", "abc", "b", "a longer text than sixteen"};
 	static const double floats[] = {0.0, -1.5, 2.5, 1e6, __builtin_inf()};
 
 	if (draw(6) == 0) {
@@ -87,7 +91,9 @@ static void put_random(struct column_builder *b)
 	case TYPE_DURATION: builder_put_int(b, (int64_t)draw(20) - 10); break;
 	case TYPE_DATE: builder_put_date(b, (int32_t)draw(9)); break;
 	case TYPE_FLOAT: builder_put_float(b, floats[draw(4)]); break;
-	case TYPE_DECIMAL: builder_put_decimal(b, ((__int128)draw(50) - 25) * ((__int128)1 << 60)); break;
+	case TYPE_DECIMAL:
+		builder_put_decimal(b, ((__int128)draw(50) - 25) * ((__int128)1 << 60));
+		break;
 	case TYPE_STRING:
 	case TYPE_BYTES: {
 		const char *text = texts[draw(6)];
@@ -137,14 +143,16 @@ static int value_compare(const struct column *c, uint32_t a, uint32_t b)
 	case TYPE_BOOL: return column_bool(c, a) - column_bool(c, b);
 	case TYPE_DATE: return column_date(c, a) - column_date(c, b);
 	case TYPE_FLOAT:
-		return (column_float(c, a) > column_float(c, b)) - (column_float(c, a) < column_float(c, b));
+		return (column_float(c, a) > column_float(c, b)) -
+		       (column_float(c, a) < column_float(c, b));
 	case TYPE_INT:
 	case TYPE_TIMESTAMP:
 	case TYPE_DURATION:
-		return (column_int(c, a) > column_int(c, b)) - (column_int(c, a) < column_int(c, b));
+		return (column_int(c, a) > column_int(c, b)) -
+		       (column_int(c, a) < column_int(c, b));
 	case TYPE_DECIMAL:
 		return (column_decimal(c, a) > column_decimal(c, b)) -
-			(column_decimal(c, a) < column_decimal(c, b));
+		       (column_decimal(c, a) < column_decimal(c, b));
 	case TYPE_STRING:
 	case TYPE_BYTES:
 	case TYPE_ANY: break;
@@ -160,8 +168,8 @@ struct function {
 	bool distinct, star;
 };
 
-static bool wins(const char *f, const struct input *in, const struct column *x, const struct column *y,
-	uint32_t row, uint32_t best)
+static bool wins(const char *f, const struct input *in, const struct column *x,
+	const struct column *y, uint32_t row, uint32_t best)
 {
 	if (strcmp(f, "min") == 0)
 		return value_compare(x, row, best) < 0;
@@ -198,7 +206,7 @@ static void expect(const struct function *f, const struct input *in, uint32_t gr
 			continue;
 		for (uint32_t k = 0; f->distinct && k < r && !seen; k++)
 			seen = in->groups[k] == group && in->picked[k] && column_is_valid(&x, k) &&
-				value_compare(&x, k, r) == 0;
+			       value_compare(&x, k, r) == 0;
 		if (seen)
 			continue;
 		n++;
@@ -217,9 +225,11 @@ static void expect(const struct function *f, const struct input *in, uint32_t gr
 	struct column c;
 	bool is_sum = strcmp(f->name, "sum") == 0, is_avg = strcmp(f->name, "avg") == 0;
 
-	builder_init(&result, x.type.kind == TYPE_FLOAT || is_avg ? TYPE_OF(TYPE_FLOAT) :
-		x.type.kind == TYPE_DECIMAL ? (struct type){TYPE_DECIMAL, 38, x.type.scale} :
-		x.type.kind == TYPE_DURATION ? x.type : TYPE_OF(TYPE_INT));
+	builder_init(&result, x.type.kind == TYPE_FLOAT || is_avg ? TYPE_OF(TYPE_FLOAT)
+			      : x.type.kind == TYPE_DECIMAL
+				      ? (struct type){TYPE_DECIMAL, 38, x.type.scale}
+			      : x.type.kind == TYPE_DURATION ? x.type
+							     : TYPE_OF(TYPE_INT));
 	if (strcmp(f->name, "count") == 0) {
 		snprintf(out, 64, "%lld", (long long)n);
 	} else if (n == 0) {
@@ -261,8 +271,10 @@ static void update(struct aggregate *a, const struct input *in, uint32_t first, 
 		pick[n++] = r;
 	column_gather(&x, pick, n, &arena, &args[0]);
 	column_gather(&y, pick, n, &arena, &args[1]);
-	struct aggregate_rows rows = {.groups = groups + first, .order = in->order + first,
-		.picked = in->picked + first, .rows = n};
+	struct aggregate_rows rows = {.groups = groups + first,
+		.order = in->order + first,
+		.picked = in->picked + first,
+		.rows = n};
 
 	assert_int_equal(aggregate_update(a, args, &rows, &e), 0);
 	arena_clear(&arena);
@@ -383,7 +395,9 @@ static void check_function(const struct function *f, struct type x, struct type 
 {
 	struct type args[2] = {x, y};
 	struct aggregate_spec spec = {f->name, f->distinct, f->star, args,
-		f->star ? 0 : strncmp(f->name, "arg_", 4) == 0 ? 2 : 1};
+		f->star                            ? 0
+		: strncmp(f->name, "arg_", 4) == 0 ? 2
+						   : 1};
 	struct aggregate *like, *a;
 	struct input *in = mem_alloc(sizeof *in);
 	struct error e = ERROR_INIT;
@@ -416,7 +430,8 @@ static void what_orders_values_agrees_with_a_loop_for_every_type(void **unused)
 
 	for (uint8_t kind = TYPE_BOOL; kind <= TYPE_BYTES; kind++) {
 		for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-			check_function(&functions[i], kind == TYPE_DECIMAL ? decimal : TYPE_OF(kind),
+			check_function(&functions[i],
+				kind == TYPE_DECIMAL ? decimal : TYPE_OF(kind),
 				draw(2) ? TYPE_OF(TYPE_STRING) : TYPE_OF(TYPE_INT));
 	}
 }
@@ -554,7 +569,8 @@ static void a_damaged_state_is_refused(void **unused)
 	struct type text = TYPE_OF(TYPE_STRING);
 	struct aggregate_spec spec = {"count", true, false, &text, 1};
 	static const uint32_t offsets[2] = {0, 6};
-	struct column c = {.type = TYPE_OF(TYPE_BYTES), .offsets = offsets,
+	struct column c = {.type = TYPE_OF(TYPE_BYTES),
+		.offsets = offsets,
 		.bytes = (const uint8_t *)"\xff\0\0\0ab"};
 	static const uint32_t group = 0;
 	struct aggregate *a;

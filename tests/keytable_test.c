@@ -70,7 +70,9 @@ static void put_random(struct column_builder *b, uint64_t spread)
 	case TYPE_TIMESTAMP:
 	case TYPE_DURATION: builder_put_int(b, (int64_t)draw(spread) - 3); break;
 	case TYPE_DATE: builder_put_date(b, (int32_t)draw(spread)); break;
-	case TYPE_FLOAT: builder_put_float(b, draw(3) ? floats[draw(6)] : (double)draw(spread)); break;
+	case TYPE_FLOAT:
+		builder_put_float(b, draw(3) ? floats[draw(6)] : (double)draw(spread));
+		break;
 	case TYPE_DECIMAL: builder_put_decimal(b, (__int128)draw(spread) << 70); break;
 	case TYPE_STRING:
 	case TYPE_BYTES:
@@ -82,8 +84,8 @@ static void put_random(struct column_builder *b, uint64_t spread)
 	}
 }
 
-static void batch_fill(struct column_builder *b, const struct type *types, size_t n, uint64_t spread,
-	struct column *views)
+static void batch_fill(struct column_builder *b, const struct type *types, size_t n,
+	uint64_t spread, struct column *views)
 {
 	for (size_t i = 0; i < n; i++) {
 		builder_init(&b[i], types[i]);
@@ -118,7 +120,8 @@ static void check_keys(const struct keytable *t, const struct model *m, size_t c
 	buf_clear(&key);
 }
 
-static void one_batch(struct keytable *t, struct model *m, const struct type *types, size_t n, bool insert)
+static void one_batch(
+	struct keytable *t, struct model *m, const struct type *types, size_t n, bool insert)
 {
 	struct column_builder builders[COLUMNS_MAX];
 	struct column views[COLUMNS_MAX];
@@ -224,7 +227,8 @@ static void equal_tags_of_other_keys_are_not_taken_for_hits(void **unused)
 		values[i] = i;
 	keys_hash(columns, 1, N, hashes);
 	for (int i = 0; i < N; i++)
-		hashes[i] = hashes[i % 2]; /* two homes, two tags; growing hashes anew and mends it */
+		hashes[i] =
+			hashes[i % 2]; /* two homes, two tags; growing hashes anew and mends it */
 	keytable_insert(t, columns, 8, hashes, ids);
 	for (uint32_t i = 0; i < 8; i++)
 		assert_int_equal(ids[i], i);

@@ -73,7 +73,7 @@ struct model {
 static bool passed(const struct model *m, int64_t time, int64_t watermark)
 {
 	return watermark == WATERMARK_FINAL ||
-		(watermark != WATERMARK_NONE && time + m->o.lateness_us <= watermark);
+	       (watermark != WATERMARK_NONE && time + m->o.lateness_us <= watermark);
 }
 
 static bool same_key(const struct row *a, const struct row *b)
@@ -82,7 +82,8 @@ static bool same_key(const struct row *a, const struct row *b)
 }
 
 /* Rows of one key and window, arrival order: count, sum, max, distinct, first by time. */
-static void group_line(struct model *m, const struct row *const *rows, size_t n, int64_t start, int64_t end)
+static void group_line(
+	struct model *m, const struct row *const *rows, size_t n, int64_t start, int64_t end)
 {
 	char *line = lines_add(&m->out);
 	int64_t values = 0, sum = 0, max = INT64_MIN, distinct = 0;
@@ -130,7 +131,8 @@ static void window_lines(struct model *m, int64_t start, int64_t end)
 		if (done[i] || !in_window(&m->rows[i], start, end))
 			continue;
 		for (size_t k = i; k < m->len; k++) {
-			if (!in_window(&m->rows[k], start, end) || !same_key(&m->rows[k], &m->rows[i]))
+			if (!in_window(&m->rows[k], start, end) ||
+				!same_key(&m->rows[k], &m->rows[i]))
 				continue;
 			rows[n++] = &m->rows[k];
 			done[k] = true;
@@ -145,7 +147,8 @@ static size_t windows_all(const struct model *m, int64_t lo, int64_t hi, int64_t
 	const struct window_options *o = &m->o;
 	size_t n = 0;
 
-	for (int64_t start = o->offset_us - 300 * (o->shape == WINDOW_HOP ? o->step_us : o->size_us);
+	for (int64_t start =
+			o->offset_us - 300 * (o->shape == WINDOW_HOP ? o->step_us : o->size_us);
 		start <= hi + o->size_us; start += o->step_us) {
 		int64_t end = start + o->size_us, from = start;
 
@@ -181,7 +184,8 @@ static void model_sessions(struct model *m, int64_t watermark)
 				const struct row *r = &m->rows[k];
 
 				if (member[k] || done[k] || r->late || !same_key(r, &m->rows[i]) ||
-					r->time > last + m->o.size_us || r->time < first - m->o.size_us)
+					r->time > last + m->o.size_us ||
+					r->time < first - m->o.size_us)
 					continue;
 				member[k] = grown = true;
 				first = r->time < first ? r->time : first;
@@ -242,14 +246,15 @@ static void model_add(struct model *m, struct row row)
 	static int64_t windows[WINDOWS_MAX][2];
 
 	if (m->o.shape == WINDOW_SESSION) {
-		row.late = !joins_session(m, &row) && passed(m, row.time + m->o.size_us, m->watermark);
+		row.late = !joins_session(m, &row) &&
+			   passed(m, row.time + m->o.size_us, m->watermark);
 	} else if (m->o.shape != WINDOW_NONE) {
 		size_t n = windows_all(m, row.time, row.time, windows);
 
 		row.late = true;
 		for (size_t i = 0; i < n; i++)
 			row.late &= row.time < windows[i][0] || row.time >= windows[i][1] ||
-				passed(m, windows[i][1] - 1, m->watermark);
+				    passed(m, windows[i][1] - 1, m->watermark);
 	}
 	m->late += row.late;
 	m->rows[m->len++] = row;
@@ -296,12 +301,15 @@ static void frames_give(struct stage *st, const struct buf *frames, bool first)
 static void stage_start(struct run *run, size_t i)
 {
 	static const unsigned inputs[1] = {0};
-	struct stage_output_plan outputs[2] = {{&run->writers[i], 1, NULL, 0},
-		{&run->late_writers[i], 1, NULL, 0}};
-	struct stage_plan plan = {.name = "swindow", .subtask = (uint32_t)i,
-		.subtasks = (uint32_t)run->len, .channel_inputs = inputs, .channels_len = 1,
+	struct stage_output_plan outputs[2] = {
+		{&run->writers[i], 1, NULL, 0}, {&run->late_writers[i], 1, NULL, 0}};
+	struct stage_plan plan = {.name = "swindow",
+		.subtask = (uint32_t)i,
+		.subtasks = (uint32_t)run->len,
+		.channel_inputs = inputs,
+		.channels_len = 1,
 		.outputs = outputs};
-	struct operator *op;
+	struct operator* op;
 	struct error e = ERROR_INIT;
 
 	buf_reset(&run->outs[i]);
@@ -349,7 +357,8 @@ static void batch_lines(struct run *run, const struct batch *b, int64_t watermar
 			run->last_end = end;
 			if (end - 1 <= watermark)
 				fail_msg("seed %llu: a result of %lld behind the watermark %lld",
-					(unsigned long long)seed, (long long)end, (long long)watermark);
+					(unsigned long long)seed, (long long)end,
+					(long long)watermark);
 		}
 		for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 			int64_t v = int_at(b, names[i], r, &valid);
@@ -427,7 +436,8 @@ static void run_restart(struct run *run, size_t subtasks)
 	for (size_t i = 0; i < subtasks; i++) {
 		stage_start(run, i);
 		for (size_t k = 0; k < old; k++)
-			readers[k] = channel_reader_new_memory(files[k].data, files[k].len, "state");
+			readers[k] = channel_reader_new_memory(
+				files[k].data, files[k].len, "state");
 		if (stage_restore(run->stages[i], readers, old, &e))
 			fail_msg("seed %llu: restore: %s", (unsigned long long)seed, e.text);
 		for (size_t k = 0; k < old; k++)
@@ -529,8 +539,11 @@ static void run_end(struct run *run)
 
 static struct window_options options_draw(enum window_shape shape)
 {
-	struct window_options o = {.shape = shape, .keys = "k", .late_output = true,
-		.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, first(v) as f"};
+	struct window_options o = {.shape = shape,
+		.keys = "k",
+		.late_output = true,
+		.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, first(v) "
+			"as f"};
 
 	o.step_us = 1 + (int64_t)draw(12);
 	o.size_us = o.step_us;
@@ -558,14 +571,16 @@ static void expect_same(const struct model *m, struct run *run)
 		const char *b = i < expected->len ? expected->items[i] : "nothing";
 
 		if (strcmp(a, b) != 0)
-			fail_msg("seed %llu, shape %d size %lld step %lld offset %lld lateness %lld: "
-				"line %zu is '%s', expected '%s'", (unsigned long long)seed,
-				(int)m->o.shape, (long long)m->o.size_us, (long long)m->o.step_us,
-				(long long)m->o.offset_us, (long long)m->o.lateness_us, i, a, b);
+			fail_msg("seed %llu, shape %d size %lld step %lld offset %lld lateness "
+				 "%lld: "
+				 "line %zu is '%s', expected '%s'",
+				(unsigned long long)seed, (int)m->o.shape, (long long)m->o.size_us,
+				(long long)m->o.step_us, (long long)m->o.offset_us,
+				(long long)m->o.lateness_us, i, a, b);
 	}
 	if (run->late != m->late)
-		fail_msg("seed %llu, shape %d: %zu late rows, expected %zu", (unsigned long long)seed,
-			(int)m->o.shape, run->late, m->late);
+		fail_msg("seed %llu, shape %d: %zu late rows, expected %zu",
+			(unsigned long long)seed, (int)m->o.shape, run->late, m->late);
 }
 
 static void one_case(enum window_shape shape, bool restarts)
@@ -650,8 +665,8 @@ static void global_groups_agree_with_the_model(void **unused)
 
 /* ---- single cases ---- */
 
-static const struct row some_rows[] = {{true, true, 1, 5, 3, false}, {true, true, 2, 6, 4, false},
-	{true, true, 1, 7, 12, false}};
+static const struct row some_rows[] = {
+	{true, true, 1, 5, 3, false}, {true, true, 2, 6, 4, false}, {true, true, 1, 7, 12, false}};
 
 /* HELLO and a schema, and what they are answered with. */
 static int schema_take(struct stage *st, const struct schema *s, struct error *e)
@@ -673,8 +688,8 @@ static int schema_take(struct stage *st, const struct schema *s, struct error *e
 }
 
 /* Restores the state of one operator into another of other options: the error, or nothing. */
-static void restore_other(const struct window_options *before, const struct window_options *after,
-	struct error *e)
+static void restore_other(
+	const struct window_options *before, const struct window_options *after, struct error *e)
 {
 	struct run old, new;
 	struct buf file = BUF_INIT;
@@ -702,7 +717,8 @@ static void restore_other(const struct window_options *before, const struct wind
 
 static void a_state_that_does_not_fit_is_refused_and_names_what_differs(void **unused)
 {
-	static const char fits[] = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, "
+	static const char fits[] =
+		"count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, "
 		"first(v) as f";
 	const struct window_options before = {
 		.shape = WINDOW_TUMBLE, .size_us = 10, .step_us = 10, .keys = "k", .list = fits};
@@ -718,9 +734,9 @@ static void a_state_that_does_not_fit_is_refused_and_names_what_differs(void **u
 	cases[3].after.shape = WINDOW_SESSION;
 	cases[4].after.keys = "k as u";
 	cases[5].after.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, "
-		"first(v) as f, min(v) as lo";
+			      "first(v) as f, min(v) as lo";
 	cases[6].after.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, "
-		"1 as f";
+			      "1 as f";
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct error e = ERROR_INIT;
 
@@ -761,7 +777,8 @@ static void a_changelog_is_taken_only_where_rows_can_be_taken_back(void **unused
 	assert_int_equal(schema_try(&o, &s, &e), -1);
 	assert_int_equal(e.code, ERROR_USAGE);
 	assert_non_null(strstr(e.text, "max(v) can't take rows back, but ssort sends a changelog"));
-	o = (struct window_options){.shape = WINDOW_TUMBLE, .size_us = 1, .step_us = 1, .keys = "k"};
+	o = (struct window_options){
+		.shape = WINDOW_TUMBLE, .size_us = 1, .step_us = 1, .keys = "k"};
 	assert_int_equal(schema_try(&o, &s, &e), -1);
 	assert_non_null(strstr(e.text, "but ssort sends a changelog"));
 	schema_clear(&s);
@@ -772,8 +789,10 @@ static void what_a_changelog_takes_back_is_gone(void **unused)
 	static const uint8_t ops[] = {ROW_INSERT, ROW_INSERT, ROW_UPDATE_BEFORE, ROW_UPDATE_AFTER,
 		ROW_DELETE, ROW_INSERT};
 	static const int64_t keys[] = {1, 2, 1, 1, 2, 3}, values[] = {5, 6, 5, 9, 6, 7};
-	struct window_options o = {.keys = "k", .late_output = true, .list = "count(*) as n, sum(v) as s, "
-		"sum(v) as m, count(v) as d, sum(v) - 1 as f"};
+	struct window_options o = {.keys = "k",
+		.late_output = true,
+		.list = "count(*) as n, sum(v) as s, "
+			"sum(v) as m, count(v) as d, sum(v) - 1 as f"};
 	struct run run = {.o = o, .len = 1};
 	struct batch_builder b;
 	struct buf frames = BUF_INIT;
@@ -805,9 +824,13 @@ static void what_a_changelog_takes_back_is_gone(void **unused)
 
 static void a_later_schema_may_move_columns_but_not_change_types(void **unused)
 {
-	struct window_options o = {.shape = WINDOW_TUMBLE, .size_us = 10, .step_us = 10, .keys = "k",
-		.late_output = true, .list = "count(*) as n, sum(v) as s, max(v) as m, "
-		"count(distinct v) as d, first(v) as f"};
+	struct window_options o = {.shape = WINDOW_TUMBLE,
+		.size_us = 10,
+		.step_us = 10,
+		.keys = "k",
+		.late_output = true,
+		.list = "count(*) as n, sum(v) as s, max(v) as m, "
+			"count(distinct v) as d, first(v) as f"};
 	struct run run;
 	struct schema moved = SCHEMA_INIT;
 	struct buf frames = BUF_INIT;

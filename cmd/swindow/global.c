@@ -88,8 +88,12 @@ static int global_save(struct window *w, struct snapshot_writer *s, struct error
 	int status;
 
 	for (uint32_t i = 0; i < len; i++)
-		rows[i] = (struct state_row){.place = i, .keys = g->keys, .aggregates = g->aggregates,
-			.key = i, .group = i, .key_group = key_group(keytable_hash(g->keys, i))};
+		rows[i] = (struct state_row){.place = i,
+			.keys = g->keys,
+			.aggregates = g->aggregates,
+			.key = i,
+			.group = i,
+			.key_group = key_group(keytable_hash(g->keys, i))};
 	status = state_put(w, s, rows, len, e);
 	mem_free(rows);
 	return status;

@@ -54,7 +54,8 @@ static void groups_resize(struct groups *g, const struct window_plan *p)
 
 /* ---- rows ---- */
 
-/* Whether rows [first, ...) of all columns can be had without copying: validity starts at a byte. */
+/* Whether rows [first, ...) of all columns can be had without copying: validity starts at a byte.
+ */
 static bool can_view(const struct rows *all, uint32_t first)
 {
 	if (all->signs)
@@ -66,8 +67,8 @@ static bool can_view(const struct rows *all, uint32_t first)
 	return true;
 }
 
-static void rows_view(const struct rows *all, uint32_t first, uint32_t n, struct arena *a,
-	struct rows *out)
+static void rows_view(
+	const struct rows *all, uint32_t first, uint32_t n, struct arena *a, struct rows *out)
 {
 	struct column *columns = ARENA_ARRAY(a, struct column, all->columns_len + 1);
 
@@ -82,11 +83,12 @@ static void rows_view(const struct rows *all, uint32_t first, uint32_t n, struct
 		else
 			c->data = (const uint8_t *)c->data + (size_t)first * type_width(c->type);
 	}
-	*out = (struct rows){n, columns, all->columns_len, all->hashes + first, all->times + first, NULL};
+	*out = (struct rows){
+		n, columns, all->columns_len, all->hashes + first, all->times + first, NULL};
 }
 
-void rows_take(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
-	struct rows *out)
+void rows_take(
+	const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a, struct rows *out)
 {
 	if (pick[n - 1] - pick[0] == n - 1 && can_view(all, pick[0]))
 		rows_view(all, pick[0], n, a, out);
@@ -94,8 +96,8 @@ void rows_take(const struct rows *all, const uint32_t *pick, uint32_t n, struct 
 		rows_gather(all, pick, n, a, out);
 }
 
-void rows_gather(const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a,
-	struct rows *out)
+void rows_gather(
+	const struct rows *all, const uint32_t *pick, uint32_t n, struct arena *a, struct rows *out)
 {
 	struct column *columns = ARENA_ARRAY(a, struct column, all->columns_len + 1);
 	uint64_t *hashes = arena_alloc(a, ((size_t)n + 1) * sizeof *hashes);
@@ -166,7 +168,8 @@ int groups_add(struct groups *g, const struct window_plan *p, const struct rows 
 	keytable_insert(g->keys, key_columns(rows, p->keys_len, a), rows->n, rows->hashes, ids);
 	groups_resize(g, p);
 	/* One group in all: the aggregates add a column up without looking at groups. */
-	return aggregates_add(g->aggregates, p, rows, keytable_len(g->keys) == 1 ? NULL : ids, a, e);
+	return aggregates_add(
+		g->aggregates, p, rows, keytable_len(g->keys) == 1 ? NULL : ids, a, e);
 }
 
 /* Some keys of a table from `first` on, a multiple of 8, as columns that borrow it. */
@@ -179,13 +182,14 @@ static void keys_at(const struct keytable *t, size_t n, uint32_t first, struct c
 		if (type_is_text(out[i].type))
 			out[i].offsets += first;
 		else
-			out[i].data = (const uint8_t *)out[i].data + (size_t)first * type_width(out[i].type);
+			out[i].data = (const uint8_t *)out[i].data +
+				      (size_t)first * type_width(out[i].type);
 	}
 }
 
 /* Into no groups at all: the table is copied as it is, numbers stay. */
-static int groups_copy(struct groups *to, const struct groups *from, const struct window_plan *p,
-	struct error *e)
+static int groups_copy(
+	struct groups *to, const struct groups *from, const struct window_plan *p, struct error *e)
 {
 	uint32_t len = groups_len(from), *same = mem_alloc(len * sizeof *same);
 	int status = 0;
@@ -195,13 +199,14 @@ static int groups_copy(struct groups *to, const struct groups *from, const struc
 	for (uint32_t i = 0; i < len; i++)
 		same[i] = i;
 	for (size_t i = 0; i < p->calls_len && status == 0; i++)
-		status = aggregate_combine(to->aggregates[i], same, from->aggregates[i], same, len, e);
+		status = aggregate_combine(
+			to->aggregates[i], same, from->aggregates[i], same, len, e);
 	mem_free(same);
 	return status;
 }
 
-int groups_combine(struct groups *to, const struct groups *from, const struct window_plan *p,
-	struct error *e)
+int groups_combine(
+	struct groups *to, const struct groups *from, const struct window_plan *p, struct error *e)
 {
 	enum { SOME = 1024 };
 	uint64_t hashes[SOME];
@@ -226,8 +231,8 @@ int groups_combine(struct groups *to, const struct groups *from, const struct wi
 		for (uint32_t i = 0; i < n; i++)
 			from_ids[i] = first + i;
 		for (size_t i = 0; i < p->calls_len && status == 0; i++)
-			status = aggregate_combine(to->aggregates[i], to_ids, from->aggregates[i],
-				from_ids, n, e);
+			status = aggregate_combine(
+				to->aggregates[i], to_ids, from->aggregates[i], from_ids, n, e);
 	}
 	mem_free(keys);
 	mem_free(columns);

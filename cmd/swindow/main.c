@@ -13,23 +13,56 @@ static const char *hop, *cumulate, *keys, *where, *late;
 static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
-	{.name = "tumble", .kind = OPTION_DURATION, .argument = "SIZE", .value = &tumble_us,
-		.given = &has_tumble, .help = "windows of SIZE, one after another"},
-	{.name = "hop", .kind = OPTION_TEXT, .argument = "SIZE,SLIDE", .value = &hop,
+	{.name = "tumble",
+		.kind = OPTION_DURATION,
+		.argument = "SIZE",
+		.value = &tumble_us,
+		.given = &has_tumble,
+		.help = "windows of SIZE, one after another"},
+	{.name = "hop",
+		.kind = OPTION_TEXT,
+		.argument = "SIZE,SLIDE",
+		.value = &hop,
 		.help = "windows of SIZE, a new one every SLIDE"},
-	{.name = "cumulate", .kind = OPTION_TEXT, .argument = "SIZE,STEP", .value = &cumulate,
+	{.name = "cumulate",
+		.kind = OPTION_TEXT,
+		.argument = "SIZE,STEP",
+		.value = &cumulate,
 		.help = "windows that grow by STEP up to SIZE, then start anew"},
-	{.name = "session", .kind = OPTION_DURATION, .argument = "GAP", .value = &session_us,
-		.given = &has_session, .help = "per key, rows no further than GAP apart"},
-	{.name = "keys", .letter = 'k', .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &keys,
+	{.name = "session",
+		.kind = OPTION_DURATION,
+		.argument = "GAP",
+		.value = &session_us,
+		.given = &has_session,
+		.help = "per key, rows no further than GAP apart"},
+	{.name = "keys",
+		.letter = 'k',
+		.kind = OPTION_TEXT,
+		.argument = "COLUMNS",
+		.value = &keys,
 		.help = "group by these columns, or expressions `expr as name`"},
-	{.name = "where", .letter = 'w', .kind = OPTION_TEXT, .argument = "COND", .value = &where,
+	{.name = "where",
+		.letter = 'w',
+		.kind = OPTION_TEXT,
+		.argument = "COND",
+		.value = &where,
 		.help = "only rows for which COND is true"},
-	{.name = "offset", .kind = OPTION_DURATION, .argument = "DURATION", .value = &offset_us,
-		.given = &has_offset, .help = "windows start at the epoch plus DURATION"},
-	{.name = "lateness", .kind = OPTION_DURATION, .argument = "DURATION", .value = &lateness_us,
-		.given = &has_lateness, .help = "close windows DURATION after their end"},
-	{.name = "late", .kind = OPTION_TEXT, .argument = "PATH", .value = &late,
+	{.name = "offset",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &offset_us,
+		.given = &has_offset,
+		.help = "windows start at the epoch plus DURATION"},
+	{.name = "lateness",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &lateness_us,
+		.given = &has_lateness,
+		.help = "close windows DURATION after their end"},
+	{.name = "late",
+		.kind = OPTION_TEXT,
+		.argument = "PATH",
+		.value = &late,
 		.help = "write rows that come after their window to PATH, as frames"},
 	{.name = NULL},
 };
@@ -40,8 +73,7 @@ static int pair_parse(const char *text, const char *option, const char *step_nam
 {
 	const char *comma = strchr(text, ',');
 
-	if (comma &&
-		duration_parse(text, (size_t)(comma - text), size_us) == NUMBER_OK &&
+	if (comma && duration_parse(text, (size_t)(comma - text), size_us) == NUMBER_OK &&
 		duration_parse(comma + 1, strlen(comma + 1), step_us) == NUMBER_OK)
 		return 0;
 	return error_set(e, ERROR_USAGE, "--%s takes SIZE,%s, as in --%s 10s,2s; not '%s'", option,
@@ -64,7 +96,8 @@ static int hop_check(const struct window_options *o, struct error *e)
 	if (positive(o->size_us, "--hop's SIZE", e) || positive(o->step_us, "--hop's SLIDE", e))
 		return -1;
 	if (o->step_us > o->size_us) {
-		error_set(e, ERROR_USAGE, "--hop: SLIDE is longer than SIZE, so rows would be lost between");
+		error_set(e, ERROR_USAGE,
+			"--hop: SLIDE is longer than SIZE, so rows would be lost between");
 		return error_hint(e, "SIZE comes first: --hop 10s,2s");
 	}
 	return 0;
@@ -72,7 +105,8 @@ static int hop_check(const struct window_options *o, struct error *e)
 
 static int cumulate_check(const struct window_options *o, struct error *e)
 {
-	if (positive(o->size_us, "--cumulate's SIZE", e) || positive(o->step_us, "--cumulate's STEP", e))
+	if (positive(o->size_us, "--cumulate's SIZE", e) ||
+		positive(o->step_us, "--cumulate's STEP", e))
 		return -1;
 	if (o->size_us % o->step_us) {
 		error_set(e, ERROR_USAGE, "--cumulate: SIZE must be a multiple of STEP");
@@ -102,12 +136,16 @@ static int shape_parse(struct window_options *o, struct error *e)
 	if (hop) {
 		o->shape = WINDOW_HOP;
 		return pair_parse(hop, "hop", "SLIDE", &o->size_us, &o->step_us, e) ||
-			hop_check(o, e) ? -1 : 0;
+				       hop_check(o, e)
+			       ? -1
+			       : 0;
 	}
 	if (cumulate) {
 		o->shape = WINDOW_CUMULATE;
 		return pair_parse(cumulate, "cumulate", "STEP", &o->size_us, &o->step_us, e) ||
-			cumulate_check(o, e) ? -1 : 0;
+				       cumulate_check(o, e)
+			       ? -1
+			       : 0;
 	}
 	return 0;
 }
@@ -141,14 +179,16 @@ static int texts_read(struct window_options *o, const char *list_argument, struc
 	return 0;
 }
 
-static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
-	struct window_options o = {.late_output = late != NULL, .memory_bytes = setup->memory_bytes};
+	struct window_options o = {
+		.late_output = late != NULL, .memory_bytes = setup->memory_bytes};
 
 	if (setup->arguments_len > 1) {
 		error_set(e, ERROR_USAGE, "one list of aggregates, not %d; the second is '%s'",
 			setup->arguments_len, setup->arguments[1]);
-		return error_hint(e, "is there a * that the shell expanded?  Quote it: 'count(*) as n'");
+		return error_hint(
+			e, "is there a * that the shell expanded?  Quote it: 'count(*) as n'");
 	}
 	if (texts_read(&o, setup->arguments_len ? setup->arguments[0] : NULL, e))
 		return -1;
@@ -163,17 +203,19 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 }
 
 static const struct stage_program program = {
-	.info = {
-		.name = "swindow",
-		.summary = "group and aggregate",
-		.usage = "[options] ['count(*) as n, sum(a) / count(*) as mean, ...']",
-		.examples =
-			"  swindow -k origin 'count(*) as n, avg(delay) as delay'\n"
-			"  swindow --tumble 10s -k auction 'count(*) as bids, max(price) as best'\n"
-			"  swindow --hop 10s,2s -k auction 'count(*) as bids'\n"
-			"  swindow --session 30m -k user 'count(*) as clicks, first(page) as entry'\n"
-			"  swindow -k channel,bidder          the distinct pairs\n",
-	},
+	.info =
+		{
+			.name = "swindow",
+			.summary = "group and aggregate",
+			.usage = "[options] ['count(*) as n, sum(a) / count(*) as mean, ...']",
+			.examples = "  swindow -k origin 'count(*) as n, avg(delay) as delay'\n"
+				    "  swindow --tumble 10s -k auction 'count(*) as bids, "
+				    "max(price) as best'\n"
+				    "  swindow --hop 10s,2s -k auction 'count(*) as bids'\n"
+				    "  swindow --session 30m -k user 'count(*) as clicks, "
+				    "first(page) as entry'\n"
+				    "  swindow -k channel,bidder          the distinct pairs\n",
+		},
 	.options = options,
 	.create = create,
 };

@@ -4,7 +4,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
-static struct window *window_of(struct operator *op)
+static struct window *window_of(struct operator* op)
 {
 	return (struct window *)(void *)op;
 }
@@ -29,7 +29,8 @@ static int window_declare(struct window *w, struct error *e)
 
 static void columns_resize(struct window *w)
 {
-	size_t inputs = program_results(w->plan->inputs), results = program_results(w->plan->results);
+	size_t inputs = program_results(w->plan->inputs),
+	       results = program_results(w->plan->results);
 
 	w->input_columns = mem_resize(w->input_columns, inputs * sizeof *w->input_columns);
 	w->result_columns = mem_resize(w->result_columns, results * sizeof *w->result_columns);
@@ -47,7 +48,8 @@ static void warn(struct window *w, const struct program *p)
 	}
 }
 
-static int window_schema(struct operator *op, unsigned input, const struct schema *in, struct error *e)
+static int window_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct window *w = window_of(op);
 	const char *from = stage_input_from(op->stage, input);
@@ -161,14 +163,16 @@ static int memory_check(struct window *w, struct error *e)
 	if (bytes <= (size_t)w->options.memory_bytes)
 		return 0;
 	error_set(e, ERROR_DATA, "the groups take %zu MB, more than --memory allows", bytes >> 20);
-	return error_hint(e, "a larger --memory, fewer keys, or windows that close sooner (ssource -d)");
+	return error_hint(
+		e, "a larger --memory, fewer keys, or windows that close sooner (ssource -d)");
 }
 
-static int window_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
+static int window_batch(
+	struct operator* op, unsigned input, const struct batch *in, struct error *e)
 {
 	struct window *w = window_of(op);
-	struct rows rows = {.columns = w->input_columns,
-		.columns_len = program_results(w->plan->inputs)};
+	struct rows rows = {
+		.columns = w->input_columns, .columns_len = program_results(w->plan->inputs)};
 	struct batch b;
 
 	arena_reset(&w->batch_arena);
@@ -204,7 +208,7 @@ int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct e
 
 /* ---- time ---- */
 
-static int window_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct window *w = window_of(op);
 
@@ -223,7 +227,7 @@ static int window_watermark(struct operator *op, int64_t in_us, int64_t *out_us,
 	return 0;
 }
 
-static int window_tick(struct operator *op, int64_t now_us, struct error *e)
+static int window_tick(struct operator* op, int64_t now_us, struct error *e)
 {
 	struct window *w = window_of(op);
 
@@ -238,7 +242,7 @@ static int window_tick(struct operator *op, int64_t now_us, struct error *e)
 
 /* ---- life ---- */
 
-static void window_free(struct operator *op)
+static void window_free(struct operator* op)
 {
 	struct window *w = window_of(op);
 
@@ -273,16 +277,18 @@ static int texts_check(const struct window_options *o, struct error *e)
 	int status = 0;
 
 	if (o->keys)
-		status = select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
+		status = select_parse(
+			o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
 	if (status == 0 && o->list)
-		status = select_parse(o->list, o->list_from ? o->list_from : "aggregates", &arena, &list, e);
+		status = select_parse(
+			o->list, o->list_from ? o->list_from : "aggregates", &arena, &list, e);
 	if (status == 0 && o->where)
 		status = expr_parse(o->where, o->where_from ? o->where_from : "-w", &arena, &x, e);
 	arena_clear(&arena);
 	return status;
 }
 
-int window_operator_new(const struct window_options *o, struct operator **out, struct error *e)
+int window_operator_new(const struct window_options *o, struct operator** out, struct error *e)
 {
 	struct window *w;
 

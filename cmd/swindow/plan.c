@@ -9,8 +9,8 @@
 
 /* ---- keys ---- */
 
-static int keys_parse(struct window_plan *p, const struct window_options *o, const struct schema *in,
-	struct select_list *out, struct error *e)
+static int keys_parse(struct window_plan *p, const struct window_options *o,
+	const struct schema *in, struct select_list *out, struct error *e)
 {
 	struct select_list list;
 
@@ -29,9 +29,8 @@ static int keys_compile(struct window_plan *p, const struct select_list *keys,
 	for (size_t i = 0; i < keys->len; i++) {
 		const struct select_item *item = &keys->items[i];
 		size_t index;
-		int status = types ?
-			program_add_as(program, item->expr, in, types[i], &index, e) :
-			program_add(program, item->expr, in, &index, e);
+		int status = types ? program_add_as(program, item->expr, in, types[i], &index, e)
+				   : program_add(program, item->expr, in, &index, e);
 
 		if (status)
 			return -1;
@@ -54,7 +53,8 @@ static int keys_describe(struct window_plan *p, const struct select_list *keys,
 		p->key_types[i] = program_type(p->inputs, i);
 		if (p->key_types[i].kind == TYPE_ANY)
 			return error_set(e, ERROR_USAGE,
-				"-k: '%s' has type any, which can't be a key; cast it, as in %s::string",
+				"-k: '%s' has type any, which can't be a key; cast it, as in "
+				"%s::string",
 				item->name, item->name);
 		if (in->time_column >= 0 && expr_column(item->expr, in) == in->time_column &&
 			p->time_key < 0)
@@ -71,7 +71,8 @@ static int list_parse(struct window_plan *p, const struct window_options *o,
 	*calls = (struct aggregate_calls){.calls = NULL};
 	if (!o->list)
 		return 0;
-	if (select_parse(o->list, o->list_from ? o->list_from : "aggregates", &p->arena, &p->list, e))
+	if (select_parse(
+		    o->list, o->list_from ? o->list_from : "aggregates", &p->arena, &p->list, e))
 		return -1;
 	for (size_t i = 0; i < p->list.len; i++) {
 		if (p->list.items[i].kind == SELECT_STAR) {
@@ -102,7 +103,8 @@ static int call_compile(const struct aggregate_call *from, const struct schema *
 	struct error *e)
 {
 	struct type types[AGGREGATE_ARGS_MAX];
-	struct aggregate_spec spec = {from->function, from->distinct, from->star, types, from->args_len};
+	struct aggregate_spec spec = {
+		from->function, from->distinct, from->star, types, from->args_len};
 
 	*to = (struct window_call){.text = from->text, .args_len = from->args_len};
 	for (size_t i = 0; i < from->args_len; i++) {
@@ -115,8 +117,9 @@ static int call_compile(const struct aggregate_call *from, const struct schema *
 	if (aggregate_new(&spec, &to->like, e))
 		return error_context(e, "%s", from->text);
 	if (like && !type_equal(aggregate_result(like->like), aggregate_result(to->like)))
-		return error_set(e, ERROR_DATA, "the columns changed: %s is %s now and was %s", from->text,
-			type_name(aggregate_result(to->like)), type_name(aggregate_result(like->like)));
+		return error_set(e, ERROR_DATA, "the columns changed: %s is %s now and was %s",
+			from->text, type_name(aggregate_result(to->like)),
+			type_name(aggregate_result(like->like)));
 	return 0;
 }
 
@@ -131,7 +134,8 @@ static int calls_compile(struct window_plan *p, const struct aggregate_calls *fr
 	const struct schema *in, struct program *program, const struct window_call *likes,
 	struct window_call **out, struct error *e)
 {
-	static const struct aggregate_call rows = {.function = "count", .star = true, .text = "rows"};
+	static const struct aggregate_call rows = {
+		.function = "count", .star = true, .text = "rows"};
 	struct window_call *calls = ARENA_ARRAY(&p->arena, struct window_call, from->len + 1);
 
 	*out = calls;
@@ -152,7 +156,8 @@ static int retraction_check(const struct window_plan *p, const char *from, struc
 	for (size_t i = 0; p->retracts && i < p->calls_len; i++) {
 		if (!aggregate_retracts(p->calls[i].like))
 			return error_set(e, ERROR_USAGE,
-				"%s can't take rows back, but %s sends a changelog; count, sum and avg can",
+				"%s can't take rows back, but %s sends a changelog; count, sum and "
+				"avg can",
 				p->calls[i].text, from);
 	}
 	return 0;
@@ -195,13 +200,15 @@ static int where_compile(struct window_plan *p, const struct window_options *o,
 
 /* ---- results ---- */
 
-static int parts_describe(struct window_plan *p, const struct aggregate_calls *calls, struct error *e)
+static int parts_describe(
+	struct window_plan *p, const struct aggregate_calls *calls, struct error *e)
 {
 	struct schema *s = &p->parts;
 
 	for (size_t i = 0; i < p->keys_len; i++) {
 		if (schema_find(s, p->key_names[i], strlen(p->key_names[i])) >= 0)
-			return error_set(e, ERROR_USAGE, "-k: two keys are named '%s'", p->key_names[i]);
+			return error_set(
+				e, ERROR_USAGE, "-k: two keys are named '%s'", p->key_names[i]);
 		schema_add(s, p->key_names[i], strlen(p->key_names[i]), p->key_types[i]);
 	}
 	p->window_part = p->keys_len;
@@ -209,7 +216,8 @@ static int parts_describe(struct window_plan *p, const struct aggregate_calls *c
 		const char *name = i == 0 ? "window_start" : "window_end";
 
 		if (schema_find(s, name, strlen(name)) >= 0) {
-			error_set(e, ERROR_USAGE, "-k: the windows have a column %s of their own", name);
+			error_set(e, ERROR_USAGE, "-k: the windows have a column %s of their own",
+				name);
 			return error_hint(e, "another name: -k '%s as earlier_%s'", name, name);
 		}
 		schema_add(s, name, strlen(name), TYPE_OF(TYPE_TIMESTAMP));
@@ -263,14 +271,14 @@ static int results_compile(struct window_plan *p, const struct schema *in, struc
 
 /* ---- the plan ---- */
 
-static int time_check(const struct window_options *o, const struct schema *in, const char *from,
-	struct error *e)
+static int time_check(
+	const struct window_options *o, const struct schema *in, const char *from, struct error *e)
 {
 	if (o->shape == WINDOW_NONE)
 		return 0;
 	if (in->time_column < 0) {
-		error_set(e, ERROR_USAGE, "windows need an event time, and the stream from %s has none",
-			from);
+		error_set(e, ERROR_USAGE,
+			"windows need an event time, and the stream from %s has none", from);
 		return error_hint(e, "ssource -t COLUMN sets it; smap must keep that column");
 	}
 	if (in->changelog)
@@ -337,8 +345,8 @@ void plan_free(struct window_plan *p)
 	mem_free(p);
 }
 
-static int change_check(const struct window_plan *p, const struct schema *in, const char *from,
-	struct error *e)
+static int change_check(
+	const struct window_plan *p, const struct schema *in, const char *from, struct error *e)
 {
 	if (p->retracts != in->changelog)
 		return error_set(e, ERROR_DATA, "the stream from %s %s a changelog now", from,

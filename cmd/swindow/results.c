@@ -30,7 +30,8 @@ static void keys_put_out(struct window *w, const struct results *r, uint32_t fir
 	}
 }
 
-static int some_put(struct window *w, const struct results *r, uint32_t first, uint32_t n, struct error *e)
+static int some_put(
+	struct window *w, const struct results *r, uint32_t first, uint32_t n, struct error *e)
 {
 	const struct window_plan *p = w->plan;
 	size_t part = p->window_part;
@@ -38,13 +39,17 @@ static int some_put(struct window *w, const struct results *r, uint32_t first, u
 
 	keys_put_out(w, r, first, n);
 	if (p->has_window) {
-		times_put(&w->parts.columns[part++], r->starts ? r->starts + first : NULL, r->start_us, n);
-		times_put(&w->parts.columns[part++], r->ends ? r->ends + first : NULL, r->end_us, n);
+		times_put(&w->parts.columns[part++], r->starts ? r->starts + first : NULL,
+			r->start_us, n);
+		times_put(
+			&w->parts.columns[part++], r->ends ? r->ends + first : NULL, r->end_us, n);
 	}
 	for (uint32_t i = 0; first && !r->group_pick && i < n; i++)
 		counted[i] = first + i;
 	for (size_t i = 0; part + i < p->parts.fields_len; i++) {
-		const uint32_t *pick = r->group_pick ? r->group_pick + first : first ? counted : NULL;
+		const uint32_t *pick = r->group_pick ? r->group_pick + first
+				       : first       ? counted
+						     : NULL;
 
 		if (aggregate_finalize(r->aggregates[i], pick, n, &w->parts.columns[part + i], e))
 			return error_context(e, "%s", p->calls[i].text);

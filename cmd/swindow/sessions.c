@@ -7,7 +7,8 @@
  *             comes up, so that a row costs no heap operation
  *
  * A row within the gap of a session joins it; one that lies within the gap of two makes them one:
- * the later one's accumulators are combined into the earlier one's once the batch has been dealt. */
+ * the later one's accumulators are combined into the earlier one's once the batch has been dealt.
+ */
 #include "cmd/swindow/window.h"
 
 #include "libcore/base/memory.h"
@@ -33,8 +34,8 @@ struct session {
 	int64_t first_us, last_us;
 	uint64_t place;
 	uint32_t key;
-	uint32_t into;   /* merged into this one by the batch at hand, or NONE */
-	uint32_t life;   /* tells a timer of an earlier session of the same number */
+	uint32_t into; /* merged into this one by the batch at hand, or NONE */
+	uint32_t life; /* tells a timer of an earlier session of the same number */
 	bool live;
 };
 
@@ -56,13 +57,13 @@ struct sessions {
 	struct session *sessions;
 	size_t cap;
 	uint32_t len;
-	uint32_t *unused;             /* numbers of sessions that are gone */
+	uint32_t *unused; /* numbers of sessions that are gone */
 	size_t unused_len, unused_cap;
 	uint64_t next_place;
 	struct aggregate **aggregates;
 	struct timer *timers;
 	size_t timers_len, timers_cap;
-	struct merge *merges;         /* of the batch at hand */
+	struct merge *merges; /* of the batch at hand */
 	size_t merges_len, merges_cap;
 	size_t list_bytes;
 };
@@ -210,8 +211,13 @@ static uint32_t session_new(struct sessions *s, uint32_t key, int64_t first_us, 
 
 	MEM_GROW(s->sessions, s->cap, s->len);
 	x = &s->sessions[id];
-	*x = (struct session){.first_us = first_us, .last_us = last_us, .place = s->next_place++,
-		.key = key, .into = NONE, .life = again ? x->life : 0, .live = true};
+	*x = (struct session){.first_us = first_us,
+		.last_us = last_us,
+		.place = s->next_place++,
+		.key = key,
+		.into = NONE,
+		.life = again ? x->life : 0,
+		.live = true};
 	timer_push(s, (struct timer){time_add(last_us, s->gap_us), id, x->life});
 	return id;
 }
@@ -249,7 +255,8 @@ static inline bool reaches(const struct sessions *s, int64_t from_us, int64_t to
 	return time_add(from_us, s->gap_us) >= to_us;
 }
 
-/* The session of a row, or NONE if it is late: it joins none and one of its own would have closed. */
+/* The session of a row, or NONE if it is late: it joins none and one of its own would have closed.
+ */
 static uint32_t session_of(struct window *w, uint32_t key, int64_t time_us)
 {
 	struct sessions *s = sessions_of(w);
@@ -264,7 +271,8 @@ static uint32_t session_of(struct window *w, uint32_t key, int64_t time_us)
 			if (time_us <= x->last_us)
 				return id;
 			x->last_us = time_us;
-			if (at < l->len && reaches(s, time_us, s->sessions[list_items(l)[at]].first_us))
+			if (at < l->len &&
+				reaches(s, time_us, s->sessions[list_items(l)[at]].first_us))
 				merge_next(s, l, at - 1);
 			return id;
 		}
@@ -329,8 +337,8 @@ static void merges_forget(struct window *w)
 }
 
 /* Leaves the rows that aren't late, with their session where merges have brought it. */
-static uint32_t rows_resolve(const struct sessions *s, uint32_t *ids, uint32_t rows, uint32_t *kept,
-	uint32_t *late)
+static uint32_t rows_resolve(
+	const struct sessions *s, uint32_t *ids, uint32_t rows, uint32_t *kept, uint32_t *late)
 {
 	uint32_t n = 0, lates = 0;
 
@@ -370,8 +378,8 @@ static int sessions_add(struct window *w, const struct rows *rows, struct error 
 {
 	struct sessions *s = sessions_of(w);
 	uint32_t *ids = arena_alloc(&w->batch_arena, (rows->n + 1) * sizeof *ids);
-	const struct column **keys =
-		arena_alloc(&w->batch_arena, (w->plan->keys_len + 1) * sizeof *keys);
+	const struct column **keys = arena_alloc(
+		&w->batch_arena, (w->plan->keys_len + 1) * sizeof *keys);
 
 	for (size_t i = 0; i < w->plan->keys_len; i++)
 		keys[i] = &rows->columns[i];
@@ -444,8 +452,8 @@ static void fired_sort(struct fired *f, size_t n)
 			sum += len;
 		}
 		for (size_t i = 0; i < n; i++)
-			other[at[((uint64_t)f[i].end_us - (uint64_t)least) >> shift & (DIGITS - 1)]++] =
-				f[i];
+			other[at[((uint64_t)f[i].end_us - (uint64_t)least) >> shift &
+				 (DIGITS - 1)]++] = f[i];
 		memcpy(f, other, n * sizeof *f);
 	}
 	mem_free(other);
@@ -490,8 +498,12 @@ static int fired_emit(struct window *w, const struct fired *fired, size_t n, str
 	struct sessions *s = sessions_of(w);
 	uint32_t keys[SOME], groups[SOME];
 	int64_t starts[SOME], ends[SOME];
-	struct results r = {.keys = s->keys, .key_pick = keys, .aggregates = s->aggregates,
-		.group_pick = groups, .starts = starts, .ends = ends};
+	struct results r = {.keys = s->keys,
+		.key_pick = keys,
+		.aggregates = s->aggregates,
+		.group_pick = groups,
+		.starts = starts,
+		.ends = ends};
 
 	for (size_t i = 0; i < n;) {
 		for (r.n = 0; r.n < SOME && i < n; r.n++, i++) {
@@ -611,8 +623,8 @@ static size_t sessions_bytes(const struct window *w)
 {
 	const struct sessions *s = sessions_of(w);
 	size_t bytes = keytable_bytes(s->keys) + s->list_bytes + s->lists_cap * sizeof *s->lists +
-		s->cap * sizeof *s->sessions + s->timers_cap * sizeof *s->timers +
-		s->unused_cap * sizeof *s->unused;
+		       s->cap * sizeof *s->sessions + s->timers_cap * sizeof *s->timers +
+		       s->unused_cap * sizeof *s->unused;
 
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		bytes += aggregate_bytes(s->aggregates[i]);
@@ -631,9 +643,13 @@ static int sessions_save(struct window *w, struct snapshot_writer *writer, struc
 
 		if (!x->live)
 			continue;
-		rows[n++] = (struct state_row){.place = x->place, .first_us = x->first_us,
-			.last_us = x->last_us, .keys = s->keys, .aggregates = s->aggregates,
-			.key = x->key, .group = id,
+		rows[n++] = (struct state_row){.place = x->place,
+			.first_us = x->first_us,
+			.last_us = x->last_us,
+			.keys = s->keys,
+			.aggregates = s->aggregates,
+			.key = x->key,
+			.group = id,
 			.key_group = key_group(keytable_hash(s->keys, x->key))};
 	}
 	status = state_put(w, writer, rows, n, e);

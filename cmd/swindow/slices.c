@@ -8,8 +8,8 @@
  * windows": Krishnamurthy, Wu, Franklin, SIGMOD 2006).  So what a row costs doesn't depend on how
  * many windows it belongs to, and windows combine the groups of their slices.
  *
- * Hops combine with two stacks (Tangwongsan, Hirzel, Schneider, DEBS 2017), never subtracting, which
- * min and max could not:
+ * Hops combine with two stacks (Tangwongsan, Hirzel, Schneider, DEBS 2017), never subtracting,
+ * which min and max could not:
  *
  *      head            boundary            combined
  *   ... [ a ] [ b ] [ c ] | [ d ] [ e ] [ f ] | [ g ]       slices by time
@@ -27,10 +27,10 @@
 #include <stdlib.h>
 
 enum {
-	POOL_MAX = 128,          /* sets of groups kept for the next slices, as far as they fit: */
+	POOL_MAX = 128, /* sets of groups kept for the next slices, as far as they fit: */
 	POOL_BYTES_MAX = 16 << 20,
 	MAP_MIN = 64,
-	NAIVE_SLICES = 3,        /* so few are combined directly */
+	NAIVE_SLICES = 3, /* so few are combined directly */
 };
 
 /* Times further out than this can't be windowed without overflow; it is the year 148113. */
@@ -40,30 +40,30 @@ struct slice {
 	int64_t index;
 	int64_t start_us, end_us;
 	struct groups *groups;
-	bool combined;           /* in suffix or back */
-	uint32_t mark;           /* place among the slices of the batch at hand, +1 */
+	bool combined; /* in suffix or back */
+	uint32_t mark; /* place among the slices of the batch at hand, +1 */
 };
 
 struct slices {
 	int64_t size_us, step_us, offset_us;
-	int64_t rest_us;         /* hop: size modulo step, where windows end between starts */
-	double per_step;         /* 1 / step_us */
+	int64_t rest_us; /* hop: size modulo step, where windows end between starts */
+	double per_step; /* 1 / step_us */
 
-	struct slice **order;    /* [head, len) are live; sorted by index if `sorted` */
+	struct slice **order; /* [head, len) are live; sorted by index if `sorted` */
 	size_t head, len, cap;
 	bool sorted;
-	struct slice **map;      /* open addressing by index */
-	size_t map_cap;          /* a power of two */
-	struct slice *last;      /* the one hit last */
+	struct slice **map; /* open addressing by index */
+	size_t map_cap;     /* a power of two */
+	struct slice *last; /* the one hit last */
 
 	size_t boundary, combined; /* see above; head <= boundary <= combined */
-	struct groups **suffix;  /* by place in order; the last one is the slice's own groups */
+	struct groups **suffix;    /* by place in order; the last one is the slice's own groups */
 	size_t suffix_cap;
-	struct groups *back;     /* NULL: nothing in it */
+	struct groups *back; /* NULL: nothing in it */
 
 	struct groups *pool[POOL_MAX];
 	size_t pool_len, pool_bytes;
-	struct slice **touched;  /* slices of the batch at hand */
+	struct slice **touched; /* slices of the batch at hand */
 	size_t touched_cap;
 };
 
@@ -301,8 +301,8 @@ static struct slice *slice_get(struct window *w, int64_t time_us)
 
 /* ---- rows ---- */
 
-struct deal { /* the rows of a batch dealt out to slices */
-	uint32_t *of;            /* row -> place in touched, +1; 0: late */
+struct deal {         /* the rows of a batch dealt out to slices */
+	uint32_t *of; /* row -> place in touched, +1; 0: late */
 	size_t touched_len;
 	uint32_t late;
 };
@@ -334,7 +334,8 @@ static int deal_rows(struct window *w, const struct rows *rows, struct deal *d, 
 	for (uint32_t r = 0; r < rows->n; r++) {
 		if (!slice_has(slice, times[r])) {
 			if (times[r] >= TIME_MOST || times[r] <= -TIME_MOST)
-				return error_set(e, ERROR_DATA, "an event time of %lld us is out of range",
+				return error_set(e, ERROR_DATA,
+					"an event time of %lld us is out of range",
 					(long long)times[r]);
 			slice = slice_get(w, times[r]);
 			mark = touch(s, slice, d);
@@ -348,7 +349,8 @@ static int deal_rows(struct window *w, const struct rows *rows, struct deal *d, 
 
 /* Rows in the order of their slices: a counting sort, which keeps rows of a slice in order.
  * starts[m] .. starts[m + 1] are those of mark m. */
-static uint32_t *rows_by_slice(const struct deal *d, uint32_t rows, uint32_t *starts, struct arena *a)
+static uint32_t *rows_by_slice(
+	const struct deal *d, uint32_t rows, uint32_t *starts, struct arena *a)
 {
 	uint32_t *pick = arena_alloc(a, ((size_t)rows + 1) * sizeof *pick);
 	uint32_t *at = arena_alloc(a, (d->touched_len + 2) * sizeof *at);
@@ -363,14 +365,16 @@ static uint32_t *rows_by_slice(const struct deal *d, uint32_t rows, uint32_t *st
 	return pick;
 }
 
-static int slice_add(struct window *w, struct slice *slice, const struct rows *rows, struct error *e)
+static int slice_add(
+	struct window *w, struct slice *slice, const struct rows *rows, struct error *e)
 {
 	if (slice->combined)
 		slices_undo(w);
 	return groups_add(slice->groups, w->plan, rows, &w->batch_arena, e);
 }
 
-static int dealt_add(struct window *w, const struct rows *rows, const struct deal *d, struct error *e)
+static int dealt_add(
+	struct window *w, const struct rows *rows, const struct deal *d, struct error *e)
 {
 	struct slices *s = slices_of(w);
 	uint32_t *starts = arena_zero(&w->batch_arena, (d->touched_len + 2) * sizeof *starts);
@@ -383,7 +387,8 @@ static int dealt_add(struct window *w, const struct rows *rows, const struct dea
 
 		if (starts[m] == starts[m + 1])
 			continue;
-		rows_take(rows, pick + starts[m], starts[m + 1] - starts[m], &w->batch_arena, &some);
+		rows_take(
+			rows, pick + starts[m], starts[m + 1] - starts[m], &w->batch_arena, &some);
 		if (slice_add(w, s->touched[m - 1], &some, e))
 			return -1;
 	}
@@ -503,7 +508,9 @@ static int hop_combine(struct window *w, int64_t k, size_t end, struct groups **
 	}
 	*out = groups_take(w);
 	return groups_combine(*out, s->suffix[s->head], w->plan, e) ||
-		groups_combine(*out, s->back, w->plan, e) ? -1 : 0;
+			       groups_combine(*out, s->back, w->plan, e)
+		       ? -1
+		       : 0;
 }
 
 /* ---- firing ---- */
@@ -519,7 +526,8 @@ static void slices_sort(struct slices *s)
 {
 	/* What is combined is sorted: an earlier slice would have undone it. */
 	if (!s->sorted)
-		qsort(s->order + s->combined, s->len - s->combined, sizeof *s->order, compare_slices);
+		qsort(s->order + s->combined, s->len - s->combined, sizeof *s->order,
+			compare_slices);
 	s->sorted = true;
 }
 
@@ -698,9 +706,13 @@ static int slices_save(struct window *w, struct snapshot_writer *writer, struct 
 		const struct slice *slice = s->order[i];
 
 		for (uint32_t g = 0; g < groups_len(slice->groups); g++)
-			rows[at++] = (struct state_row){.place = g, .first_us = slice->start_us,
-				.last_us = slice->end_us - 1, .keys = slice->groups->keys,
-				.aggregates = slice->groups->aggregates, .key = g, .group = g,
+			rows[at++] = (struct state_row){.place = g,
+				.first_us = slice->start_us,
+				.last_us = slice->end_us - 1,
+				.keys = slice->groups->keys,
+				.aggregates = slice->groups->aggregates,
+				.key = g,
+				.group = g,
 				.key_group = key_group(keytable_hash(slice->groups->keys, g))};
 	}
 	status = state_put(w, writer, rows, n, e);

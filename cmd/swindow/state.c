@@ -131,7 +131,8 @@ int state_put(struct window *w, struct snapshot_writer *s, struct state_row *row
 	for (size_t at = 0; at < n && status == 0;) {
 		uint32_t len = 0, room = BATCH_ROWS - batch_builder_rows(&b);
 
-		while (at + len < n && len < room && rows[at + len].aggregates == rows[at].aggregates)
+		while (at + len < n && len < room &&
+			rows[at + len].aggregates == rows[at].aggregates)
 			len++;
 		run_put(w->plan, rows + at, len, b.columns);
 		at += len;
@@ -173,12 +174,16 @@ static int saved_put(struct saved *saved, struct snapshot_writer *s, struct erro
 	return status;
 }
 
-int window_snapshot(struct operator *op, struct snapshot_writer *s, struct error *e)
+int window_snapshot(struct operator* op, struct snapshot_writer *s, struct error *e)
 {
 	struct window *w = (struct window *)(void *)op;
-	struct saved now = {.shape = w->options.shape, .size_us = w->options.size_us,
-		.step_us = w->options.step_us, .offset_us = w->options.offset_us,
-		.watermark_us = w->watermark_us, .fired_us = w->fired_us, .next_row = w->next_row};
+	struct saved now = {.shape = w->options.shape,
+		.size_us = w->options.size_us,
+		.step_us = w->options.step_us,
+		.offset_us = w->options.offset_us,
+		.watermark_us = w->watermark_us,
+		.fired_us = w->fired_us,
+		.next_row = w->next_row};
 
 	if (!w->plan)
 		return w->saved ? saved_put(w->saved, s, e) : 0;
@@ -253,7 +258,7 @@ static int groups_take_in(struct saved *s, const struct batch *b, struct error *
 	return 0;
 }
 
-int window_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+int window_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	struct window *w = (struct window *)(void *)op;
 	struct saved *s = mem_zero(sizeof *s);
@@ -270,7 +275,8 @@ int window_restore(struct operator *op, struct snapshot_reader *r, struct error 
 		else if (strcmp(name, "groups") == 0)
 			status = groups_take_in(s, b, e);
 		else
-			status = error_set(e, ERROR_STATE, "a section '%s' is not known here", name);
+			status = error_set(
+				e, ERROR_STATE, "a section '%s' is not known here", name);
 		if (status)
 			return -1;
 	}
@@ -296,8 +302,8 @@ static int window_compare(const struct window *w, const struct saved *s, struct 
 		return 0;
 	then_len = duration_put(then, s->size_us);
 	now_len = duration_put(now, w->options.size_us);
-	return error_set(e, ERROR_STATE,
-		"the state is of other windows (of %.*s; now %.*s)", (int)then_len, then, (int)now_len, now);
+	return error_set(e, ERROR_STATE, "the state is of other windows (of %.*s; now %.*s)",
+		(int)then_len, then, (int)now_len, now);
 }
 
 /* The call whose state has this column, as far as its name tells: up to the last dot. */
@@ -324,8 +330,8 @@ static int schema_compare(const struct window *w, const struct schema *saved, st
 		if (at < 0)
 			status = other_column(f->name, "lacks", e);
 		else if (!type_equal(saved->fields[at].type, f->type))
-			status = error_set(e, ERROR_STATE, "the state's '%s' is %s, and %s now", f->name,
-				type_name(saved->fields[at].type), type_name(f->type));
+			status = error_set(e, ERROR_STATE, "the state's '%s' is %s, and %s now",
+				f->name, type_name(saved->fields[at].type), type_name(f->type));
 	}
 	for (size_t i = 0; i < saved->fields_len && status == 0; i++) {
 		const char *name = saved->fields[i].name;
@@ -422,9 +428,13 @@ void state_batch_read(const struct window_plan *p, const struct batch *b, struct
 	for (size_t i = 0; i < p->keys_len; i++)
 		keys[i] = &columns[STATE_FIXED_COLUMNS + i];
 	keys_hash(keys, p->keys_len, b->rows, hashes);
-	*out = (struct state_batch){.rows = b->rows, .places = columns[1].data,
-		.first_us = columns[2].data, .last_us = columns[3].data, .keys = keys,
-		.hashes = hashes, .columns = columns + STATE_FIXED_COLUMNS + p->keys_len};
+	*out = (struct state_batch){.rows = b->rows,
+		.places = columns[1].data,
+		.first_us = columns[2].data,
+		.last_us = columns[3].data,
+		.keys = keys,
+		.hashes = hashes,
+		.columns = columns + STATE_FIXED_COLUMNS + p->keys_len};
 	schema_clear(&now);
 }
 

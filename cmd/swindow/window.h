@@ -22,8 +22,8 @@
 /* ---- what the user asked for ---- */
 
 enum window_shape {
-	WINDOW_NONE,     /* the whole stream */
-	WINDOW_GIVEN,    /* ... but the event time is among the keys: found when the schema is known */
+	WINDOW_NONE,  /* the whole stream */
+	WINDOW_GIVEN, /* ... but the event time is among the keys: found when the schema is known */
 	WINDOW_TUMBLE,
 	WINDOW_HOP,
 	WINDOW_CUMULATE,
@@ -32,38 +32,39 @@ enum window_shape {
 
 struct window_options {
 	enum window_shape shape;
-	int64_t size_us;       /* the gap of sessions */
-	int64_t step_us;       /* hop: slide; cumulate: step; tumble: size */
+	int64_t size_us; /* the gap of sessions */
+	int64_t step_us; /* hop: slide; cumulate: step; tumble: size */
 	int64_t offset_us;
 	int64_t lateness_us;
-	const char *keys;      /* -k, or NULL */
-	const char *where;     /* -w, or NULL */
-	const char *list;      /* the aggregates, or NULL */
-	const char *keys_from, *where_from, *list_from; /* what messages call them; NULL: as above */
-	bool late_output;      /* output 1 takes late rows */
-	int64_t memory_bytes;  /* 0: no cap */
+	const char *keys;  /* -k, or NULL */
+	const char *where; /* -w, or NULL */
+	const char *list;  /* the aggregates, or NULL */
+	const char *keys_from, *where_from,
+		*list_from;   /* what messages call them; NULL: as above */
+	bool late_output;     /* output 1 takes late rows */
+	int64_t memory_bytes; /* 0: no cap */
 };
 
 /* The texts are borrowed for the operator's life.  ERROR_USAGE for texts that don't parse. */
-int window_operator_new(const struct window_options *o, struct operator **out, struct error *e);
+int window_operator_new(const struct window_options *o, struct operator** out, struct error *e);
 
 /* ---- the plan: options compiled against the input's schema ---- */
 
 struct window_call {
-	struct aggregate *like;  /* no groups: the mould of all others */
-	const char *text;        /* "sum(price)": names its state */
-	size_t args[AGGREGATE_ARGS_MAX];  /* results of plan->inputs */
+	struct aggregate *like;          /* no groups: the mould of all others */
+	const char *text;                /* "sum(price)": names its state */
+	size_t args[AGGREGATE_ARGS_MAX]; /* results of plan->inputs */
 	size_t args_len;
 	bool filtered;
-	size_t filter;           /* result of plan->inputs */
+	size_t filter; /* result of plan->inputs */
 };
 
 struct window_plan {
 	struct arena arena;
 	struct schema in;
-	bool retracts;           /* the input is a changelog */
-	struct program *where;   /* NULL: all rows */
-	struct program *inputs;  /* keys_len keys, then arguments and filters */
+	bool retracts;          /* the input is a changelog */
+	struct program *where;  /* NULL: all rows */
+	struct program *inputs; /* keys_len keys, then arguments and filters */
 	size_t keys_len;
 	const char **key_names;
 	struct type *key_types;
@@ -92,9 +93,9 @@ struct rows {
 	uint32_t n;
 	const struct column *columns; /* the results of plan->inputs: keys first */
 	size_t columns_len;
-	const uint64_t *hashes;       /* of the keys */
-	const int64_t *times;         /* event time; without one, running numbers */
-	const int8_t *signs;          /* changelogs, else NULL */
+	const uint64_t *hashes; /* of the keys */
+	const int64_t *times;   /* event time; without one, running numbers */
+	const int8_t *signs;    /* changelogs, else NULL */
 };
 
 /* As rows_gather for rising picks (at least one); a run of rows is borrowed where it can be. */
@@ -125,8 +126,8 @@ int groups_add(struct groups *g, const struct window_plan *p, const struct rows 
 int aggregates_add(struct aggregate **aggregates, const struct window_plan *p,
 	const struct rows *rows, const uint32_t *ids, struct arena *a, struct error *e);
 /* Takes in all groups of from, which stays as it is. */
-int groups_combine(struct groups *to, const struct groups *from, const struct window_plan *p,
-	struct error *e);
+int groups_combine(
+	struct groups *to, const struct groups *from, const struct window_plan *p, struct error *e);
 
 /* ---- the operator ---- */
 
@@ -139,10 +140,10 @@ struct window_ops {
 	int (*add)(struct window *w, const struct rows *rows, struct error *e);
 	/* Fires what the watermark has passed. */
 	int (*fire)(struct window *w, int64_t watermark_us, struct error *e);
-	int64_t hold_us;       /* the output's watermark lags by this, and by the lateness */
+	int64_t hold_us; /* the output's watermark lags by this, and by the lateness */
 	size_t (*bytes)(const struct window *w);
-	/* Appends this shape's columns to the state's schema; all rows in the order to be written in
-	 * (by key group); and one row's way back. */
+	/* Appends this shape's columns to the state's schema; all rows in the order to be written
+	 * in (by key group); and one row's way back. */
 	int (*save)(struct window *w, struct snapshot_writer *s, struct error *e);
 	int (*load)(struct window *w, const struct batch *b, struct error *e);
 };
@@ -162,8 +163,8 @@ struct window {
 	struct arena batch_arena;   /* lives for one batch */
 	const struct batch *batch;  /* the rows at hand, after -w: where late ones come from */
 	struct column *input_columns, *result_columns; /* of the programs */
-	size_t bytes;               /* held, as far as counted */
-	struct saved *saved;        /* what restore read, until the schema is known */
+	size_t bytes;                                  /* held, as far as counted */
+	struct saved *saved; /* what restore read, until the schema is known */
 };
 
 static inline int64_t time_add(int64_t a, int64_t b) /* saturating */
@@ -184,7 +185,7 @@ static inline int64_t floor_div(int64_t a, int64_t b) /* b > 0 */
 static inline bool window_has_passed(const struct window *w, int64_t time_us, int64_t watermark_us)
 {
 	return watermark_us == WATERMARK_FINAL ||
-		time_add(time_us, w->options.lateness_us) <= watermark_us;
+	       time_add(time_us, w->options.lateness_us) <= watermark_us;
 }
 
 /* Rows of w->batch that came after their window: counted, and sent to the late output. */
@@ -194,11 +195,11 @@ int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct e
 
 struct results {
 	const struct keytable *keys;
-	const uint32_t *key_pick;      /* NULL: the first n keys */
+	const uint32_t *key_pick; /* NULL: the first n keys */
 	struct aggregate *const *aggregates;
-	const uint32_t *group_pick;    /* NULL: the first n groups */
+	const uint32_t *group_pick; /* NULL: the first n groups */
 	uint32_t n;
-	const int64_t *starts, *ends;  /* per row, or NULL: */
+	const int64_t *starts, *ends; /* per row, or NULL: */
 	int64_t start_us, end_us;
 };
 
@@ -208,20 +209,21 @@ int results_flush(struct window *w, struct error *e);
 
 /* ---- state.c ---- */
 
-int window_snapshot(struct operator *op, struct snapshot_writer *s, struct error *e);
-int window_restore(struct operator *op, struct snapshot_reader *r, struct error *e);
+int window_snapshot(struct operator* op, struct snapshot_writer *s, struct error *e);
+int window_restore(struct operator* op, struct snapshot_reader *r, struct error *e);
 /* Puts what restore read into the shape's state, once the plan is known. */
 int window_load(struct window *w, struct error *e);
 void saved_free(struct saved *s);
 
 enum { STATE_FIXED_COLUMNS = 4 };
 
-/* The schema of section "groups": key_group, place, two times named by the shape, keys, aggregates. */
+/* The schema of section "groups": key_group, place, two times named by the shape, keys, aggregates.
+ */
 void state_schema(const struct window_plan *p, struct schema *s);
 
 /* Rows of section "groups" to be written: in any order, sorted while writing. */
 struct state_row {
-	uint64_t place;                /* in the order of first appearance within its window */
+	uint64_t place; /* in the order of first appearance within its window */
 	int64_t first_us, last_us;
 	const struct keytable *keys;
 	struct aggregate *const *aggregates;
@@ -238,7 +240,7 @@ struct state_batch {
 	const int64_t *places, *first_us, *last_us;
 	const struct column *const *keys;
 	const uint64_t *hashes;
-	const struct column *columns;  /* of all aggregates, one after another */
+	const struct column *columns; /* of all aggregates, one after another */
 };
 
 void state_batch_read(const struct window_plan *p, const struct batch *b, struct arena *a,

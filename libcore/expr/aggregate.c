@@ -36,14 +36,15 @@ static int unknown_function(const char *name, struct error *e)
 	error_set(e, ERROR_USAGE, "unknown aggregate '%s'", name);
 	if (near >= 0)
 		return error_hint(e, "did you mean '%s'?", names[near]);
-	return error_hint(e, "the aggregates are count, sum, avg, min, max, first, last, any_value, "
+	return error_hint(e,
+		"the aggregates are count, sum, avg, min, max, first, last, any_value, "
 		"arg_min and arg_max");
 }
 
 static bool can_sum(struct type t)
 {
 	return t.kind == TYPE_BOOL || t.kind == TYPE_INT || t.kind == TYPE_FLOAT ||
-		t.kind == TYPE_DECIMAL || t.kind == TYPE_DURATION;
+	       t.kind == TYPE_DECIMAL || t.kind == TYPE_DURATION;
 }
 
 static int check(const struct aggregate_spec *s, size_t f, struct error *e)
@@ -55,15 +56,16 @@ static int check(const struct aggregate_spec *s, size_t f, struct error *e)
 	if (s->star && function != AGGREGATE_COUNT)
 		return error_set(e, ERROR_USAGE, "only count takes *, not %s", s->function);
 	if (s->star && s->distinct)
-		return error_set(e, ERROR_USAGE, "count(distinct *) is not possible; name a column");
+		return error_set(
+			e, ERROR_USAGE, "count(distinct *) is not possible; name a column");
 	if (s->star)
 		return 0;
 	if (s->args_len != functions[f].args)
 		return error_set(e, ERROR_USAGE, "%s takes %s, not %zu", s->function,
 			functions[f].args == 1 ? "one argument" : "two arguments", s->args_len);
 	if (s->distinct && !sums && function != AGGREGATE_COUNT)
-		return error_set(e, ERROR_USAGE, "distinct goes with count, sum and avg, not with %s",
-			s->function);
+		return error_set(e, ERROR_USAGE,
+			"distinct goes with count, sum and avg, not with %s", s->function);
 	if (sums && !can_sum(s->args[0]))
 		return error_set(e, ERROR_USAGE, "%s can't add values of type %s", s->function,
 			type_name(s->args[0]));
@@ -203,11 +205,11 @@ void aggregate_clear_group(struct aggregate *a, uint32_t group)
 static void weigh_valid(int8_t *weights, const uint8_t *valid, uint32_t rows)
 {
 	for (uint32_t r = 0; r < rows; r++)
-		weights[r] &= (int8_t)-(valid[r >> 3] >> (r & 7) & 1);
+		weights[r] &= (int8_t) - (valid[r >> 3] >> (r & 7) & 1);
 }
 
-const int8_t *aggregate_weights(struct aggregate *a, const struct column *arg,
-	const struct aggregate_rows *rows)
+const int8_t *aggregate_weights(
+	struct aggregate *a, const struct column *arg, const struct aggregate_rows *rows)
 {
 	const uint8_t *valid = arg ? arg->valid : NULL;
 	int8_t *weights;

@@ -129,8 +129,9 @@ void cells_put(const struct cells *c, uint32_t at, struct column_builder *out)
 
 size_t cells_bytes(const struct cells *c)
 {
-	size_t each = type_is_text(c->type) ? sizeof *c->texts :
-		c->type.kind == TYPE_DECIMAL ? sizeof *c->decimals : sizeof *c->ints;
+	size_t each = type_is_text(c->type)          ? sizeof *c->texts
+		      : c->type.kind == TYPE_DECIMAL ? sizeof *c->decimals
+						     : sizeof *c->ints;
 
 	return c->cap * each + c->text_bytes;
 }

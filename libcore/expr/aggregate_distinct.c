@@ -24,8 +24,8 @@ struct distinct {
 	uint32_t *next;
 	uint32_t *heads;
 	int64_t *aliases;
-	int64_t alias; /* the next fresh one */
-	uint32_t dead; /* pairs of groups that are gone */
+	int64_t alias;      /* the next fresh one */
+	uint32_t dead;      /* pairs of groups that are gone */
 	struct arena arena; /* for one call */
 };
 
@@ -86,7 +86,8 @@ static void distinct_reset(struct aggregate *a)
 }
 
 /* The value column of some pairs, copied: the table may grow while it is used. */
-static struct column values_of(const struct distinct *d, const uint32_t *pairs, uint32_t n, struct arena *a)
+static struct column values_of(
+	const struct distinct *d, const uint32_t *pairs, uint32_t n, struct arena *a)
 {
 	struct column all = keytable_column(d->pairs, 1), some;
 
@@ -243,7 +244,8 @@ static int distinct_finalize(const struct aggregate *a, const uint32_t *pick, ui
 
 /* ---- a group's values as bytes: each its little-endian value, text behind a u32 length ---- */
 
-static void distinct_field(const struct aggregate *a, size_t i, const char **name, struct type *type)
+static void distinct_field(
+	const struct aggregate *a, size_t i, const char **name, struct type *type)
 {
 	*name = "values";
 	*type = TYPE_OF(TYPE_BYTES);
@@ -348,7 +350,7 @@ static size_t distinct_bytes(const struct aggregate *a)
 	const struct distinct *d = distinct_in(a);
 
 	return sizeof *d + aggregate_bytes(d->inner) + keytable_bytes(d->pairs) +
-		d->next_cap * sizeof *d->next + a->cap * (sizeof *d->heads + sizeof *d->aliases);
+	       d->next_cap * sizeof *d->next + a->cap * (sizeof *d->heads + sizeof *d->aliases);
 }
 
 static const struct aggregate_ops distinct_ops = {

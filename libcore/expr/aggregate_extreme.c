@@ -51,7 +51,8 @@ static const int64_t *ordered_values(struct extreme *x, const struct column *c, 
 {
 	int64_t *out;
 
-	if (c->type.kind == TYPE_INT || c->type.kind == TYPE_TIMESTAMP || c->type.kind == TYPE_DURATION)
+	if (c->type.kind == TYPE_INT || c->type.kind == TYPE_TIMESTAMP ||
+		c->type.kind == TYPE_DURATION)
 		return c->data;
 	buf_reset(&x->ordered);
 	out = (int64_t *)(void *)buf_reserve(&x->ordered, rows * sizeof *out);
@@ -132,7 +133,8 @@ static int extreme_update(struct aggregate *a, const struct column *args,
 	int sign = a->function == AGGREGATE_MAX ? -1 : 1; /* of a comparison that the row wins */
 
 	if (x->cells.ints) {
-		ints_update(x, ordered_values(x, args, rows->rows), rows->groups, weights, rows->rows);
+		ints_update(
+			x, ordered_values(x, args, rows->rows), rows->groups, weights, rows->rows);
 		return 0;
 	}
 	for (uint32_t r = 0; r < rows->rows; r++) {
@@ -185,8 +187,8 @@ static int extreme_combine(struct aggregate *to, const uint32_t *to_groups,
 }
 
 /* 64-bit values of which none is null go out in runs. */
-static bool ints_finalize(const struct extreme *x, const uint32_t *pick, uint32_t n,
-	struct column_builder *out)
+static bool ints_finalize(
+	const struct extreme *x, const uint32_t *pick, uint32_t n, struct column_builder *out)
 {
 	int64_t some[512];
 
@@ -255,7 +257,7 @@ static int extreme_load(struct aggregate *a, const struct column *columns, const
 static size_t extreme_bytes(const struct aggregate *a)
 {
 	return sizeof(struct extreme) + extreme_in(a)->ordered.cap + a->cap +
-		cells_bytes(&extreme_in(a)->cells);
+	       cells_bytes(&extreme_in(a)->cells);
 }
 
 static const struct aggregate_ops extreme_ops = {

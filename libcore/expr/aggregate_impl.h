@@ -25,7 +25,7 @@ enum { AGGREGATE_ARGS = 2 };
 struct aggregate_ops {
 	bool retracts;
 	size_t state_columns;
-	void (*free)(struct aggregate *a);                /* what the kind holds, not a itself */
+	void (*free)(struct aggregate *a);                  /* what the kind holds, not a itself */
 	void (*reserve)(struct aggregate *a, uint32_t cap); /* arrays of cap groups */
 	void (*start)(struct aggregate *a, uint32_t first, uint32_t end); /* groups become empty */
 	void (*clear)(struct aggregate *a, uint32_t group); /* NULL: start is enough */
@@ -37,7 +37,8 @@ struct aggregate_ops {
 		struct error *e);
 	int (*finalize)(const struct aggregate *a, const uint32_t *pick, uint32_t n,
 		struct column_builder *out, struct error *e);
-	void (*state_field)(const struct aggregate *a, size_t i, const char **name, struct type *type);
+	void (*state_field)(
+		const struct aggregate *a, size_t i, const char **name, struct type *type);
 	void (*save)(const struct aggregate *a, const uint32_t *pick, uint32_t n,
 		struct column_builder *builders);
 	int (*load)(struct aggregate *a, const struct column *columns, const uint32_t *groups,
@@ -61,12 +62,13 @@ struct aggregate *aggregate_count_new(void);
 struct aggregate *aggregate_sum_new(enum aggregate_function f, struct type arg);
 struct aggregate *aggregate_extreme_new(enum aggregate_function f, struct type arg);
 struct aggregate *aggregate_pick_new(enum aggregate_function f, struct type arg, struct type by);
-struct aggregate *aggregate_distinct_new(struct aggregate *inner, struct type arg); /* takes inner */
+struct aggregate *aggregate_distinct_new(
+	struct aggregate *inner, struct type arg); /* takes inner */
 
 /* How a row counts: NULL if all rows count once, else a byte per row, +1, -1 or 0 (null in arg, or
  * not picked).  arg NULL: no argument.  Valid until the next call for the same aggregate. */
-const int8_t *aggregate_weights(struct aggregate *a, const struct column *arg,
-	const struct aggregate_rows *rows);
+const int8_t *aggregate_weights(
+	struct aggregate *a, const struct column *arg, const struct aggregate_rows *rows);
 
 /* Reallocates *array to cap elements. */
 #define AGGREGATE_RESERVE(array, cap) \
@@ -132,10 +134,10 @@ struct text_cell {
 struct cells {
 	struct type type;
 	uint32_t cap;
-	int64_t *ints;           /* type_is_ordered_int: the value as column_order gives it */
+	int64_t *ints; /* type_is_ordered_int: the value as column_order gives it */
 	__int128 *decimals;
 	struct text_cell *texts;
-	size_t text_bytes;       /* held behind texts */
+	size_t text_bytes; /* held behind texts */
 };
 
 void cells_init(struct cells *c, struct type type);

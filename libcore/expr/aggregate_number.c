@@ -68,7 +68,8 @@ static int count_combine(struct aggregate *to, const uint32_t *to_groups,
 	return 0;
 }
 
-static void ints_put(const int64_t *values, const uint32_t *pick, uint32_t n, struct column_builder *out)
+static void ints_put(
+	const int64_t *values, const uint32_t *pick, uint32_t n, struct column_builder *out)
 {
 	int64_t some[512];
 
@@ -327,8 +328,8 @@ static int decimals_update(struct exact *sums, const struct column *c, const uin
 
 		if (weight == 0)
 			continue;
-		if (weight < 0 ? __builtin_sub_overflow(sum, v, &sum) :
-				 __builtin_add_overflow(sum, v, &sum))
+		if (weight < 0 ? __builtin_sub_overflow(sum, v, &sum)
+			       : __builtin_add_overflow(sum, v, &sum))
 			return decimal_overflow(e);
 		exact_set(x, sum);
 		x->n += weight;
@@ -343,12 +344,18 @@ static int sum_update(struct aggregate *a, const struct column *args,
 	struct sum *s = sum_of(a);
 
 	switch ((enum type_kind)a->args[0].kind) {
-	case TYPE_FLOAT: floats_update(s->inexact, args->data, rows->groups, weights, rows->rows); break;
-	case TYPE_BOOL: bools_update(s->exact, args->data, rows->groups, weights, rows->rows); break;
+	case TYPE_FLOAT:
+		floats_update(s->inexact, args->data, rows->groups, weights, rows->rows);
+		break;
+	case TYPE_BOOL:
+		bools_update(s->exact, args->data, rows->groups, weights, rows->rows);
+		break;
 	case TYPE_DECIMAL:
 		return decimals_update(s->exact, args, rows->groups, weights, rows->rows, e);
 	case TYPE_INT:
-	case TYPE_DURATION: ints_update(s->exact, args->data, rows->groups, weights, rows->rows); break;
+	case TYPE_DURATION:
+		ints_update(s->exact, args->data, rows->groups, weights, rows->rows);
+		break;
 	case TYPE_DATE:
 	case TYPE_TIMESTAMP:
 	case TYPE_STRING:
@@ -406,8 +413,9 @@ static int exact_put(const struct aggregate *a, const struct exact *x, struct co
 	if (a->result.kind == TYPE_DECIMAL) {
 		__int128 limit = decimal_pow10[38];
 
-		if (a->function == AGGREGATE_AVG && (__builtin_mul_overflow(sum,
-				decimal_pow10[a->result.scale - a->args[0].scale], &scaled)))
+		if (a->function == AGGREGATE_AVG &&
+			(__builtin_mul_overflow(
+				sum, decimal_pow10[a->result.scale - a->args[0].scale], &scaled)))
 			return decimal_overflow(e);
 		if (a->function == AGGREGATE_AVG)
 			scaled = divide(scaled, x->n);
@@ -438,8 +446,9 @@ static int sum_finalize(const struct aggregate *a, const uint32_t *pick, uint32_
 			if (x->n == 0)
 				builder_put_null(out);
 			else
-				builder_put_float(out,
-					a->function == AGGREGATE_AVG ? x->sum / (double)x->n : x->sum);
+				builder_put_float(out, a->function == AGGREGATE_AVG
+							       ? x->sum / (double)x->n
+							       : x->sum);
 			continue;
 		}
 		if (sum_in(a)->exact[g].n == 0)
@@ -496,7 +505,7 @@ static int sum_load(struct aggregate *a, const struct column *columns, const uin
 static size_t sum_bytes(const struct aggregate *a)
 {
 	return sizeof(struct sum) +
-		a->cap * (is_inexact(a) ? sizeof(struct inexact) : sizeof(struct exact));
+	       a->cap * (is_inexact(a) ? sizeof(struct inexact) : sizeof(struct exact));
 }
 
 static const struct aggregate_ops sum_ops = {

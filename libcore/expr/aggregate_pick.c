@@ -11,10 +11,10 @@
 struct pick {
 	struct aggregate base;
 	struct cells value;
-	struct cells by;  /* arg_min, arg_max only */
-	int64_t *order;   /* not for any_value */
+	struct cells by; /* arg_min, arg_max only */
+	int64_t *order;  /* not for any_value */
 	uint8_t *seen;
-	struct buf both;  /* validity of both arguments */
+	struct buf both; /* validity of both arguments */
 };
 
 static struct pick *pick_of(struct aggregate *a)
@@ -238,18 +238,19 @@ static size_t pick_bytes(const struct aggregate *a)
 	const struct pick *p = pick_in(a);
 
 	return sizeof *p + a->cap * (1 + (p->order ? sizeof *p->order : 0)) + p->both.cap +
-		cells_bytes(&p->value) + (has_by(a) ? cells_bytes(&p->by) : 0);
+	       cells_bytes(&p->value) + (has_by(a) ? cells_bytes(&p->by) : 0);
 }
 
-#define PICK_OPS(columns) \
-	{ \
-		.state_columns = (columns), .free = pick_free, .reserve = pick_reserve, \
-		.start = pick_start, .update = pick_update, .combine = pick_combine, \
+#define PICK_OPS(columns)                                                                \
+	{                                                                                \
+		.state_columns = (columns), .free = pick_free, .reserve = pick_reserve,  \
+		.start = pick_start, .update = pick_update, .combine = pick_combine,     \
 		.finalize = pick_finalize, .state_field = pick_field, .save = pick_save, \
-		.load = pick_load, .bytes = pick_bytes, \
+		.load = pick_load, .bytes = pick_bytes,                                  \
 	}
 
-static const struct aggregate_ops any_ops = PICK_OPS(1), order_ops = PICK_OPS(2), by_ops = PICK_OPS(3);
+static const struct aggregate_ops any_ops = PICK_OPS(1), order_ops = PICK_OPS(2),
+				  by_ops = PICK_OPS(3);
 
 struct aggregate *aggregate_pick_new(enum aggregate_function f, struct type arg, struct type by)
 {

@@ -86,11 +86,12 @@ struct snapshot_reader {
 	bool begun;                 /* its HELLO has come */
 	char type[64];
 	struct key_range range;
-	struct schema_set schemas;  /* of the stream being read */
-	uint64_t rows;              /* of the stream so far, as its END counts them */
-	struct arena arena;         /* what the last batch lives in */
+	struct schema_set schemas; /* of the stream being read */
+	uint64_t rows;             /* of the stream so far, as its END counts them */
+	struct arena arena;        /* what the last batch lives in */
 	struct batch batch;
-	int (*take)(void *context, const struct batch *b, struct error *e); /* the runtime's sections */
+	int (*take)(
+		void *context, const struct batch *b, struct error *e); /* the runtime's sections */
 	void *take_context;
 };
 
@@ -143,7 +144,8 @@ static int hello_read(struct snapshot_reader *s, const struct frame *f, struct e
 	if (frame_read_hello(f, &h, e))
 		return -1;
 	if (strcmp(h.stage, s->type) != 0)
-		return error_set(e, ERROR_STATE, "the state of a %s doesn't fit a %s", h.stage, s->type);
+		return error_set(
+			e, ERROR_STATE, "the state of a %s doesn't fit a %s", h.stage, s->type);
 	s->begun = true;
 	s->rows = 0;
 	return 0;
@@ -278,8 +280,9 @@ int snapshot_column(const struct batch *b, const char *name, struct type type,
 		return error_set(e, ERROR_STATE, "the snapshot's section '%s' has no column '%s'",
 			s->name, name);
 	if (!type_equal(s->fields[i].type, type))
-		return error_set(e, ERROR_STATE, "column '%s' of the snapshot's section '%s' is %s, not %s",
-			name, s->name, type_name(s->fields[i].type), type_name(type));
+		return error_set(e, ERROR_STATE,
+			"column '%s' of the snapshot's section '%s' is %s, not %s", name, s->name,
+			type_name(s->fields[i].type), type_name(type));
 	*out = &b->columns[i];
 	return 0;
 }

@@ -10,20 +10,20 @@
  *   31            bits          0
  *   [ tag          | number + 1 ]      0: free
  *
- * With 2^bits slots, at most half of them taken, a number needs no more than `bits` bits; the tag is
- * what that leaves, and comes from the hash bits right below those that address the slot.  So small
- * tables have long tags (18 bits at 10 k keys) and a lookup rarely reads a key in vain.  Hashes are
- * not kept: growing computes them again, which costs about 2 ns a key once per doubling, where
- * keeping them would cost 8 bytes a key for ever.
+ * With 2^bits slots, at most half of them taken, a number needs no more than `bits` bits; the tag
+ * is what that leaves, and comes from the hash bits right below those that address the slot.  So
+ * small tables have long tags (18 bits at 10 k keys) and a lookup rarely reads a key in vain.
+ * Hashes are not kept: growing computes them again, which costs about 2 ns a key once per doubling,
+ * where keeping them would cost 8 bytes a key for ever.
  *
  * At most half full rather than 3/4: a missed branch costs more than the four bytes. */
 enum {
 	BITS_MIN = 4,
 	BITS_MAX = 31,
-	KEYS_MIN = 8,           /* first room for keys: there may be thousands of small tables */
-	REHASH_ROWS = 1024,     /* a multiple of 8: validity is cut at bytes */
+	KEYS_MIN = 8,             /* first room for keys: there may be thousands of small tables */
+	REHASH_ROWS = 1024,       /* a multiple of 8: validity is cut at bytes */
 	PREFETCH_SLOTS = 1 << 15, /* from this size on slots lie outside the inner cache */
-	PREFETCH_FAR = 24,      /* rows ahead: the slot, then the key it points at */
+	PREFETCH_FAR = 24,        /* rows ahead: the slot, then the key it points at */
 	PREFETCH_NEAR = 12,
 };
 
@@ -134,7 +134,8 @@ static void columns_at(const struct keytable *t, uint32_t first, struct column *
 		if (out[i].offsets)
 			out[i].offsets += first;
 		else
-			out[i].data = (const uint8_t *)out[i].data + (size_t)first * t->columns[i].width;
+			out[i].data = (const uint8_t *)out[i].data +
+				      (size_t)first * t->columns[i].width;
 	}
 }
 
@@ -370,7 +371,8 @@ static inline bool value_equal(
 		return stored == float_bits(column_float(c, row));
 	case TYPE_INT:
 	case TYPE_TIMESTAMP:
-	case TYPE_DURATION: return ((const int64_t *)(const void *)b->data)[id] == column_int(c, row);
+	case TYPE_DURATION:
+		return ((const int64_t *)(const void *)b->data)[id] == column_int(c, row);
 	case TYPE_STRING:
 	case TYPE_BYTES:
 	case TYPE_ANY: return text_equal(b, id, column_text(c, row));
@@ -379,7 +381,7 @@ static inline bool value_equal(
 	case TYPE_DECIMAL: break;
 	}
 	return memcmp(b->data + (size_t)id * b->width,
-		(const uint8_t *)c->data + (size_t)row * b->width, b->width) == 0;
+		       (const uint8_t *)c->data + (size_t)row * b->width, b->width) == 0;
 }
 
 static inline bool cell_equal(
@@ -401,7 +403,8 @@ static bool row_equal(
 	return true;
 }
 
-static void candidates(const struct keytable *t, const uint64_t *hashes, uint32_t rows, uint32_t *ids)
+static void candidates(
+	const struct keytable *t, const uint64_t *hashes, uint32_t rows, uint32_t *ids)
 {
 	uint64_t mask = (UINT64_C(1) << t->bits) - 1;
 
@@ -417,7 +420,8 @@ static void candidates(const struct keytable *t, const uint64_t *hashes, uint32_
 }
 
 /* Unsets the candidates whose column differs. */
-static void refute(const struct column_builder *b, const struct column *c, uint32_t rows, uint32_t *ids)
+static void refute(
+	const struct column_builder *b, const struct column *c, uint32_t rows, uint32_t *ids)
 {
 	if (b->width == 8 && b->type.kind != TYPE_FLOAT && !b->valid && !c->valid) {
 		const int64_t *stored = (const int64_t *)(const void *)b->data, *given = c->data;

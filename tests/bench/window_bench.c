@@ -22,7 +22,8 @@ static double cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void stream_make(struct buf *out, uint64_t rows, uint64_t keys, bool in_order, const struct schema *s)
+static void stream_make(
+	struct buf *out, uint64_t rows, uint64_t keys, bool in_order, const struct schema *s)
 {
 	struct hello h = {.version = FRAME_VERSION, .stage = "bench", .bounded = true};
 	struct batch_builder b;
@@ -47,18 +48,22 @@ static void stream_make(struct buf *out, uint64_t rows, uint64_t keys, bool in_o
 	batch_builder_clear(&b);
 }
 
-static double stage_run(const struct buf *stream, const struct window_options *o, uint64_t *rows_out)
+static double stage_run(
+	const struct buf *stream, const struct window_options *o, uint64_t *rows_out)
 {
 	static const unsigned inputs[1] = {0};
 	struct error e = ERROR_INIT;
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct channel_writer *w = channel_writer_new(null, "null");
 	struct stage_output_plan output = {&w, 1, NULL, 0};
-	struct stage_plan plan = {.name = "swindow", .subtasks = 1, .channel_inputs = inputs,
-		.channels_len = 1, .outputs = &output};
+	struct stage_plan plan = {.name = "swindow",
+		.subtasks = 1,
+		.channel_inputs = inputs,
+		.channels_len = 1,
+		.outputs = &output};
 	struct channel_reader *r = channel_reader_new_memory(stream->data, stream->len, "bench");
 	double start = cpu_seconds();
-	struct operator *op;
+	struct operator* op;
 	struct stage *st;
 	struct frame f;
 	int status = window_operator_new(o, &op, &e);
@@ -93,31 +98,64 @@ static const struct {
 	struct window_options o;
 } cases[] = {
 	{"global, no key", 1, true, {.list = "count(*) as n, sum(v) as s, max(v) as m"}},
-	{"global, 10 k keys", 10000, true, {.keys = "k", .list = "count(*) as n, sum(v) as s, max(v) as m"}},
+	{"global, 10 k keys", 10000, true,
+		{.keys = "k", .list = "count(*) as n, sum(v) as s, max(v) as m"}},
 	{"tumble 10 s, 10 k keys", 10000, true,
-		{.shape = WINDOW_TUMBLE, .size_us = 10 * S, .step_us = 10 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_TUMBLE,
+			.size_us = 10 * S,
+			.step_us = 10 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"tumble 10 s, 100 keys", 100, true,
-		{.shape = WINDOW_TUMBLE, .size_us = 10 * S, .step_us = 10 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_TUMBLE,
+			.size_us = 10 * S,
+			.step_us = 10 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"tumble 10 s, any order", 10000, false,
-		{.shape = WINDOW_TUMBLE, .size_us = 10 * S, .step_us = 10 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_TUMBLE,
+			.size_us = 10 * S,
+			.step_us = 10 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"tumble 1 s, any order", 1000, false,
 		{.shape = WINDOW_TUMBLE, .size_us = S, .step_us = S, .keys = "k", .list = TWO}},
 	{"hop 60 s, 12 s, 1 k keys", 1000, true,
-		{.shape = WINDOW_HOP, .size_us = 60 * S, .step_us = 12 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_HOP,
+			.size_us = 60 * S,
+			.step_us = 12 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"hop 60 s, 1 s, 1 k keys", 1000, true,
 		{.shape = WINDOW_HOP, .size_us = 60 * S, .step_us = S, .keys = "k", .list = TWO}},
 	{"hop 60 s, 12 s, 100 keys", 100, true,
-		{.shape = WINDOW_HOP, .size_us = 60 * S, .step_us = 12 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_HOP,
+			.size_us = 60 * S,
+			.step_us = 12 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"hop 60 s, 1 s, 100 keys", 100, true,
 		{.shape = WINDOW_HOP, .size_us = 60 * S, .step_us = S, .keys = "k", .list = TWO}},
 	{"hop 10 s, 2 s, 10 k keys", 10000, true,
-		{.shape = WINDOW_HOP, .size_us = 10 * S, .step_us = 2 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_HOP,
+			.size_us = 10 * S,
+			.step_us = 2 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"session 1 s, 100 k keys", 100000, true,
 		{.shape = WINDOW_SESSION, .size_us = S, .step_us = S, .keys = "k", .list = TWO}},
 	{"session 10 s, 100 k keys", 100000, true,
-		{.shape = WINDOW_SESSION, .size_us = 10 * S, .step_us = 10 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_SESSION,
+			.size_us = 10 * S,
+			.step_us = 10 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"session 10 s, any order", 100000, false,
-		{.shape = WINDOW_SESSION, .size_us = 10 * S, .step_us = 10 * S, .keys = "k", .list = TWO}},
+		{.shape = WINDOW_SESSION,
+			.size_us = 10 * S,
+			.step_us = 10 * S,
+			.keys = "k",
+			.list = TWO}},
 	{"count distinct, 10 k keys", 10000, true, {.keys = "k", .list = "count(distinct v) as n"}},
 };
 
