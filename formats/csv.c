@@ -30,22 +30,22 @@ struct csv {
 	struct csv_dialect dialect;
 	const char *const *nulls;
 	size_t nulls_len;
-	bool null_first[256];          /* a spelling of null starts with this byte */
+	bool null_first[256]; /* a spelling of null starts with this byte */
 	struct csv_index index;
 	struct csv_record record;
 	struct buf scratch, reason;
 
 	struct csv_column *columns;
 	size_t columns_len;
-	struct csv_names names;        /* of this input's fields */
+	struct csv_names names;                                   /* of this input's fields */
 	enum { HEADER_UNSETTLED, HEADER_IS, HEADER_ISNT } header; /* the first input settles it */
-	bool at_start;                 /* of an input: byte order mark and header not yet taken */
-	bool discarding;               /* the rest of a record that was too long */
-	uint32_t fields;               /* of every record of this input */
-	uint32_t group_rows;           /* tried at once now */
+	bool at_start;       /* of an input: byte order mark and header not yet taken */
+	bool discarding;     /* the rest of a record that was too long */
+	uint32_t fields;     /* of every record of this input */
+	uint32_t group_rows; /* tried at once now */
 
 	char *input, *first_input;
-	uint64_t line;                 /* of the next record's first byte */
+	uint64_t line; /* of the next record's first byte */
 };
 
 struct pass { /* one call of parse */
@@ -107,7 +107,8 @@ static enum number_status put_text(struct csv *c, const struct csv_column *colum
 static inline const uint8_t *field_begin(const struct group *g, uint32_t field, uint32_t row)
 {
 	/* ends[-1] + 1 wraps to 0: the first field of all */
-	return g->bytes + (uint32_t)(g->ends[(ptrdiff_t)((size_t)row * g->c->fields + field) - 1] + 1);
+	return g->bytes +
+	       (uint32_t)(g->ends[(ptrdiff_t)((size_t)row * g->c->fields + field) - 1] + 1);
 }
 
 static inline const uint8_t *field_end(const struct group *g, uint32_t field, uint32_t row)
@@ -131,7 +132,8 @@ static bool put_field(const struct group *g, const struct csv_column *column,
 	struct csv_field f;
 
 	if (!quoted)
-		return !put_text(g->c, column, b, (const char *)begin, (size_t)(end - begin), false);
+		return !put_text(
+			g->c, column, b, (const char *)begin, (size_t)(end - begin), false);
 	f = (struct csv_field){.begin = 0, .end = (size_t)(end - begin) - 2, .quoted = true};
 	f.escaped = memchr(begin + 1, '"', f.end) != NULL;
 	text = csv_field_text(&f, begin + 1, &g->c->scratch, &len);
@@ -144,7 +146,8 @@ static inline void set_valid(struct column_builder *b, uint32_t row)
 		b->valid[row >> 3] = (uint8_t)(b->valid[row >> 3] | 1u << (row & 7));
 }
 
-/* Up to 16 digits with a sign, of which the 16 bytes at text may be read.  False: not that plain. */
+/* Up to 16 digits with a sign, of which the 16 bytes at text may be read.  False: not that plain.
+ */
 static inline bool short_int(const uint8_t *at, size_t len, int64_t *out)
 {
 	bool negative = *at == '-';
@@ -157,7 +160,8 @@ static inline bool short_int(const uint8_t *at, size_t len, int64_t *out)
 			return false;
 		value = digits_value(head, (unsigned)len);
 	} else if (len - 1 < 15) {
-		static const uint32_t power[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
+		static const uint32_t power[] = {
+			1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
 		uint64_t tail = digits_load8(text + 8);
 		unsigned n = (unsigned)len - 8;
 
@@ -172,7 +176,8 @@ static inline bool short_int(const uint8_t *at, size_t len, int64_t *out)
 }
 
 /* Up to 8 bytes of digits with a point among them and a sign in front; the 9 bytes at `at` may be
- * read.  Whole and power are exact doubles, so their quotient is the nearest double (Clinger, 1990). */
+ * read.  Whole and power are exact doubles, so their quotient is the nearest double (Clinger,
+ * 1990). */
 static inline bool short_float(const uint8_t *at, size_t len, double *out)
 {
 	static const double power[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
@@ -208,11 +213,11 @@ static inline void unquote(const uint8_t **begin, const uint8_t **end)
 }
 
 /* INT, and TIMESTAMP from integers; rows that could be put before the first failure. */
-static uint32_t put_ints(const struct group *g, const struct csv_column *column,
-	struct column_builder *b)
+static uint32_t put_ints(
+	const struct group *g, const struct csv_column *column, struct column_builder *b)
 {
-	int64_t factor = b->type.kind == TYPE_INT
-		? 1 : 1000000 / time_unit_ticks(column->wanted.unit);
+	int64_t factor = b->type.kind == TYPE_INT ? 1
+						  : 1000000 / time_unit_ticks(column->wanted.unit);
 	uint32_t first = b->rows;
 	int64_t *data = (int64_t *)(void *)b->data;
 
@@ -239,8 +244,8 @@ static uint32_t put_ints(const struct group *g, const struct csv_column *column,
 	return g->rows;
 }
 
-static uint32_t put_floats(const struct group *g, const struct csv_column *column,
-	struct column_builder *b)
+static uint32_t put_floats(
+	const struct group *g, const struct csv_column *column, struct column_builder *b)
 {
 	uint32_t first = b->rows;
 	double *data = (double *)(void *)b->data;
@@ -275,8 +280,8 @@ static inline void copy_text(uint8_t *to, const uint8_t *from, size_t len, const
 		memcpy(to + i, from + i, COPY_BYTES);
 }
 
-static uint32_t put_texts(const struct group *g, const struct csv_column *column,
-	struct column_builder *b)
+static uint32_t put_texts(
+	const struct group *g, const struct csv_column *column, struct column_builder *b)
 {
 	const uint8_t *end_of_all = field_end(g, column->field, g->rows - 1);
 	bool plain = g->c->index.ascii || b->type.kind == TYPE_BYTES;
@@ -310,8 +315,8 @@ static uint32_t put_texts(const struct group *g, const struct csv_column *column
 	return g->rows;
 }
 
-static uint32_t put_others(const struct group *g, const struct csv_column *column,
-	struct column_builder *b)
+static uint32_t put_others(
+	const struct group *g, const struct csv_column *column, struct column_builder *b)
 {
 	for (uint32_t r = 0; r < g->rows; r++) {
 		if (!put_field(g, column, b, r))
@@ -320,28 +325,24 @@ static uint32_t put_others(const struct group *g, const struct csv_column *colum
 	return g->rows;
 }
 
-static uint32_t put_column(const struct group *g, const struct csv_column *column,
-	struct column_builder *b)
+static uint32_t put_column(
+	const struct group *g, const struct csv_column *column, struct column_builder *b)
 {
 	builder_reserve(b, g->rows);
 	switch ((enum type_kind)b->type.kind) {
-	case TYPE_INT:
-		return put_ints(g, column, b);
+	case TYPE_INT: return put_ints(g, column, b);
 	case TYPE_TIMESTAMP:
 		if (column->wanted.unit == TIME_ISO || column->wanted.unit == TIME_NS)
 			return put_others(g, column, b);
 		return put_ints(g, column, b);
 	case TYPE_STRING:
-	case TYPE_BYTES:
-		return put_texts(g, column, b);
-	case TYPE_FLOAT:
-		return put_floats(g, column, b);
+	case TYPE_BYTES: return put_texts(g, column, b);
+	case TYPE_FLOAT: return put_floats(g, column, b);
 	case TYPE_BOOL:
 	case TYPE_DECIMAL:
 	case TYPE_DATE:
 	case TYPE_DURATION:
-	case TYPE_ANY:
-		break;
+	case TYPE_ANY: break;
 	}
 	return put_others(g, column, b);
 }
@@ -409,7 +410,8 @@ static int refuse_count(struct pass *p)
 {
 	struct csv *c = p->c;
 	size_t n = c->record.len;
-	const struct csv_field *last = &c->record.fields[(n < CSV_FIELDS_MAX ? n : CSV_FIELDS_MAX) - 1];
+	const struct csv_field *last =
+		&c->record.fields[(n < CSV_FIELDS_MAX ? n : CSV_FIELDS_MAX) - 1];
 
 	buf_reset(&c->reason);
 	buf_printf(&c->reason, "%zu field%s where the %s has %" PRIu32, n, n == 1 ? "" : "s",
@@ -467,12 +469,10 @@ static int take_record(struct pass *p)
 	struct csv *c = p->c;
 
 	switch (csv_record_scan(&c->record, p->bytes, p->len, p->at, p->last, c->dialect)) {
-	case CSV_RECORD_MORE:
-		return p->len - p->at > RECORD_BYTES_MAX ? refuse_too_long(p) : 0;
+	case CSV_RECORD_MORE: return p->len - p->at > RECORD_BYTES_MAX ? refuse_too_long(p) : 0;
 	case CSV_RECORD_BAD:
 		return refuse(p, c->record.reason_at, c->record.next, c->record.reason);
-	case CSV_RECORD_OK:
-		break;
+	case CSV_RECORD_OK: break;
 	}
 	if (c->record.next - p->at > RECORD_BYTES_MAX)
 		return refuse(p, p->at, c->record.next, "the record is longer than 64 MiB");
@@ -532,18 +532,22 @@ static int take_rows(struct pass *p)
 		while (n < limit && r + n < x->rows_len && is_plain(p, r + n))
 			n++;
 		good = n ? put_group((struct group){c, p->bytes + base, p->bytes + p->len,
-				   x->ends + (r ? x->rows[r - 1] : 0), n}, p->builders) : 0;
+					     x->ends + (r ? x->rows[r - 1] : 0), n},
+				   p->builders)
+			 : 0;
 		if (good) {
 			size_t next = next_row(p, base, r + good - 1);
 
 			c->line += x->inner_newlines
-				? count_newlines(p->bytes + p->at, next - p->at) : good;
+					   ? count_newlines(p->bytes + p->at, next - p->at)
+					   : good;
 			p->at = next;
 			p->rows_left -= good;
 			r += good;
 		}
 		if (good && good == n) {
-			c->group_rows = c->group_rows < CSV_INDEX_ROWS ? c->group_rows * 2 : CSV_INDEX_ROWS;
+			c->group_rows = c->group_rows < CSV_INDEX_ROWS ? c->group_rows * 2
+								       : CSV_INDEX_ROWS;
 			continue;
 		}
 		c->group_rows = GROUP_ROWS_MIN;
@@ -573,8 +577,8 @@ static int take_some(struct pass *p)
 		discard(p);
 		return 1;
 	}
-	csv_index_scan(&c->index, p->bytes + p->at, p->len - p->at, p->last, c->dialect,
-		p->rows_left);
+	csv_index_scan(
+		&c->index, p->bytes + p->at, p->len - p->at, p->last, c->dialect, p->rows_left);
 	if (c->index.rows_len)
 		return take_rows(p);
 	if (c->index.broken || p->len - p->at > RECORD_BYTES_MAX)
@@ -591,9 +595,8 @@ static bool looks_like_header(const struct csv_record *r, const uint8_t *bytes)
 		const struct csv_field *f = &r->fields[i];
 		bool says_much;
 
-		if (f->end > f->begin &&
-			infer_text_kinds((const char *)bytes + f->begin, f->end - f->begin,
-				&says_much) != INFER_TEXT)
+		if (f->end > f->begin && infer_text_kinds((const char *)bytes + f->begin,
+						 f->end - f->begin, &says_much) != INFER_TEXT)
 			return false;
 	}
 	return true;
@@ -601,8 +604,8 @@ static bool looks_like_header(const struct csv_record *r, const uint8_t *bytes)
 
 /* Takes byte order mark, blank lines and header: names and the number of fields.  1 done, with
  * *at behind them; 0 more bytes are needed; 2 the input is empty; -1. */
-static int take_start(struct csv *c, const uint8_t *bytes, size_t len, bool last, size_t *at,
-	struct error *e)
+static int take_start(
+	struct csv *c, const uint8_t *bytes, size_t len, bool last, size_t *at, struct error *e)
 {
 	size_t from = len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	uint64_t line = 1;
@@ -615,14 +618,15 @@ static int take_start(struct csv *c, const uint8_t *bytes, size_t len, bool last
 		switch (csv_record_scan(&c->record, bytes, len, from, last, c->dialect)) {
 		case CSV_RECORD_MORE:
 			if (len - from > RECORD_BYTES_MAX)
-				return error_set(e, ERROR_DATA, "%s:%" PRIu64 ":1: the first record is "
-					"longer than 64 MiB", c->input, line);
+				return error_set(e, ERROR_DATA,
+					"%s:%" PRIu64 ":1: the first record is "
+					"longer than 64 MiB",
+					c->input, line);
 			return 0;
 		case CSV_RECORD_BAD:
 			return error_set(e, ERROR_DATA, "%s:%" PRIu64 ":%zu: %s", c->input, line,
 				c->record.reason_at - from + 1, c->record.reason);
-		case CSV_RECORD_OK:
-			break;
+		case CSV_RECORD_OK: break;
 		}
 		if (!csv_record_is_blank(&c->record))
 			break;
@@ -652,8 +656,8 @@ static bool is_place(const char *name)
 static int missing_column(const struct csv *c, const char *name, struct error *e)
 {
 	if (c->first_input && strcmp(c->first_input, c->input) != 0)
-		return error_set(e, ERROR_DATA, "%s has no column '%s', which %s has", c->input, name,
-			c->first_input);
+		return error_set(e, ERROR_DATA, "%s has no column '%s', which %s has", c->input,
+			name, c->first_input);
 	error_set(e, ERROR_USAGE, "%s has no column '%s'", c->input, name);
 	if (c->header == HEADER_ISNT)
 		return error_hint(e, "without a header the columns are c1 to c%" PRIu32, c->fields);
@@ -740,17 +744,21 @@ static int csv_infer(struct reader *r, const uint8_t *bytes, size_t len, bool la
 	if (status < 0)
 		return -1;
 	if (status == 0)
-		return error_set(e, ERROR_DATA, "%s:1:1: the first record is longer than the sample "
-			"that types are inferred from; give -s", c->input);
+		return error_set(e, ERROR_DATA,
+			"%s:1:1: the first record is longer than the sample "
+			"that types are inferred from; give -s",
+			c->input);
 	if (status == 2)
-		return error_set(e, ERROR_DATA, "%s is empty: there is nothing to take columns from; "
-			"give them with -s", c->input);
+		return error_set(e, ERROR_DATA,
+			"%s is empty: there is nothing to take columns from; "
+			"give them with -s",
+			c->input);
 	columns = mem_zero(c->fields * sizeof *columns);
 	for (uint32_t i = 0; i < c->fields; i++)
 		columns[i] = (struct infer)INFER_INIT;
 	for (uint32_t n = 0; n < rows_max && at < len; n++, at = c->record.next) {
-		enum csv_record_status found =
-			csv_record_scan(&c->record, bytes, len, at, last, c->dialect);
+		enum csv_record_status found = csv_record_scan(
+			&c->record, bytes, len, at, last, c->dialect);
 
 		if (found == CSV_RECORD_MORE)
 			break;
@@ -790,7 +798,8 @@ static char *join_path(const struct wanted_column *w)
 	return (char *)buf_take(&b, &len);
 }
 
-static int csv_want(struct reader *r, const struct wanted_column *columns, size_t n, struct error *e)
+static int csv_want(
+	struct reader *r, const struct wanted_column *columns, size_t n, struct error *e)
 {
 	struct csv *c = csv_of(r);
 
@@ -800,8 +809,10 @@ static int csv_want(struct reader *r, const struct wanted_column *columns, size_
 		struct csv_column *to = &c->columns[i];
 
 		if (columns[i].type.kind == TYPE_ANY)
-			return error_set(e, ERROR_USAGE, "column %s: csv has no nested values; take it as "
-				"string", columns[i].name);
+			return error_set(e, ERROR_USAGE,
+				"column %s: csv has no nested values; take it as "
+				"string",
+				columns[i].name);
 		to->wanted = columns[i];
 		to->wanted.name = to->name = mem_strdup(columns[i].name);
 		to->path_name = join_path(&columns[i]);
@@ -874,9 +885,9 @@ struct reader *csv_reader_new(const struct reader_options *o)
 	c->nulls_len = o->nulls_len;
 	for (size_t i = 0; i < o->nulls_len; i++)
 		c->null_first[(uint8_t)o->nulls[i][0]] = true;
-	c->header = o->header == HEADER_AUTO ? HEADER_UNSETTLED
-		: o->header == HEADER_YES    ? HEADER_IS
-					     : HEADER_ISNT;
+	c->header = o->header == HEADER_AUTO  ? HEADER_UNSETTLED
+		    : o->header == HEADER_YES ? HEADER_IS
+					      : HEADER_ISNT;
 	csv_index_init(&c->index);
 	csv_start(&c->base, o->input ? o->input : "input");
 	if (!o->input) {

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-#define KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#	include <immintrin.h>
+#	define KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 #endif
 
 enum {
@@ -31,9 +31,10 @@ struct scan {
 	bool last;
 	struct csv_dialect d;
 	uint32_t rows_max;
-	uint32_t ends_len;      /* also of the record that isn't whole yet */
-	uint64_t in_quotes;     /* all ones: the next byte lies inside quotes */
-	uint64_t opens_before;  /* bit 0: a quote at the next byte opens a field or is a second one */
+	uint32_t ends_len;  /* also of the record that isn't whole yet */
+	uint64_t in_quotes; /* all ones: the next byte lies inside quotes */
+	uint64_t
+		opens_before; /* bit 0: a quote at the next byte opens a field or is a second one */
 	uint64_t closed_before; /* bit 0: the byte before was a closing quote */
 	uint32_t newlines_inside;
 };
@@ -64,8 +65,8 @@ static uint64_t equal_bits(uint64_t w, uint8_t c)
 	return ((zero >> 7) * UINT64_C(0x0102040810204080)) >> 56;
 }
 
-static void masks_portable(const uint8_t *bytes, size_t blocks, char delimiter,
-	struct block_masks *out)
+static void masks_portable(
+	const uint8_t *bytes, size_t blocks, char delimiter, struct block_masks *out)
 {
 	for (size_t b = 0; b < blocks; b++) {
 		struct block_masks m = {0, 0, 0, 0};
@@ -151,8 +152,7 @@ static inline void put_block(struct scan *s, uint64_t ends, uint64_t newlines, u
 	while (newlines) {
 		uint64_t up_to = newlines ^ (newlines - 1);
 
-		x->rows[x->rows_len++] =
-			s->ends_len + (unsigned)__builtin_popcountll(ends & up_to);
+		x->rows[x->rows_len++] = s->ends_len + (unsigned)__builtin_popcountll(ends & up_to);
 		newlines &= newlines - 1;
 	}
 	s->ends_len += count;
@@ -162,12 +162,12 @@ static inline void put_block(struct scan *s, uint64_t ends, uint64_t newlines, u
 static bool follows_well(const struct scan *s, size_t at)
 {
 	return at >= s->len ||
-		(s->bytes[at] == '\r' && (at + 1 >= s->len || s->bytes[at + 1] == '\n'));
+	       (s->bytes[at] == '\r' && (at + 1 >= s->len || s->bytes[at + 1] == '\n'));
 }
 
 /* A block with quotes, or behind an open or just closed one.  False: broken. */
-static inline bool put_quoted_block(struct scan *s, const struct block_masks *m, uint64_t within,
-	size_t base)
+static inline bool put_quoted_block(
+	struct scan *s, const struct block_masks *m, uint64_t within, size_t base)
 {
 	struct csv_index *x = s->x;
 	uint64_t inside = prefix_xor(m->quote) ^ s->in_quotes;
@@ -235,7 +235,8 @@ static bool use_masks_avx2(struct scan *s, const struct block_masks *masks, size
 }
 #endif
 
-/* Blocks that start at `from`: whole ones from the bytes themselves, the rest from a padded copy. */
+/* Blocks that start at `from`: whole ones from the bytes themselves, the rest from a padded copy.
+ */
 static bool scan_blocks(struct scan *s, size_t from, size_t n, bool avx2)
 {
 	struct block_masks masks[GROUP_BLOCKS];
@@ -282,7 +283,11 @@ static void scan_end(struct scan *s)
 void csv_index_scan(struct csv_index *x, const uint8_t *bytes, size_t len, bool last,
 	struct csv_dialect d, uint32_t rows_max)
 {
-	struct scan s = {.x = x, .bytes = bytes, .len = len, .last = last, .d = d,
+	struct scan s = {.x = x,
+		.bytes = bytes,
+		.len = len,
+		.last = last,
+		.d = d,
 		.rows_max = rows_max < CSV_INDEX_ROWS ? rows_max : CSV_INDEX_ROWS,
 		.opens_before = 1};
 	bool avx2 = cpu_has_avx2();

@@ -65,8 +65,9 @@ static enum field_end end_of_quoted(struct cursor *c)
 		c->at = at + 1;
 		return FIELD_DELIMITER;
 	}
-	return broken(c, "text after the closing quote; a quote inside a quoted field is written \"\"",
-		at, at);
+	return broken(c,
+		"text after the closing quote; a quote inside a quoted field is written \"\"", at,
+		at);
 }
 
 static enum field_end quoted_field(struct cursor *c)
@@ -79,13 +80,15 @@ static enum field_end quoted_field(struct cursor *c)
 		size_t end = quote ? (size_t)(quote - c->bytes) : c->len;
 
 		if (!c->d.quoted_newlines && memchr(c->bytes + at, '\n', end - at))
-			return broken(c, "a quoted field isn't closed on its line "
-					 "(--quoted-newlines no)", f.at, at);
+			return broken(c,
+				"a quoted field isn't closed on its line "
+				"(--quoted-newlines no)",
+				f.at, at);
 		if (!quote && !c->last)
 			return FIELD_MORE;
 		if (!quote)
-			return broken(c, "unterminated quote: opened here and never closed", f.at,
-				f.at);
+			return broken(
+				c, "unterminated quote: opened here and never closed", f.at, f.at);
 		at = end + 1;
 		if (at == c->len && !c->last)
 			return FIELD_MORE; /* it may be the first of two */
@@ -112,8 +115,10 @@ static enum field_end plain_field(struct cursor *c)
 	if (at == c->len && !c->last)
 		return FIELD_MORE;
 	if (at < c->len && c->bytes[at] == '"')
-		return broken(c, "a quote inside an unquoted field; quote the whole field and "
-				 "write the quote twice", at, at);
+		return broken(c,
+			"a quote inside an unquoted field; quote the whole field and "
+			"write the quote twice",
+			at, at);
 	f.end = at;
 	c->at = at < c->len ? at + 1 : at;
 	if (at < c->len && c->bytes[at] == (uint8_t)c->d.delimiter) {
@@ -136,15 +141,10 @@ enum csv_record_status csv_record_scan(struct csv_record *r, const uint8_t *byte
 		bool quoted = c.at < len && bytes[c.at] == '"';
 
 		switch (quoted ? quoted_field(&c) : plain_field(&c)) {
-		case FIELD_DELIMITER:
-			break;
-		case FIELD_RECORD_END:
-			r->next = c.at;
-			return CSV_RECORD_OK;
-		case FIELD_MORE:
-			return CSV_RECORD_MORE;
-		case FIELD_BAD:
-			return CSV_RECORD_BAD;
+		case FIELD_DELIMITER: break;
+		case FIELD_RECORD_END: r->next = c.at; return CSV_RECORD_OK;
+		case FIELD_MORE: return CSV_RECORD_MORE;
+		case FIELD_BAD: return CSV_RECORD_BAD;
 		}
 	}
 }
@@ -155,8 +155,8 @@ void csv_record_clear(struct csv_record *r)
 	*r = (struct csv_record){.fields = NULL};
 }
 
-const char *csv_field_text(const struct csv_field *f, const uint8_t *bytes, struct buf *scratch,
-	size_t *len)
+const char *csv_field_text(
+	const struct csv_field *f, const uint8_t *bytes, struct buf *scratch, size_t *len)
 {
 	size_t at = f->begin;
 
@@ -222,7 +222,8 @@ int csv_names_set(struct csv_names *n, const struct csv_record *r, const uint8_t
 			CSV_FIELDS_MAX);
 	for (size_t i = 0; i < r->len && !status; i++) {
 		size_t len = 0;
-		const char *text = header ? csv_field_text(&r->fields[i], bytes, &scratch, &len) : "";
+		const char *text = header ? csv_field_text(&r->fields[i], bytes, &scratch, &len)
+					  : "";
 
 		if (name_is_text(text, len))
 			add_name(n, text, len);

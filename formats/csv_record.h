@@ -1,5 +1,6 @@
-/* One CSV record at a time, byte by byte: the header, samples, and the closer look at what the index
- * (csv_index.h) can't or won't take.  It is the grammar in its plainest form, and says what is wrong.
+/* One CSV record at a time, byte by byte: the header, samples, and the closer look at what the
+ * index (csv_index.h) can't or won't take.  It is the grammar in its plainest form, and says what
+ * is wrong.
  *
  *   record  field (delimiter field)* (LF | CR LF | end)
  *   field   '"' (any | '""')* '"'  |  any but delimiter, '"', LF */
@@ -16,15 +17,15 @@ struct csv_field {
 	size_t at;         /* its first byte, a quote's too */
 	size_t begin, end; /* what is in it */
 	bool quoted;
-	bool escaped;      /* "" in it stands for one quote */
+	bool escaped; /* "" in it stands for one quote */
 };
 
 struct csv_record {
 	struct csv_field *fields; /* the first CSV_FIELDS_MAX */
 	size_t cap;
-	size_t len;               /* all fields */
-	size_t next;              /* where the next record begins */
-	const char *reason;       /* of CSV_RECORD_BAD */
+	size_t len;         /* all fields */
+	size_t next;        /* where the next record begins */
+	const char *reason; /* of CSV_RECORD_BAD */
 	size_t reason_at;
 };
 
@@ -46,8 +47,8 @@ static inline bool csv_record_is_blank(const struct csv_record *r)
 }
 
 /* The field's text with its quotes taken off; in scratch if it had to be unescaped. */
-const char *csv_field_text(const struct csv_field *f, const uint8_t *bytes, struct buf *scratch,
-	size_t *len);
+const char *csv_field_text(
+	const struct csv_field *f, const uint8_t *bytes, struct buf *scratch, size_t *len);
 
 /* ---- the names of a record's fields ---- */
 

@@ -38,13 +38,10 @@ static unsigned number_kinds(const char *text, size_t len)
 	if (len >= sign + 2 && text[sign] == '0' && is_digit(text[sign + 1]))
 		return INFER_TEXT;
 	switch (int_parse(text, len, &i)) {
-	case NUMBER_OK:
-		return INFER_NUMBER;
+	case NUMBER_OK: return INFER_NUMBER;
 	case NUMBER_RANGE:
-	case NUMBER_INEXACT:
-		return INFER_TEXT;
-	case NUMBER_MALFORMED:
-		break;
+	case NUMBER_INEXACT: return INFER_TEXT;
+	case NUMBER_MALFORMED: break;
 	}
 	return float_parse(text, len, 0, &f) == NUMBER_OK ? INFER_FLOAT : INFER_TEXT;
 }

@@ -20,19 +20,22 @@ enum infer_kinds { /* what a column can still be */
 	INFER_FLOAT = 4,
 	INFER_DATE = 8,
 	INFER_TIMESTAMP = 16,
-	INFER_ANY = 32,    /* nested values; never narrowed by text */
+	INFER_ANY = 32, /* nested values; never narrowed by text */
 	INFER_NUMBER = INFER_INT | INFER_FLOAT,
-	INFER_TEXT = 0,    /* nothing but a string */
+	INFER_TEXT = 0, /* nothing but a string */
 	INFER_ALL = INFER_BOOL | INFER_NUMBER | INFER_DATE | INFER_TIMESTAMP,
 };
 
 struct infer {
-	unsigned kinds;  /* intersection of what the values so far could be */
-	bool seen;       /* a value that says something; nulls say nothing */
-	bool any;        /* a nested value was among them */
+	unsigned kinds; /* intersection of what the values so far could be */
+	bool seen;      /* a value that says something; nulls say nothing */
+	bool any;       /* a nested value was among them */
 };
 
-#define INFER_INIT {.kinds = INFER_ALL}
+#define INFER_INIT                 \
+	{                          \
+		.kinds = INFER_ALL \
+	}
 
 /* What a text can be.  *says_much is false for nan and inf. */
 unsigned infer_text_kinds(const char *text, size_t len, bool *says_much);

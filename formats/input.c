@@ -16,8 +16,8 @@
 #include <zlib.h>
 
 enum {
-	HEAD_BYTES = 512,        /* enough for tar's magic at 257 */
-	CHUNK_BYTES = 64 << 10,  /* what libarchive is fed */
+	HEAD_BYTES = 512,       /* enough for tar's magic at 257 */
+	CHUNK_BYTES = 64 << 10, /* what libarchive is fed */
 	DROP_BYTES = 64 << 10,
 };
 
@@ -29,19 +29,19 @@ struct gzip {
 
 struct input {
 	char *path;
-	char *name;             /* for messages */
+	char *name; /* for messages */
 	int fd;
 	bool seekable;
-	off_t start;            /* of the descriptor when it was opened: `< file` may stand anywhere */
+	off_t start; /* of the descriptor when it was opened: `< file` may stand anywhere */
 	uint8_t head[HEAD_BYTES];
 	size_t head_len, head_at; /* read to see what it is, and not handed out yet */
 	struct input_position at;
 
 	struct archive *archive; /* NULL: a plain file */
 	uint8_t *chunk;
-	bool has_entries;        /* of a real archive, not one compressed file */
+	bool has_entries; /* of a real archive, not one compressed file */
 	bool is_over;
-	struct gzip *gzip;      /* unpacks what libarchive is fed; NULL: it is fed the file */
+	struct gzip *gzip; /* unpacks what libarchive is fed; NULL: it is fed the file */
 };
 
 static int error_of_archive(struct input *in, struct error *e)
@@ -66,7 +66,9 @@ static const struct magic magics[] = {
 	{"\x1f\x8b", 2, 0, NULL},
 	{"\x28\xb5\x2f\xfd", 4, 0, NULL},
 	{"\x04\x22\x4d\x18", 4, 0, NULL},
-	{"\xfd" "7zXZ", 6, 0, NULL},
+	{"\xfd"
+	 "7zXZ",
+		6, 0, NULL},
 	{"BZh", 3, 0, NULL},
 	{"\x1f\x9d", 2, 0, NULL},
 	{"ustar", 5, 257, NULL},
@@ -174,7 +176,8 @@ static int read_gzip(struct input *in, const uint8_t **bytes, size_t *got, struc
 		status = inflate(z, Z_NO_FLUSH);
 		in->gzip->in_member = status != Z_STREAM_END;
 		if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
-			return error_set(e, ERROR_DATA, "gzip: %s", z->msg ? z->msg : "can't be unpacked");
+			return error_set(
+				e, ERROR_DATA, "gzip: %s", z->msg ? z->msg : "can't be unpacked");
 	}
 	*got = CHUNK_BYTES - z->avail_out;
 	return 0;
@@ -305,8 +308,10 @@ static int open_archive(struct input *in, struct error *e)
 		return error_set(e, ERROR_DATA, "%s: the archive holds no files", in->path);
 	if (found && !in->has_entries && archive_filter_count(in->archive) == 1 && !is_text_magic &&
 		!in->gzip)
-		return error_set(e, ERROR_DATA, "%s: damaged: its first bytes are those of an archive or "
-			"a compressed file, what follows isn't", in->name);
+		return error_set(e, ERROR_DATA,
+			"%s: damaged: its first bytes are those of an archive or "
+			"a compressed file, what follows isn't",
+			in->name);
 	return 0;
 }
 
@@ -337,8 +342,10 @@ static int open_what_it_is(struct input *in, struct error *e)
 	if (!m)
 		return 0;
 	if (m->needs_seeking && !in->seekable) {
-		error_set(e, ERROR_USAGE, "%s: %s can't be read from a pipe, its table of contents "
-			"stands at its end", in->name, m->needs_seeking);
+		error_set(e, ERROR_USAGE,
+			"%s: %s can't be read from a pipe, its table of contents "
+			"stands at its end",
+			in->name, m->needs_seeking);
 		return error_hint(e, "save it to a file and give its path");
 	}
 	return open_archive(in, e);
@@ -447,9 +454,11 @@ static int drop_until(struct input *in, struct input_position to, struct error *
 
 		status = input_read(in, bytes, left < DROP_BYTES ? left : DROP_BYTES, &got, e);
 		if (status == 1 || (status == 2 && in->at.entry > to.entry))
-			status = error_set(e, ERROR_STATE, "%s is shorter than when it was left: it "
-				"ends at byte %llu, the position is byte %llu", in->name,
-				(unsigned long long)in->at.offset, (unsigned long long)to.offset);
+			status = error_set(e, ERROR_STATE,
+				"%s is shorter than when it was left: it "
+				"ends at byte %llu, the position is byte %llu",
+				in->name, (unsigned long long)in->at.offset,
+				(unsigned long long)to.offset);
 		else if (status == 2)
 			status = 0;
 	}
@@ -472,7 +481,7 @@ static int rewind_archive(struct input *in, struct error *e)
 int input_seek(struct input *in, struct input_position to, struct error *e)
 {
 	bool behind = to.entry < in->at.entry ||
-		(to.entry == in->at.entry && to.offset < in->at.offset);
+		      (to.entry == in->at.entry && to.offset < in->at.offset);
 	struct stat st;
 
 	if (behind && !in->seekable)
@@ -486,8 +495,10 @@ int input_seek(struct input *in, struct input_position to, struct error *e)
 	if (fstat(in->fd, &st) < 0 || lseek(in->fd, in->start + (off_t)to.offset, SEEK_SET) < 0)
 		return error_errno(e, "can't seek in %s", in->name);
 	if (in->start + (off_t)to.offset > st.st_size)
-		return error_set(e, ERROR_STATE, "%s is shorter than when it was left: it has %lld "
-			"bytes, the position is byte %llu", in->name, (long long)(st.st_size - in->start),
+		return error_set(e, ERROR_STATE,
+			"%s is shorter than when it was left: it has %lld "
+			"bytes, the position is byte %llu",
+			in->name, (long long)(st.st_size - in->start),
 			(unsigned long long)to.offset);
 	in->head_at = in->head_len;
 	in->at = to;

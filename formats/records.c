@@ -10,12 +10,12 @@
 #include <strings.h>
 
 enum {
-	READ_BYTES = 256 << 10,   /* a quarter of L2: parsed while it is there */
+	READ_BYTES = 256 << 10, /* a quarter of L2: parsed while it is there */
 	WINDOW_BYTES = READ_BYTES + (64 << 10),
-	SAMPLE_BYTES = 1 << 20,   /* types are inferred from so much unless --infer asks for more */
+	SAMPLE_BYTES = 1 << 20, /* types are inferred from so much unless --infer asks for more */
 	SAMPLE_BYTES_MAX = 1 << 30,
 	INFER_ROWS = 10000,
-	LIVE_SAMPLE_MS = 100,     /* a live input's first record must not wait for 9,999 others */
+	LIVE_SAMPLE_MS = 100, /* a live input's first record must not wait for 9,999 others */
 };
 
 enum entry_state { ENTRY_OPEN, ENTRY_OVER, ENTRY_OVER_NEXT_FOLLOWS };
@@ -29,13 +29,13 @@ struct records {
 	bool done;
 
 	struct input *in;
-	char *name;                /* of the entry whose bytes are in the window */
-	uint32_t input;            /* index of in */
+	char *name;     /* of the entry whose bytes are in the window */
+	uint32_t input; /* index of in */
 	enum entry_state entry;
-	uint8_t *window;           /* window[from, to) is read and not yet parsed */
+	uint8_t *window; /* window[from, to) is read and not yet parsed */
 	size_t cap, from, to;
-	uint64_t entry_bytes;      /* read of this entry, parsed or not */
-	bool starved;              /* there is no whole record in the window */
+	uint64_t entry_bytes; /* read of this entry, parsed or not */
+	bool starved;         /* there is no whole record in the window */
 
 	uint64_t rows, bad, bytes;
 };
@@ -149,8 +149,14 @@ static int advance(struct records *r, struct error *e)
 
 bool records_is_frames(const uint8_t *bytes, size_t len)
 {
-	static const uint8_t ext_header_bytes[256] = {[0xc7] = 3, [0xc8] = 4, [0xc9] = 6, [0xd4] = 2,
-		[0xd5] = 2, [0xd6] = 2, [0xd7] = 2, [0xd8] = 2};
+	static const uint8_t ext_header_bytes[256] = {[0xc7] = 3,
+		[0xc8] = 4,
+		[0xc9] = 6,
+		[0xd4] = 2,
+		[0xd5] = 2,
+		[0xd6] = 2,
+		[0xd7] = 2,
+		[0xd8] = 2};
 	size_t head = len ? ext_header_bytes[bytes[0]] : 0;
 
 	if (!head || len < head + 8 || bytes[head - 1] != 0)
@@ -169,7 +175,8 @@ static const char *format_of_content(const uint8_t *bytes, size_t len)
 		return "ndjson";
 	line_end = memchr(bytes + at, '\n', len - at);
 	len = line_end ? (size_t)(line_end - bytes) : len;
-	return memchr(bytes + at, '\t', len - at) && !memchr(bytes + at, ',', len - at) ? "tsv" : "csv";
+	return memchr(bytes + at, '\t', len - at) && !memchr(bytes + at, ',', len - at) ? "tsv"
+											: "csv";
 }
 
 static const char *format_of_name(const char *path)
@@ -220,8 +227,10 @@ static int new_reader(struct records *r, struct error *e)
 	else if (strcmp(format, "lines") == 0)
 		r->reader = lines_reader_new(&o);
 	else
-		return error_set(e, ERROR_USAGE, "no format '%s' for records; there are csv, tsv, "
-			"ndjson, lines", format);
+		return error_set(e, ERROR_USAGE,
+			"no format '%s' for records; there are csv, tsv, "
+			"ndjson, lines",
+			format);
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
@@ -243,7 +252,8 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
 	uint64_t lines = count_lines(r->window + r->from, r->to - r->from);
 
-	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 && r->o.reader.header != HEADER_NO;
+	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 &&
+			  r->o.reader.header != HEADER_NO;
 
 	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
 		size_t before = r->to - r->from;
@@ -255,7 +265,8 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 		lines += count_lines(r->window + r->from + before, r->to - r->from - before);
 	}
 	if (r->to - r->from >= SAMPLE_BYTES_MAX)
-		return error_set(e, ERROR_USAGE, "--infer: the rows to infer from take more than 1 GiB; "
+		return error_set(e, ERROR_USAGE,
+			"--infer: the rows to infer from take more than 1 GiB; "
 			"give the types with -s");
 	return 0;
 }
@@ -285,16 +296,19 @@ static struct wanted_column *spec_find(const struct schema_spec *s, const char *
 static int expand_star(struct records *r, const struct schema *found, struct error *e)
 {
 	struct schema_spec s = {.star = false};
-	struct wanted_column *columns =
-		ARENA_ARRAY(&r->arena, struct wanted_column, found->fields_len + r->spec.len);
+	struct wanted_column *columns = ARENA_ARRAY(
+		&r->arena, struct wanted_column, found->fields_len + r->spec.len);
 
 	for (size_t i = 0; i < found->fields_len; i++) {
 		const char **path = ARENA_ARRAY(&r->arena, const char *, 1);
 		const struct wanted_column *named = spec_find(&r->spec, found->fields[i].name);
 
 		path[0] = arena_strdup(&r->arena, found->fields[i].name);
-		columns[s.len] = named ? *named : (struct wanted_column){.name = path[0], .path = path,
-			.path_len = 1, .position = -1};
+		columns[s.len] = named ? *named
+				       : (struct wanted_column){.name = path[0],
+						 .path = path,
+						 .path_len = 1,
+						 .position = -1};
 		if (!columns[s.len].type.kind) {
 			columns[s.len].type = found->fields[i].type;
 			columns[s.len].inferred = true;
@@ -306,8 +320,7 @@ static int expand_star(struct records *r, const struct schema *found, struct err
 		int field = schema_find(found, w->path[0], strlen(w->path[0]));
 
 		if (field < 0)
-			field = schema_require(found, w->path[0], strlen(w->path[0]),
-				r->name, e);
+			field = schema_require(found, w->path[0], strlen(w->path[0]), r->name, e);
 		if (field < 0)
 			return -1;
 		if (w->path_len > 1 || spec_find(&r->spec, w->path[0]) != w)
@@ -327,7 +340,8 @@ static int infer_missing_types(struct records *r, const struct schema *found, st
 		if (w->type.kind)
 			continue;
 		if (w->path_len > 1)
-			return error_set(e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
+			return error_set(
+				e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
 		field = schema_require(found, w->path[0], strlen(w->path[0]), r->name, e);
 		if (field < 0)
 			return -1;
@@ -383,8 +397,8 @@ static int settle_schema(struct records *r, struct error *e)
 		w->required = r->o.required_column && strcmp(r->o.required_column, w->name) == 0;
 	}
 	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
-		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name", filename,
-			r->name);
+		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name",
+			filename, r->name);
 	if (filename)
 		schema_add(&r->schema, filename, strlen(filename), TYPE_OF(TYPE_STRING));
 	return r->reader->ops->want(r->reader, r->spec.columns, r->spec.len, e);
@@ -442,7 +456,7 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 	size_t consumed = 0;
 
 	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
-		r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
+		    r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
 		return -1;
 	r->from += consumed;
 	n = b->columns[0].rows - before;
@@ -511,8 +525,9 @@ static int pass_header(struct records *r, struct error *e)
 
 		status = fill(r, e);
 		if (!status)
-			status = r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
-				r->entry != ENTRY_OPEN, 0, none.columns, NULL, &consumed, e);
+			status = r->reader->ops->parse(r->reader, r->window + r->from,
+				r->to - r->from, r->entry != ENTRY_OPEN, 0, none.columns, NULL,
+				&consumed, e);
 		if (consumed)
 			break;
 	} while (!status && r->entry == ENTRY_OPEN);
@@ -558,8 +573,11 @@ static void put_quoted(struct buf *out, const char *name)
 
 void records_put_spec(const struct records *r, struct buf *out)
 {
-	static const char *const units[] = {
-		[TIME_ISO] = "", [TIME_S] = "(s)", [TIME_MS] = "(ms)", [TIME_US] = "(us)", [TIME_NS] = "(ns)"};
+	static const char *const units[] = {[TIME_ISO] = "",
+		[TIME_S] = "(s)",
+		[TIME_MS] = "(ms)",
+		[TIME_US] = "(us)",
+		[TIME_NS] = "(ns)"};
 
 	for (size_t i = 0; i < r->spec.len; i++) {
 		const struct wanted_column *w = &r->spec.columns[i];

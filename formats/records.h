@@ -8,15 +8,15 @@
 #include "formats/reader.h"
 
 struct records_options {
-	const char *const *inputs;      /* paths or "-" */
+	const char *const *inputs; /* paths or "-" */
 	size_t inputs_len;
-	const char *format;             /* "csv" "tsv" "ndjson" "lines"; NULL: extension, content */
-	const char *schema_text;        /* -s; NULL: infer all */
-	uint32_t infer_rows;            /* 0: the default */
-	const char *filename_column;    /* NULL: none */
-	const char *required_column;    /* a null there is a malformed record; NULL: none */
+	const char *format;          /* "csv" "tsv" "ndjson" "lines"; NULL: extension, content */
+	const char *schema_text;     /* -s; NULL: infer all */
+	uint32_t infer_rows;         /* 0: the default */
+	const char *filename_column; /* NULL: none */
+	const char *required_column; /* a null there is a malformed record; NULL: none */
 	struct reader_options reader;
-	struct bad_sink bad;            /* take NULL: the first bad record is an error */
+	struct bad_sink bad; /* take NULL: the first bad record is an error */
 };
 
 struct records;
@@ -27,8 +27,8 @@ int records_open(const struct records_options *o, struct records **out, struct e
 void records_close(struct records *r);
 const struct schema *records_schema(const struct records *r); /* valid until close */
 
-/* Appends up to rows_max rows to b (which has records_schema).  0: some may follow; 1: that was all;
- * 2: reading on would block (only with may_block false).  May append nothing. */
+/* Appends up to rows_max rows to b (which has records_schema).  0: some may follow; 1: that was
+ * all; 2: reading on would block (only with may_block false).  May append nothing. */
 int records_next(struct records *r, bool may_block, uint32_t rows_max, struct batch_builder *b,
 	struct error *e);
 int records_fd(const struct records *r);
@@ -43,12 +43,12 @@ struct records_position {
 struct records_position records_position(const struct records *r);
 int records_seek(struct records *r, const struct records_position *p, struct error *e);
 
-/* Appends the schema as a -s text that infers nothing: paths, types with their units, names.  Opened
+/* Appends the schema as a -s text that infers nothing: paths, types with their units, names. Opened
  * with it, an input has the same columns again. */
 void records_put_spec(const struct records *r, struct buf *out);
 
-uint64_t records_bad(const struct records *r);     /* skipped so far */
-uint64_t records_bytes(const struct records *r);   /* read so far, decompressed */
+uint64_t records_bad(const struct records *r);   /* skipped so far */
+uint64_t records_bytes(const struct records *r); /* read so far, decompressed */
 
 /* Whether the first bytes of a file are a frame stream's. */
 bool records_is_frames(const uint8_t *bytes, size_t len);

@@ -32,7 +32,7 @@ static int spec_error(struct spec_cursor *c, const char *what)
 static bool is_name_byte(char ch)
 {
 	return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-		ch == '_' || (ch & 0x80);
+	       ch == '_' || (ch & 0x80);
 }
 
 static const char *quoted_name(struct spec_cursor *c)
@@ -66,8 +66,8 @@ static const char *one_name(struct spec_cursor *c)
 	while (is_name_byte(*c->at))
 		c->at++;
 	if (c->at == start) {
-		spec_error(c, *c->at ? "a column name is expected; put other names in double quotes" :
-				       "a column name is expected");
+		spec_error(c, *c->at ? "a column name is expected; put other names in double quotes"
+				     : "a column name is expected");
 		return NULL;
 	}
 	return arena_strndup(c->arena, start, (size_t)(c->at - start));
@@ -105,8 +105,8 @@ static bool read_time_unit(struct spec_cursor *c, struct wanted_column *w)
 	static const struct {
 		const char *text;
 		enum time_unit unit;
-	} units[] = {{"timestamp(s)", TIME_S}, {"timestamp(ms)", TIME_MS}, {"timestamp(us)", TIME_US},
-		{"timestamp(ns)", TIME_NS}};
+	} units[] = {{"timestamp(s)", TIME_S}, {"timestamp(ms)", TIME_MS},
+		{"timestamp(us)", TIME_US}, {"timestamp(ns)", TIME_NS}};
 
 	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
 		size_t len = strlen(units[i].text);
@@ -180,8 +180,10 @@ static int check_names(struct spec_cursor *c, const struct schema_spec *s)
 	for (size_t i = 0; i < s->len; i++) {
 		for (size_t k = 0; k < i; k++) {
 			if (strcmp(s->columns[i].name, s->columns[k].name) == 0)
-				return error_set(c->e, ERROR_USAGE, "-s: two columns are called '%s'; "
-					"write '... as another'", s->columns[i].name);
+				return error_set(c->e, ERROR_USAGE,
+					"-s: two columns are called '%s'; "
+					"write '... as another'",
+					s->columns[i].name);
 		}
 	}
 	return 0;

@@ -11,16 +11,11 @@ enum { SHOWN_BYTES = 60 };
 int64_t time_unit_ticks(enum time_unit unit)
 {
 	switch (unit) {
-	case TIME_ISO:
-		return 0;
-	case TIME_S:
-		return 1;
-	case TIME_MS:
-		return 1000;
-	case TIME_US:
-		return 1000000;
-	case TIME_NS:
-		return 1000000000;
+	case TIME_ISO: return 0;
+	case TIME_S: return 1;
+	case TIME_MS: return 1000;
+	case TIME_US: return 1000000;
+	case TIME_NS: return 1000000000;
 	}
 	return 0;
 }
@@ -97,14 +92,12 @@ enum number_status value_put(
 		return status;
 	case TYPE_INT:
 	case TYPE_TIMESTAMP:
-	case TYPE_DURATION:
-		return put_whole(b, unit, text, len);
+	case TYPE_DURATION: return put_whole(b, unit, text, len);
 	case TYPE_FLOAT:
 		if (!(status = float_parse(text, len, FLOAT_WORDS, &real)))
 			builder_put_float(b, real);
 		return status;
-	case TYPE_DECIMAL:
-		return put_decimal(b, text, len);
+	case TYPE_DECIMAL: return put_decimal(b, text, len);
 	case TYPE_DATE:
 		if (!(status = date_parse(text, len, &days)))
 			builder_put_date(b, days);
@@ -114,11 +107,8 @@ enum number_status value_put(
 			return NUMBER_MALFORMED;
 		builder_put_text(b, text, len);
 		return NUMBER_OK;
-	case TYPE_BYTES:
-		builder_put_text(b, text, len);
-		return NUMBER_OK;
-	case TYPE_ANY:
-		break;
+	case TYPE_BYTES: builder_put_text(b, text, len); return NUMBER_OK;
+	case TYPE_ANY: break;
 	}
 	MUST(!"any is no value of text");
 	return NUMBER_MALFORMED;
@@ -145,26 +135,18 @@ static void put_shown(struct buf *out, const char *text, size_t len)
 static const char *expected(struct type t, enum time_unit unit)
 {
 	switch ((enum type_kind)t.kind) {
-	case TYPE_BOOL:
-		return "a bool";
-	case TYPE_INT:
-		return "an int";
-	case TYPE_FLOAT:
-		return "a float";
-	case TYPE_DECIMAL:
-		return "a decimal";
-	case TYPE_DATE:
-		return "a date (2013-01-31)";
+	case TYPE_BOOL: return "a bool";
+	case TYPE_INT: return "an int";
+	case TYPE_FLOAT: return "a float";
+	case TYPE_DECIMAL: return "a decimal";
+	case TYPE_DATE: return "a date (2013-01-31)";
 	case TYPE_TIMESTAMP:
-		return unit == TIME_ISO ? "a timestamp (2013-01-31T10:00:00Z)" :
-					  "an integer, as its timestamp unit asks for";
-	case TYPE_DURATION:
-		return "a duration (1h30m)";
-	case TYPE_STRING:
-		return "UTF-8 text";
+		return unit == TIME_ISO ? "a timestamp (2013-01-31T10:00:00Z)"
+					: "an integer, as its timestamp unit asks for";
+	case TYPE_DURATION: return "a duration (1h30m)";
+	case TYPE_STRING: return "UTF-8 text";
 	case TYPE_BYTES:
-	case TYPE_ANY:
-		break;
+	case TYPE_ANY: break;
 	}
 	return "a value";
 }
@@ -175,9 +157,7 @@ void value_explain(struct buf *out, const struct wanted_column *w, const char *t
 	put_shown(out, text, len);
 	switch (status) {
 	case NUMBER_OK:
-	case NUMBER_MALFORMED:
-		buf_printf(out, " is not %s", expected(w->type, w->unit));
-		break;
+	case NUMBER_MALFORMED: buf_printf(out, " is not %s", expected(w->type, w->unit)); break;
 	case NUMBER_RANGE:
 		buf_put_text(out, " is out of range for ");
 		type_put(w->type, out);
@@ -188,6 +168,6 @@ void value_explain(struct buf *out, const struct wanted_column *w, const char *t
 		break;
 	}
 	buf_printf(out, " (column %s", w->name);
-	buf_put_text(out, w->inferred ? ", whose type was inferred: see --infer, or give it with -s)"
-				      : ")");
+	buf_put_text(out,
+		w->inferred ? ", whose type was inferred: see --infer, or give it with -s)" : ")");
 }

@@ -17,12 +17,12 @@
 
 /* A document goes in, in pieces; rows and refusals come out as text:  [1|null|'a']  {2:3 reason} */
 struct given {
-	const char *columns;    /* a -s text without '*' */
+	const char *columns; /* a -s text without '*' */
 	char delimiter;
 	int header;
 	bool no_quoted_newlines;
 	const char *null;
-	bool stops;             /* at the first malformed record */
+	bool stops; /* at the first malformed record */
 };
 
 struct taken {
@@ -61,7 +61,8 @@ static int take_bad(void *context, const struct bad_record *bad, struct error *e
 	struct taken *t = context;
 
 	show_rows(t); /* those before it */
-	buf_printf(&t->text, "{%llu:%u %s}", (unsigned long long)bad->line, bad->column, bad->reason);
+	buf_printf(
+		&t->text, "{%llu:%u %s}", (unsigned long long)bad->line, bad->column, bad->reason);
 	return 0;
 }
 
@@ -71,8 +72,11 @@ static const char *parse(struct taken *t, const struct given *g, const char *byt
 	size_t piece, uint32_t rows_max)
 {
 	const char *const nulls[] = {g->null};
-	struct reader_options o = {.input = "in.csv", .delimiter = g->delimiter,
-		.header = (int)g->header, .quoted_newlines = !g->no_quoted_newlines, .nulls = nulls,
+	struct reader_options o = {.input = "in.csv",
+		.delimiter = g->delimiter,
+		.header = (int)g->header,
+		.quoted_newlines = !g->no_quoted_newlines,
+		.nulls = nulls,
 		.nulls_len = g->null ? 1 : 0};
 	struct reader *r = csv_reader_new(&o);
 	struct arena arena = ARENA_INIT;
@@ -94,8 +98,8 @@ static const char *parse(struct taken *t, const struct given *g, const char *byt
 
 		if (to > from)
 			memcpy(window, bytes + from, to - from);
-		status = r->ops->parse(r, window, to - from, to == len, rows_max, t->batch.columns, &bad,
-			&consumed, &t->e);
+		status = r->ops->parse(r, window, to - from, to == len, rows_max, t->batch.columns,
+			&bad, &consumed, &t->e);
 		show_rows(t);
 		mem_free(window);
 		from += consumed;
@@ -159,20 +163,27 @@ static void a_malformed_record_stops_and_says_where_and_why(void **state)
 		{ab, "a,b\n1,x\nabc,y\n", "[1|'x']!1 in.csv:3:1: 'abc' is not an int (column a)"},
 		{ab, "a,b\n1,x,3\n", "!1 in.csv:2:5: 3 fields where the header has 2"},
 		{ab, "a,b\n1,x\n2\n", "[1|'x']!1 in.csv:3:1: 1 field where the header has 2"},
-		{ab, "a,b\n1,x\"y\n", "!1 in.csv:2:4: a quote inside an unquoted field; quote the whole "
+		{ab, "a,b\n1,x\"y\n",
+			"!1 in.csv:2:4: a quote inside an unquoted field; quote the whole "
 			"field and write the quote twice"},
-		{unread, "a,b\n1,x\"y\n", "!1 in.csv:2:4: a quote inside an unquoted field; quote the "
+		{unread, "a,b\n1,x\"y\n",
+			"!1 in.csv:2:4: a quote inside an unquoted field; quote the "
 			"whole field and write the quote twice"},
-		{ab, "a,b\n1,\"x\"y\n", "!1 in.csv:2:6: text after the closing quote; a quote inside a "
+		{ab, "a,b\n1,\"x\"y\n",
+			"!1 in.csv:2:6: text after the closing quote; a quote inside a "
 			"quoted field is written \"\""},
-		{unread, "a,b\n1,\"x\"y\n", "!1 in.csv:2:6: text after the closing quote; a quote inside "
+		{unread, "a,b\n1,\"x\"y\n",
+			"!1 in.csv:2:6: text after the closing quote; a quote inside "
 			"a quoted field is written \"\""},
-		{ab, "a,b\n1,\"x\n2,y\n", "!1 in.csv:2:3: unterminated quote: opened here and never "
+		{ab, "a,b\n1,\"x\n2,y\n",
+			"!1 in.csv:2:3: unterminated quote: opened here and never "
 			"closed"},
-		{ab, "a,b\n99999999999999999999,x\n", "!1 in.csv:2:1: '99999999999999999999' is out of "
+		{ab, "a,b\n99999999999999999999,x\n",
+			"!1 in.csv:2:1: '99999999999999999999' is out of "
 			"range for int (column a)"},
 		{ab, "a,b\n\"1\n\",x\n", "!1 in.csv:2:1: '1\\x0a' is not an int (column a)"},
-		{ab, "a,b\n1,\"x\ny\"\n2,\xff\n", "[1|'x\ny']!1 in.csv:4:3: '\\xff' is not UTF-8 text "
+		{ab, "a,b\n1,\"x\ny\"\n2,\xff\n",
+			"[1|'x\ny']!1 in.csv:4:3: '\\xff' is not UTF-8 text "
 			"(column b)"},
 		{ab, "a,b\n1,\"p\nq\",z\n", "!1 in.csv:3:4: 3 fields where the header has 2"},
 		{ab, "a,\"b\n", "!1 in.csv:1:3: unterminated quote: opened here and never closed"},
@@ -180,12 +191,15 @@ static void a_malformed_record_stops_and_says_where_and_why(void **state)
 		{{.columns = "a int, b string", .stops = true, .header = HEADER_NO}, "1\n",
 			"!2 in.csv has no column 'b'\nwithout a header the columns are c1 to c1"},
 		{{.columns = "a int, b string", .stops = true, .no_quoted_newlines = true},
-			"a,b\n1,\"x\ny\"\n", "!1 in.csv:2:3: a quoted field isn't closed on its line "
+			"a,b\n1,\"x\ny\"\n",
+			"!1 in.csv:2:3: a quoted field isn't closed on its line "
 			"(--quoted-newlines no)"},
 		{{.columns = "a decimal(4,2)", .stops = true}, "a\n1.234\n",
 			"!1 in.csv:2:1: '1.234' has more digits than decimal(4,2) (column a)"},
-		{{.columns = "a timestamp(ms)", .stops = true}, "a\n2013-01-01\n", "!1 in.csv:2:1: "
-			"'2013-01-01' is not an integer, as its timestamp unit asks for (column a)"},
+		{{.columns = "a timestamp(ms)", .stops = true}, "a\n2013-01-01\n",
+			"!1 in.csv:2:1: "
+			"'2013-01-01' is not an integer, as its timestamp unit asks for (column "
+			"a)"},
 	};
 
 	CHECK_CASES(cases, true);
@@ -196,12 +210,15 @@ static void a_skipped_record_leaves_its_neighbours_alone(void **state)
 	const struct given ab = {.columns = "a int, b string"};
 	const struct csv_case cases[] = {
 		{ab, "a,b\nx,1\n", "{2:1 'x' is not an int (column a)}"},
-		{ab, "a,b\n1,\"x\n2,y\n", "{2:3 unterminated quote: opened here and never closed}[2|'y']"},
+		{ab, "a,b\n1,\"x\n2,y\n",
+			"{2:3 unterminated quote: opened here and never closed}[2|'y']"},
 		{ab, "a,b\n1,a\"b\n2,y\n",
-			"{2:4 a quote inside an unquoted field; quote the whole field and write the quote "
+			"{2:4 a quote inside an unquoted field; quote the whole field and write "
+			"the quote "
 			"twice}[2|'y']"},
 		{{.columns = "a int, b string", .no_quoted_newlines = true}, "a,b\n1,\"x\n2,y\n",
-			"{2:3 a quoted field isn't closed on its line (--quoted-newlines no)}[2|'y']"},
+			"{2:3 a quoted field isn't closed on its line (--quoted-newlines "
+			"no)}[2|'y']"},
 	};
 
 	CHECK_CASES(cases, false);
@@ -220,14 +237,19 @@ static void values_nulls_quotes_and_line_ends_are_taken(void **state)
 		{ab, "a,b\n1,x", "[1|'x']"},
 		{ab, "a,b\r\n1,x\r\n2,\r\n", "[1|'x'][2|null]"},
 		{ab, "a,b\r\n1,\"x\"\r\n2,\"\"\r", "[1|'x'][2|'']"},
-		{ab, "\xef\xbb\xbf" "a,b\n1,x\n", "[1|'x']"},
+		{ab,
+			"\xef\xbb\xbf"
+			"a,b\n1,x\n",
+			"[1|'x']"},
 		{ab, "\n\r\na,b\n\n1,x\n\r\n\n2,y\n\n", "[1|'x'][2|'y']"},
 		{ab, "b,z,a\nx,,1\n,q,\n", "[1|'x'][null|null]"},
 		{ab, "\"a\",\"b\"\n\"1\",\"x \"\"y\"\", z\"\n", "[1|'x \"y\", z']"},
 		{ab, "a,b\n1,\"\"\"\"\n2,\"p\nq\"\n", "[1|'\"'][2|'p\nq']"},
-		{ab, "a,b\n-9223372036854775808,x\n+7,y\n007,z\n", "[-9223372036854775808|'x'][7|'y'][7|'z']"},
+		{ab, "a,b\n-9223372036854775808,x\n+7,y\n007,z\n",
+			"[-9223372036854775808|'x'][7|'y'][7|'z']"},
 		{ab, "a,b\n12345678,x\n123456789,x\n1234567890123456,x\n-123456789012345,x\n",
-			"[12345678|'x'][123456789|'x'][1234567890123456|'x'][-123456789012345|'x']"},
+			"[12345678|'x'][123456789|'x'][1234567890123456|'x'][-123456789012345|'x'"
+			"]"},
 		{na, "a,b\nNA,NA\n\"NA\",\"NA\"\n,\"\"\n", "[null|null][null|'NA'][null|'']"},
 		{{.columns = "a int, a_2 int"}, "a,a\n1,2\n", "[1|2]"},
 		{{.columns = "c1 int, b string"}, ",b\n1,2\n", "[1|'2']"},
@@ -239,7 +261,8 @@ static void values_nulls_quotes_and_line_ends_are_taken(void **state)
 			"[true|1.5|2013-01-31][false|nan|null]"},
 		{{.columns = "t timestamp, u timestamp(s), v timestamp(ns), w decimal(6,2)"},
 			"t,u,v,w\n2013-01-01 10:00,1,-1,1.5\n",
-			"[2013-01-01T10:00:00Z|1970-01-01T00:00:01Z|1969-12-31T23:59:59.999999Z|1.50]"},
+			"[2013-01-01T10:00:00Z|1970-01-01T00:00:01Z|1969-12-31T23:59:59.999999Z|1."
+			"50]"},
 	};
 
 	CHECK_CASES(cases, true);
@@ -254,7 +277,8 @@ struct table {
 static void put_random_text(struct buf *document, struct buf *expected)
 {
 	static const char *const pieces[] = {"a", "bc", ",", "\"", "\n", "\r\n", "\xc3\xa9", "",
-		"a longer piece of text so that blocks of sixty-four bytes are crossed now and then"};
+		"a longer piece of text so that blocks of sixty-four bytes are crossed now and "
+		"then"};
 	struct buf text = BUF_INIT;
 
 	for (int n = rand() % 5; n; n--)
@@ -377,7 +401,8 @@ static void numbers_are_what_their_parsers_say(void **state)
 		double real = 0;
 
 		for (size_t i = 0; i < len; i++)
-			field[i] = alphabet[(size_t)rand() % (rand() % 4 ? 20 : sizeof alphabet - 1)];
+			field[i] =
+				alphabet[(size_t)rand() % (rand() % 4 ? 20 : sizeof alphabet - 1)];
 		field[len] = 0;
 		has_float = float_parse(field, len, FLOAT_WORDS, &real) == NUMBER_OK;
 		has_int = int_parse(field, len, &whole) == NUMBER_OK;
@@ -452,12 +477,26 @@ static void types_are_the_narrowest_that_fit(void **state)
 		const char *values; /* separated by spaces */
 		const char *type;
 	} cases[] = {
-		{"", "string"}, {"1 -2 0", "int"}, {"1 2.5", "float"}, {"1e3", "float"},
-		{"01", "string"}, {"-01", "string"}, {"0.5", "float"}, {"00.5", "string"},
-		{"+1", "string"}, {"99999999999999999999", "string"}, {"true FALSE", "bool"},
-		{"true 1", "string"}, {"2013-01-31", "date"}, {"2013-01-31 2013-01-31T10:00:00Z",
-			"timestamp"}, {"2013-02-30", "string"}, {"2013-01-31 5", "string"},
-		{"nan", "string"}, {"nan 1", "float"}, {"inf 1.5 -nan", "float"}, {"x 1", "string"},
+		{"", "string"},
+		{"1 -2 0", "int"},
+		{"1 2.5", "float"},
+		{"1e3", "float"},
+		{"01", "string"},
+		{"-01", "string"},
+		{"0.5", "float"},
+		{"00.5", "string"},
+		{"+1", "string"},
+		{"99999999999999999999", "string"},
+		{"true FALSE", "bool"},
+		{"true 1", "string"},
+		{"2013-01-31", "date"},
+		{"2013-01-31 2013-01-31T10:00:00Z", "timestamp"},
+		{"2013-02-30", "string"},
+		{"2013-01-31 5", "string"},
+		{"nan", "string"},
+		{"nan 1", "float"},
+		{"inf 1.5 -nan", "float"},
+		{"x 1", "string"},
 		{"1 x", "string"},
 	};
 
@@ -512,8 +551,12 @@ static void a_schema_text_is_columns_in_order(void **state)
 	struct error e = ERROR_INIT;
 	struct schema_spec s;
 
-	assert_int_equal(schema_spec_parse("auction int, \"src.ip\" string, a.b float as ab, "
-		"at TIMESTAMP(ms), d decimal(10, 2), \"q\"\"q\", last date as \"l st\", *", &arena, &s, &e), 0);
+	assert_int_equal(
+		schema_spec_parse(
+			"auction int, \"src.ip\" string, a.b float as ab, "
+			"at TIMESTAMP(ms), d decimal(10, 2), \"q\"\"q\", last date as \"l st\", *",
+			&arena, &s, &e),
+		0);
 	assert_true(s.star);
 	assert_int_equal(s.len, 7);
 	assert_string_equal(s.columns[1].name, "src.ip");

@@ -166,8 +166,9 @@ static void a_cut_file_is_damaged_at_its_offset(void **state)
 
 static void extensions_are_those_behind_a_compression(void **state)
 {
-	static const char *const cases[][2] = {{"a.csv", "csv"}, {"a/b.csv.gz", "csv"}, {"a.d/b", ""},
-		{"x.NDJSON.tar.zst", "NDJSON"}, {".csv", ""}, {"a.gz", ""}, {"-", ""}};
+	static const char *const cases[][2] = {{"a.csv", "csv"}, {"a/b.csv.gz", "csv"},
+		{"a.d/b", ""}, {"x.NDJSON.tar.zst", "NDJSON"}, {".csv", ""}, {"a.gz", ""},
+		{"-", ""}};
 	char extension[16];
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -180,7 +181,9 @@ static void extensions_are_those_behind_a_compression(void **state)
  * again with what a snapshot would hold, and goes on. */
 static void read_all(const char *const *paths, size_t n, uint64_t stop_at, uint64_t expected)
 {
-	struct records_options o = {.inputs = paths, .inputs_len = n, .filename_column = "file",
+	struct records_options o = {.inputs = paths,
+		.inputs_len = n,
+		.filename_column = "file",
 		.reader = {.quoted_newlines = true}};
 	struct error e = ERROR_INIT;
 	struct buf spec = BUF_INIT;
@@ -225,8 +228,8 @@ static void a_stream_goes_on_where_it_was_left(void **state)
 {
 	static const char *const singles[] = {"plain.csv", "one.gz", "one.zst"};
 	static const char *const archives[] = {"all.tar", "all.tgz", "all.zip"};
-	static const uint64_t stops[] = {0, 1, 999, 10000, ROWS, ROWS + 1, 2 * ROWS - 1, 2 * ROWS,
-		3 * ROWS - 500};
+	static const uint64_t stops[] = {
+		0, 1, 999, 10000, ROWS, ROWS + 1, 2 * ROWS - 1, 2 * ROWS, 3 * ROWS - 500};
 
 	for (size_t s = 0; s < sizeof stops / sizeof *stops; s++) {
 		for (size_t i = 0; i < 3; i++) {

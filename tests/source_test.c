@@ -33,10 +33,10 @@ static int keep_state(void *context, struct stage *st, const struct barrier *b,
 	return status;
 }
 
-static struct operator *new_source(const struct source_options *o)
+static struct operator* new_source(const struct source_options *o)
 {
 	const char *input = o->records.inputs[0];
-	struct operator *op = NULL;
+	struct operator* op = NULL;
 	struct error e = ERROR_INIT;
 	int status;
 
@@ -55,7 +55,9 @@ static void bench_open(struct bench *x, const struct source_options *o)
 	*x = (struct bench){.st = NULL};
 	x->writer = channel_writer_new_memory(&x->out);
 	struct stage_output_plan output = {.writers = &x->writer, .writers_len = 1};
-	struct stage_plan plan = {.name = "ssource", .subtasks = 1, .outputs = &output,
+	struct stage_plan plan = {.name = "ssource",
+		.subtasks = 1,
+		.outputs = &output,
 		.hooks = {.context = x, .checkpoint = keep_state}};
 	x->st = stage_new(&plan, new_source(o));
 }
@@ -140,7 +142,8 @@ static void compare_with_a_restart(const struct source_options *o)
 			stage_idle(first.st, &e);
 			show(&first.out, &got, &watermark);
 			bench_open(&second, o);
-			state = channel_reader_new_memory(first.state.data, first.state.len, "state");
+			state = channel_reader_new_memory(
+				first.state.data, first.state.len, "state");
 			if (stage_restore(second.st, &state, 1, &e) < 0)
 				fail_msg("%s", e.text);
 			channel_reader_free(state);
@@ -182,10 +185,15 @@ static int remove_files(void **state)
 static void records_go_on_from_a_snapshot_as_if_nothing_had_been(void **state)
 {
 	const char *inputs[] = {csv, csv};
-	struct source_options o = {
-		.records = {.inputs = inputs, .inputs_len = 2, .schema_text = "*, at timestamp(ms)",
-			.reader = {.quoted_newlines = true}},
-		.time_column = "at", .has_delay = true, .delay_us = 500000, .limit = -1, .bad = "stop"};
+	struct source_options o = {.records = {.inputs = inputs,
+					   .inputs_len = 2,
+					   .schema_text = "*, at timestamp(ms)",
+					   .reader = {.quoted_newlines = true}},
+		.time_column = "at",
+		.has_delay = true,
+		.delay_us = 500000,
+		.limit = -1,
+		.bad = "stop"};
 
 	compare_with_a_restart(&o);
 	o.limit = 50000;
@@ -196,8 +204,11 @@ static void records_go_on_from_a_snapshot_as_if_nothing_had_been(void **state)
 static void events_go_on_from_a_snapshot_as_if_nothing_had_been(void **state)
 {
 	const char *inputs[] = {"nexmark:bid?events=40000"};
-	struct source_options o = {.records = {.inputs = inputs, .inputs_len = 1}, .has_delay = true,
-		.delay_us = 1000000, .limit = -1, .bad = "stop"};
+	struct source_options o = {.records = {.inputs = inputs, .inputs_len = 1},
+		.has_delay = true,
+		.delay_us = 1000000,
+		.limit = -1,
+		.bad = "stop"};
 
 	compare_with_a_restart(&o);
 }
@@ -205,10 +216,15 @@ static void events_go_on_from_a_snapshot_as_if_nothing_had_been(void **state)
 static void a_recording_goes_on_from_a_snapshot_as_if_nothing_had_been(void **state)
 {
 	const char *inputs[] = {csv};
-	struct source_options o = {
-		.records = {.inputs = inputs, .inputs_len = 1, .schema_text = "*, at timestamp(ms)",
-			.reader = {.quoted_newlines = true}},
-		.time_column = "at", .has_delay = true, .delay_us = 500000, .limit = -1, .bad = "stop"};
+	struct source_options o = {.records = {.inputs = inputs,
+					   .inputs_len = 1,
+					   .schema_text = "*, at timestamp(ms)",
+					   .reader = {.quoted_newlines = true}},
+		.time_column = "at",
+		.has_delay = true,
+		.delay_us = 500000,
+		.limit = -1,
+		.bad = "stop"};
 	struct bench x;
 	int fd;
 
@@ -219,8 +235,8 @@ static void a_recording_goes_on_from_a_snapshot_as_if_nothing_had_been(void **st
 	close(fd);
 	bench_close(&x);
 	inputs[0] = recording;
-	o = (struct source_options){.records = {.inputs = inputs, .inputs_len = 1}, .limit = -1,
-		.bad = "stop"};
+	o = (struct source_options){
+		.records = {.inputs = inputs, .inputs_len = 1}, .limit = -1, .bad = "stop"};
 	compare_with_a_restart(&o);
 	o.has_delay = true;
 	o.delay_us = 2000000;

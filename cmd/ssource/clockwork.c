@@ -6,7 +6,9 @@ enum { TICK_US = 1000000, RATE_SLICES = 50 };
 
 void clockwork_init(struct clockwork *c, const struct source_options *o)
 {
-	*c = (struct clockwork){.o = o, .time_column = -1, .greatest_us = WATERMARK_NONE,
+	*c = (struct clockwork){.o = o,
+		.time_column = -1,
+		.greatest_us = WATERMARK_NONE,
 		.ticked_us = WATERMARK_NONE};
 }
 
@@ -26,12 +28,14 @@ int clockwork_set_schema(struct clockwork *c, struct schema *s, struct error *e)
 		return error_context(e, "-t");
 	if (s->fields[column].type.kind != TYPE_TIMESTAMP) {
 		type_put(s->fields[column].type, &type);
-		error_set(e, ERROR_USAGE, "-t %s: the column is %s; an event time is a timestamp", name,
-			buf_cstr(&type));
+		error_set(e, ERROR_USAGE, "-t %s: the column is %s; an event time is a timestamp",
+			name, buf_cstr(&type));
 		buf_clear(&type);
 		return error_hint(e, "if it holds %s, say -s '*, %s %s'",
-			s->fields[column].type.kind == TYPE_INT ? "milliseconds since 1970" : "times",
-			name, s->fields[column].type.kind == TYPE_INT ? "timestamp(ms)" : "timestamp");
+			s->fields[column].type.kind == TYPE_INT ? "milliseconds since 1970"
+								: "times",
+			name,
+			s->fields[column].type.kind == TYPE_INT ? "timestamp(ms)" : "timestamp");
 	}
 	c->time_column = s->time_column = column;
 	c->time_offset_us = s->time_offset_us = 0;
@@ -57,7 +61,8 @@ uint32_t clockwork_rows_max(const struct clockwork *c)
 	if (c->o->rate && n > slice_of_rate(c))
 		n = slice_of_rate(c);
 	if (c->o->limit >= 0) {
-		uint64_t left = c->rows < (uint64_t)c->o->limit ? (uint64_t)c->o->limit - c->rows : 0;
+		uint64_t left = c->rows < (uint64_t)c->o->limit ? (uint64_t)c->o->limit - c->rows
+								: 0;
 
 		n = n < left ? n : left;
 	}

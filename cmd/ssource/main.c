@@ -14,7 +14,8 @@ enum { FORMAT_AUTO, FORMAT_CSV, FORMAT_TSV, FORMAT_NDJSON, FORMAT_LINES, FORMAT_
 enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
 enum { LIMIT_NONE = -1 };
 
-static const char *const format_choices[] = {"auto", "csv", "tsv", "ndjson", "lines", "frames", NULL};
+static const char *const format_choices[] = {
+	"auto", "csv", "tsv", "ndjson", "lines", "frames", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
 
@@ -27,36 +28,82 @@ static struct {
 } opt = {.bad = "stop", .limit = LIMIT_NONE};
 
 static const struct option_spec ssource_options[] = {
-	{.name = "format", .letter = 'f', .kind = OPTION_CHOICE, .argument = "FORMAT",
-		.choices = format_choices, .value = &opt.format,
+	{.name = "format",
+		.letter = 'f',
+		.kind = OPTION_CHOICE,
+		.argument = "FORMAT",
+		.choices = format_choices,
+		.value = &opt.format,
 		.help = "of the inputs; by name, else by content"},
-	{.name = "schema", .letter = 's', .kind = OPTION_TEXT, .argument = "COLUMNS",
+	{.name = "schema",
+		.letter = 's',
+		.kind = OPTION_TEXT,
+		.argument = "COLUMNS",
 		.value = &opt.schema,
 		.help = "columns to take: 'id int, at timestamp(ms)'; '*, ...' infers the rest"},
-	{.name = "time", .letter = 't', .kind = OPTION_TEXT, .argument = "COLUMN",
-		.value = &opt.time, .help = "the column that holds the event time"},
-	{.name = "delay", .letter = 'd', .kind = OPTION_DURATION, .argument = "DURATION",
-		.value = &opt.delay, .given = &opt.delay_given,
+	{.name = "time",
+		.letter = 't',
+		.kind = OPTION_TEXT,
+		.argument = "COLUMN",
+		.value = &opt.time,
+		.help = "the column that holds the event time"},
+	{.name = "delay",
+		.letter = 'd',
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &opt.delay,
+		.given = &opt.delay_given,
 		.help = "watermarks: how far rows may be out of order"},
-	{.name = "null", .kind = OPTION_LIST, .argument = "TEXT", .value = &opt.nulls,
+	{.name = "null",
+		.kind = OPTION_LIST,
+		.argument = "TEXT",
+		.value = &opt.nulls,
 		.help = "a further spelling of null; repeatable"},
-	{.name = "header", .kind = OPTION_CHOICE, .argument = "WHEN", .choices = header_choices,
-		.value = &opt.header, .help = "csv: whether the first record holds the names"},
-	{.name = "delimiter", .kind = OPTION_TEXT, .argument = "C", .value = &opt.delimiter,
+	{.name = "header",
+		.kind = OPTION_CHOICE,
+		.argument = "WHEN",
+		.choices = header_choices,
+		.value = &opt.header,
+		.help = "csv: whether the first record holds the names"},
+	{.name = "delimiter",
+		.kind = OPTION_TEXT,
+		.argument = "C",
+		.value = &opt.delimiter,
 		.help = "csv: one byte between fields; \\t is a tab"},
-	{.name = "quoted-newlines", .kind = OPTION_CHOICE, .argument = "yes|no", .choices = yes_no,
-		.value = &opt.quoted_newlines, .help = "csv: whether fields in quotes may hold newlines"},
-	{.name = "filename", .kind = OPTION_TEXT, .argument = "NAME", .value = &opt.filename,
+	{.name = "quoted-newlines",
+		.kind = OPTION_CHOICE,
+		.argument = "yes|no",
+		.choices = yes_no,
+		.value = &opt.quoted_newlines,
+		.help = "csv: whether fields in quotes may hold newlines"},
+	{.name = "filename",
+		.kind = OPTION_TEXT,
+		.argument = "NAME",
+		.value = &opt.filename,
 		.help = "adds the input's name as a column"},
-	{.name = "bad", .kind = OPTION_TEXT, .argument = "stop|skip|PATH", .value = &opt.bad,
+	{.name = "bad",
+		.kind = OPTION_TEXT,
+		.argument = "stop|skip|PATH",
+		.value = &opt.bad,
 		.help = "malformed records: stop, skip and count, or write them to PATH"},
-	{.name = "infer", .kind = OPTION_TEXT, .argument = "N|all", .value = &opt.infer,
+	{.name = "infer",
+		.kind = OPTION_TEXT,
+		.argument = "N|all",
+		.value = &opt.infer,
 		.help = "records to infer types from (10000)"},
-	{.name = "limit", .kind = OPTION_INT, .argument = "N", .value = &opt.limit,
+	{.name = "limit",
+		.kind = OPTION_INT,
+		.argument = "N",
+		.value = &opt.limit,
 		.help = "at most N records"},
-	{.name = "rate", .kind = OPTION_INT, .argument = "N", .value = &opt.rate,
+	{.name = "rate",
+		.kind = OPTION_INT,
+		.argument = "N",
+		.value = &opt.rate,
 		.help = "at most N records a second"},
-	{.name = "progress", .kind = OPTION_FLAG, .value = &opt.progress,
+	{.name = "progress",
+		.kind = OPTION_FLAG,
+		.value = &opt.progress,
 		.help = "tell on standard error how far it is"},
 	{.name = NULL},
 };
@@ -74,7 +121,8 @@ static int read_delimiter(char *out, struct error *e)
 		text = "\t";
 	if (strlen(text) != 1 || strchr("\"\n\r", *text) || (*text & 0x80))
 		return error_set(e, ERROR_USAGE,
-			"--delimiter '%s': it is one byte, and neither a quote nor a newline", opt.delimiter);
+			"--delimiter '%s': it is one byte, and neither a quote nor a newline",
+			opt.delimiter);
 	*out = *text;
 	return 0;
 }
@@ -90,7 +138,8 @@ static int read_infer(uint32_t *out, struct error *e)
 		return 0;
 	}
 	if (uint_parse(opt.infer, strlen(opt.infer), &n) != NUMBER_OK || !n || n > UINT32_MAX)
-		return error_set(e, ERROR_USAGE, "--infer '%s': a number of records, or all", opt.infer);
+		return error_set(
+			e, ERROR_USAGE, "--infer '%s': a number of records, or all", opt.infer);
 	*out = (uint32_t)n;
 	return 0;
 }
@@ -120,61 +169,72 @@ static int check_inputs(const char *const *inputs, size_t n, bool *nexmark, stru
 				return error_set(e, ERROR_USAGE, "nexmark: is an input by itself");
 			*nexmark = true;
 		} else if (scheme && access(inputs[i], F_OK) < 0) {
-			return error_set(e, ERROR_USAGE, "%s: inputs are files, - and nexmark:", inputs[i]);
+			return error_set(
+				e, ERROR_USAGE, "%s: inputs are files, - and nexmark:", inputs[i]);
 		}
 	}
 	return 0;
 }
 
-static int make_source(struct stage_setup *setup, struct operator **out, struct error *e)
+static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct records_options *r = &source.records;
 	bool nexmark;
 
 	*r = (struct records_options){
-		.inputs = setup->arguments_len ? (const char *const *)setup->arguments : standard_input,
+		.inputs = setup->arguments_len ? (const char *const *)setup->arguments
+					       : standard_input,
 		.inputs_len = setup->arguments_len ? (size_t)setup->arguments_len : 1,
 		.format = opt.format == FORMAT_AUTO ? NULL : format_choices[opt.format],
 		.schema_text = opt.schema,
 		.filename_column = opt.filename,
-		.reader = {.header = opt.header == CHOICE_YES ? HEADER_YES
-				: opt.header == CHOICE_NO     ? HEADER_NO
-							      : HEADER_AUTO,
+		.reader = {.header = opt.header == CHOICE_YES  ? HEADER_YES
+				     : opt.header == CHOICE_NO ? HEADER_NO
+							       : HEADER_AUTO,
 			.quoted_newlines = opt.quoted_newlines == 0,
 			.nulls = opt.nulls.items,
 			.nulls_len = opt.nulls.len},
 	};
-	source = (struct source_options){.records = *r, .time_column = opt.time,
-		.has_delay = opt.delay_given, .delay_us = opt.delay, .limit = opt.limit,
-		.rate = opt.rate, .bad = opt.bad, .progress = opt.progress && !setup->quiet};
+	source = (struct source_options){.records = *r,
+		.time_column = opt.time,
+		.has_delay = opt.delay_given,
+		.delay_us = opt.delay,
+		.limit = opt.limit,
+		.rate = opt.rate,
+		.bad = opt.bad,
+		.progress = opt.progress && !setup->quiet};
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
 	if (read_delimiter(&r->reader.delimiter, e) < 0 || read_infer(&r->infer_rows, e) < 0 ||
 		check_inputs(r->inputs, r->inputs_len, &nexmark, e) < 0)
 		return -1;
 	source.progress_late = !nexmark && !setup->quiet && isatty(STDERR_FILENO) &&
-		!isatty(STDOUT_FILENO);
+			       !isatty(STDOUT_FILENO);
 	if (nexmark)
 		return source_new_nexmark(&source, r->inputs[0], out, e);
 	if (opt.delay_given && !opt.time && opt.format != FORMAT_FRAMES &&
 		!holds_frames(r->inputs[0]))
-		return error_set(e, ERROR_USAGE, "-d needs the column of the event time: -t COLUMN");
-	if (opt.format == FORMAT_FRAMES || (opt.format == FORMAT_AUTO && holds_frames(r->inputs[0])))
+		return error_set(
+			e, ERROR_USAGE, "-d needs the column of the event time: -t COLUMN");
+	if (opt.format == FORMAT_FRAMES ||
+		(opt.format == FORMAT_AUTO && holds_frames(r->inputs[0])))
 		return source_new_replay(&source, out, e);
 	return source_new_records(&source, out, e);
 }
 
 static const struct stage_program ssource_program = {
-	.info = {
-		.name = "ssource",
-		.summary = "bring records in",
-		.usage = "[options] [INPUT...]",
-		.examples =
-			"  ssource flights.csv --null NA -t time_hour | ...\n"
-			"  ssource -s 'station string, celsius float' --header no --delimiter ';' big.txt | ...\n"
-			"  zcat *.json.gz | ssource -f ndjson -s '*, at timestamp(ms)' -t at | ...\n"
-			"  ssource 'nexmark:bid?events=1000000' | ...\n",
-	},
+	.info =
+		{
+			.name = "ssource",
+			.summary = "bring records in",
+			.usage = "[options] [INPUT...]",
+			.examples = "  ssource flights.csv --null NA -t time_hour | ...\n"
+				    "  ssource -s 'station string, celsius float' --header no "
+				    "--delimiter ';' big.txt | ...\n"
+				    "  zcat *.json.gz | ssource -f ndjson -s '*, at timestamp(ms)' "
+				    "-t at | ...\n"
+				    "  ssource 'nexmark:bid?events=1000000' | ...\n",
+		},
 	.options = ssource_options,
 	.create = make_source,
 	.terminal_sink = terminal_sink,

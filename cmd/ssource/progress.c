@@ -30,7 +30,7 @@ void progress_show(struct progress *p, uint64_t rows, uint64_t bytes, bool last)
 		return;
 	p->shown_us = now;
 	seconds = (double)(now - p->from_us + 1) / 1e6;
-	fprintf(stderr, "\rssource: %" PRIu64 " rows, %.1f MB, %.1f s, %.0f rows/s, %.1f MB/s%s", rows,
-		(double)bytes / 1e6, seconds, (double)rows / seconds, (double)bytes / 1e6 / seconds,
-		last ? "\n" : "");
+	fprintf(stderr, "\rssource: %" PRIu64 " rows, %.1f MB, %.1f s, %.0f rows/s, %.1f MB/s%s",
+		rows, (double)bytes / 1e6, seconds, (double)rows / seconds,
+		(double)bytes / 1e6 / seconds, last ? "\n" : "");
 }

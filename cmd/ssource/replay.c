@@ -14,23 +14,23 @@ struct replay {
 	const struct source_options *o;
 	struct clockwork clockwork;
 	struct progress progress;
-	struct schema_spec spec;       /* star: all columns */
+	struct schema_spec spec; /* star: all columns */
 	struct arena spec_arena;
 
 	uint32_t input;
 	int fd;
 	struct channel_reader *reader; /* NULL: no input is open */
 	struct schema_set schemas;
-	const struct schema *current;  /* of the last batch */
+	const struct schema *current; /* of the last batch */
 	struct schema out;
 	struct arena arena;
-	uint64_t frames;               /* of this input, taken */
-	uint64_t frames_to_skip;       /* restored: their rows have been sent */
-	uint64_t rows;                 /* of this input */
+	uint64_t frames;         /* of this input, taken */
+	uint64_t frames_to_skip; /* restored: their rows have been sent */
+	uint64_t rows;           /* of this input */
 	bool has_ended;
 };
 
-static struct replay *replay_of(struct operator *op)
+static struct replay *replay_of(struct operator* op)
 {
 	return (struct replay *)op;
 }
@@ -70,13 +70,17 @@ static int choose_columns(struct replay *r, const struct schema *in, struct erro
 	} else {
 		for (size_t i = 0; i < r->spec.len; i++) {
 			const struct wanted_column *w = &r->spec.columns[i];
-			int field = schema_require(in, w->path[0], strlen(w->path[0]), "the recording", e);
+			int field = schema_require(
+				in, w->path[0], strlen(w->path[0]), "the recording", e);
 
 			if (field < 0)
 				return -1;
-			if (w->path_len > 1 || (w->type.kind && !type_equal(w->type, in->fields[field].type)))
-				return error_set(e, ERROR_USAGE, "-s: '%s' has a type already, which only smap "
-					"can change", w->name);
+			if (w->path_len > 1 ||
+				(w->type.kind && !type_equal(w->type, in->fields[field].type)))
+				return error_set(e, ERROR_USAGE,
+					"-s: '%s' has a type already, which only smap "
+					"can change",
+					w->name);
 			r->spec.columns[i].position = field;
 			schema_add(&r->out, w->name, strlen(w->name), in->fields[field].type);
 			if (field == in->time_column)
@@ -199,26 +203,20 @@ static int take_frame(struct replay *r, const struct frame *f, struct error *e)
 	if (r->has_ended)
 		return error_set(e, ERROR_DATA, "a frame behind END");
 	switch ((enum frame_kind)f->kind) {
-	case FRAME_SCHEMA:
-		return take_schema(r, f, e);
+	case FRAME_SCHEMA: return take_schema(r, f, e);
 	case FRAME_BATCH:
-	case FRAME_ROWS:
-		return take_batch(r, f, e);
+	case FRAME_ROWS: return take_batch(r, f, e);
 	case FRAME_WATERMARK:
-	case FRAME_TICK:
-		return take_time(r, f, e);
-	case FRAME_END:
-		return take_end(r, f, e);
-	case FRAME_ERROR:
-		return take_error(f, e);
+	case FRAME_TICK: return take_time(r, f, e);
+	case FRAME_END: return take_end(r, f, e);
+	case FRAME_ERROR: return take_error(f, e);
 	case FRAME_HELLO:
 	case FRAME_BARRIER:
 	case FRAME_STATUS:
 	case FRAME_MARKER:
 	case FRAME_PACKED:
 	case FRAME_SKIP_FIRST:
-	case FRAME_SKIP_LAST:
-		break;
+	case FRAME_SKIP_LAST: break;
 	}
 	return 0;
 }
@@ -228,8 +226,10 @@ static enum produce_status end_input(struct replay *r, struct error *e)
 	const char *name = r->o->records.inputs[r->input];
 
 	if (!r->has_ended) {
-		error_set(e, ERROR_UPSTREAM, "%s ends without END after %llu rows: the recording is cut "
-			"short", name, (unsigned long long)r->rows);
+		error_set(e, ERROR_UPSTREAM,
+			"%s ends without END after %llu rows: the recording is cut "
+			"short",
+			name, (unsigned long long)r->rows);
 		return PRODUCE_ERROR;
 	}
 	close_input(r);
@@ -237,7 +237,7 @@ static enum produce_status end_input(struct replay *r, struct error *e)
 	return ++r->input == r->o->records.inputs_len ? PRODUCE_END : PRODUCE_MORE;
 }
 
-static enum produce_status replay_produce(struct operator *op, struct error *e)
+static enum produce_status replay_produce(struct operator* op, struct error *e)
 {
 	struct replay *r = replay_of(op);
 	struct frame f;
@@ -251,16 +251,13 @@ static enum produce_status replay_produce(struct operator *op, struct error *e)
 	if (!r->reader && open_input(r, e) < 0)
 		return PRODUCE_ERROR;
 	switch (channel_read(r->reader, false, &f, e)) {
-	case CHANNEL_ERROR:
-		return PRODUCE_ERROR;
-	case CHANNEL_EOF:
-		return end_input(r, e);
+	case CHANNEL_ERROR: return PRODUCE_ERROR;
+	case CHANNEL_EOF: return end_input(r, e);
 	case CHANNEL_AGAIN:
 		op->wait_fd = r->fd;
 		op->wait_us = -1;
 		return PRODUCE_WAIT;
-	case CHANNEL_FRAME:
-		break;
+	case CHANNEL_FRAME: break;
 	}
 	status = take_frame(r, &f, e);
 	if (status < 0 && e->code == ERROR_DATA)
@@ -276,7 +273,7 @@ static enum produce_status replay_produce(struct operator *op, struct error *e)
 static const char *const state_names[] = {"input", "frames", "rows", "greatest_time"};
 enum { STATE_COLUMNS = 4 };
 
-static int replay_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int replay_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct replay *r = replay_of(op);
 	int64_t values[STATE_COLUMNS] = {r->input, (int64_t)(r->reader ? r->frames : 0),
@@ -299,7 +296,7 @@ static int replay_snapshot(struct operator *op, struct snapshot_writer *w, struc
 	return status;
 }
 
-static int replay_restore(struct operator *op, struct snapshot_reader *reader, struct error *e)
+static int replay_restore(struct operator* op, struct snapshot_reader *reader, struct error *e)
 {
 	struct replay *r = replay_of(op);
 	const struct column *columns[STATE_COLUMNS];
@@ -308,7 +305,8 @@ static int replay_restore(struct operator *op, struct snapshot_reader *reader, s
 
 	while ((status = snapshot_next(reader, &b, e)) == 0) {
 		for (size_t i = 0; i < STATE_COLUMNS; i++) {
-			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) < 0)
+			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) <
+				0)
 				return -1;
 		}
 		if (!b->rows)
@@ -321,7 +319,7 @@ static int replay_restore(struct operator *op, struct snapshot_reader *reader, s
 	return status < 0 ? -1 : 0;
 }
 
-static void replay_free(struct operator *op)
+static void replay_free(struct operator* op)
 {
 	struct replay *r = replay_of(op);
 
@@ -340,12 +338,12 @@ static const struct operator_ops replay_ops = {
 	.restore = replay_restore,
 };
 
-int source_new_replay(const struct source_options *o, struct operator **out, struct error *e)
+int source_new_replay(const struct source_options *o, struct operator** out, struct error *e)
 {
 	struct replay *r = mem_zero(sizeof *r);
 
-	r->base = (struct operator){.ops = &replay_ops, .outputs = 1, .bounded = true, .wait_fd = -1,
-		.wait_us = -1};
+	r->base = (struct operator){
+		.ops = &replay_ops, .outputs = 1, .bounded = true, .wait_fd = -1, .wait_us = -1};
 	r->o = o;
 	r->fd = -1;
 	r->spec.star = true;

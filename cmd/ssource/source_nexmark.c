@@ -11,16 +11,16 @@ struct nexmark_source {
 	struct nexmark_options nexmark;
 	struct nexmark generator;
 	struct clockwork clockwork;
-	struct source_options own;    /* *o, with the delay that disorder asks for */
+	struct source_options own; /* *o, with the delay that disorder asks for */
 	struct progress progress;
 	struct schema schema;
 	int *columns;
 	struct batch_builder batch;
 	bool is_open, draining;
-	uint64_t event;               /* the next one */
+	uint64_t event; /* the next one */
 };
 
-static struct nexmark_source *source_of(struct operator *op)
+static struct nexmark_source *source_of(struct operator* op)
 {
 	return (struct nexmark_source *)op;
 }
@@ -44,7 +44,8 @@ static int choose_columns(struct nexmark_source *s, const struct schema *all, st
 		if (field < 0 || w->path_len > 1)
 			status = -1;
 		else if (w->type.kind && !type_equal(w->type, all->fields[field].type))
-			status = error_set(e, ERROR_USAGE, "-s: nexmark's %s has another type", w->name);
+			status = error_set(
+				e, ERROR_USAGE, "-s: nexmark's %s has another type", w->name);
 		else
 			s->columns[schema_add(&s->schema, w->name, strlen(w->name),
 				all->fields[field].type)] = field;
@@ -73,7 +74,7 @@ static int nexmark_open(struct nexmark_source *s, struct error *e)
 	return 0;
 }
 
-static enum produce_status nexmark_produce(struct operator *op, struct error *e)
+static enum produce_status nexmark_produce(struct operator* op, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
 	uint64_t end = s->nexmark.events ? s->nexmark.events : UINT64_MAX;
@@ -97,7 +98,7 @@ static enum produce_status nexmark_produce(struct operator *op, struct error *e)
 	return PRODUCE_MORE;
 }
 
-static void nexmark_drain(struct operator *op)
+static void nexmark_drain(struct operator* op)
 {
 	source_of(op)->draining = true;
 }
@@ -107,7 +108,7 @@ static void nexmark_drain(struct operator *op)
 static const char *const state_names[] = {"event", "rows", "greatest_time"};
 enum { STATE_COLUMNS = 3 };
 
-static int nexmark_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int nexmark_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
 	int64_t values[STATE_COLUMNS] = {
@@ -130,7 +131,7 @@ static int nexmark_snapshot(struct operator *op, struct snapshot_writer *w, stru
 	return status;
 }
 
-static int nexmark_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int nexmark_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
 	const struct column *columns[STATE_COLUMNS];
@@ -139,7 +140,8 @@ static int nexmark_restore(struct operator *op, struct snapshot_reader *r, struc
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
 		for (size_t i = 0; i < STATE_COLUMNS; i++) {
-			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) < 0)
+			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) <
+				0)
 				return -1;
 		}
 		if (!b->rows)
@@ -151,7 +153,7 @@ static int nexmark_restore(struct operator *op, struct snapshot_reader *r, struc
 	return status < 0 ? -1 : 0;
 }
 
-static void nexmark_free(struct operator *op)
+static void nexmark_free(struct operator* op)
 {
 	struct nexmark_source *s = source_of(op);
 
@@ -171,8 +173,8 @@ static const struct operator_ops nexmark_ops = {
 	.restore = nexmark_restore,
 };
 
-int source_new_nexmark(const struct source_options *o, const char *url, struct operator **out,
-	struct error *e)
+int source_new_nexmark(
+	const struct source_options *o, const char *url, struct operator** out, struct error *e)
 {
 	struct nexmark_source *s = mem_zero(sizeof *s);
 
@@ -186,8 +188,11 @@ int source_new_nexmark(const struct source_options *o, const char *url, struct o
 		s->own.has_delay = true;
 		s->own.delay_us = s->nexmark.disorder_us;
 	}
-	s->base = (struct operator){.ops = &nexmark_ops, .outputs = 1,
-		.bounded = s->nexmark.events != 0, .wait_fd = -1, .wait_us = -1};
+	s->base = (struct operator){.ops = &nexmark_ops,
+		.outputs = 1,
+		.bounded = s->nexmark.events != 0,
+		.wait_fd = -1,
+		.wait_us = -1};
 	schema_init(&s->schema);
 	clockwork_init(&s->clockwork, &s->own);
 	progress_init(&s->progress, o);

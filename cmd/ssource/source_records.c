@@ -14,7 +14,7 @@ struct source {
 	struct clockwork clockwork;
 	struct bad_records bad;
 	struct progress progress;
-	struct records *records;       /* NULL before the first produce */
+	struct records *records; /* NULL before the first produce */
 	struct schema schema;
 	struct batch_builder batch;
 	bool has_batch;
@@ -22,10 +22,10 @@ struct source {
 
 	struct records_position restored;
 	bool is_restored;
-	char *spec;                    /* the schema as text, from a snapshot */
+	char *spec; /* the schema as text, from a snapshot */
 };
 
-static struct source *source_of(struct operator *op)
+static struct source *source_of(struct operator* op)
 {
 	return (struct source *)op;
 }
@@ -79,7 +79,7 @@ static bool is_silent(const char *input)
 	return strcmp(input, "-") == 0 && poll(&p, 1, 0) == 0;
 }
 
-static enum produce_status source_produce(struct operator *op, struct error *e)
+static enum produce_status source_produce(struct operator* op, struct error *e)
 {
 	struct source *s = source_of(op);
 	int status;
@@ -97,7 +97,8 @@ static enum produce_status source_produce(struct operator *op, struct error *e)
 	if ((op->wait_us = clockwork_wait_us(&s->clockwork)))
 		return PRODUCE_WAIT;
 	status = source_fill(s, e);
-	if (status < 0 || clockwork_emit(&s->clockwork, op->stage, batch_builder_view(&s->batch), e) < 0)
+	if (status < 0 ||
+		clockwork_emit(&s->clockwork, op->stage, batch_builder_view(&s->batch), e) < 0)
 		return PRODUCE_ERROR;
 	batch_builder_reset(&s->batch);
 	progress_show(&s->progress, s->clockwork.rows, records_bytes(s->records), false);
@@ -157,7 +158,7 @@ static void put_position(const struct source *s, struct batch_builder *b)
 	buf_clear(&spec);
 }
 
-static int source_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int source_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct source *s = source_of(op);
 	struct schema schema = SCHEMA_INIT;
@@ -186,7 +187,8 @@ static int take_position(struct source *s, const struct batch *b, struct error *
 
 	snapshot_schema(&schema);
 	for (size_t i = 0; i < schema.fields_len && !status; i++)
-		status = snapshot_column(b, schema.fields[i].name, schema.fields[i].type, &columns[i], e);
+		status = snapshot_column(
+			b, schema.fields[i].name, schema.fields[i].type, &columns[i], e);
 	schema_clear(&schema);
 	if (status < 0)
 		return -1;
@@ -206,14 +208,15 @@ static int take_position(struct source *s, const struct batch *b, struct error *
 	return 0;
 }
 
-static int source_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int source_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	const struct batch *b;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
 		if (!b->schema->name || strcmp(b->schema->name, "position") != 0)
-			return error_set(e, ERROR_STATE, "an unknown section '%s' in a source's state",
+			return error_set(e, ERROR_STATE,
+				"an unknown section '%s' in a source's state",
 				b->schema->name ? b->schema->name : "");
 		if (take_position(source_of(op), b, e) < 0)
 			return -1;
@@ -221,7 +224,7 @@ static int source_restore(struct operator *op, struct snapshot_reader *r, struct
 	return status < 0 ? -1 : 0;
 }
 
-static void source_free(struct operator *op)
+static void source_free(struct operator* op)
 {
 	struct source *s = source_of(op);
 
@@ -242,12 +245,12 @@ static const struct operator_ops source_ops = {
 	.restore = source_restore,
 };
 
-int source_new_records(const struct source_options *o, struct operator **out, struct error *e)
+int source_new_records(const struct source_options *o, struct operator** out, struct error *e)
 {
 	struct source *s = mem_zero(sizeof *s);
 
-	s->base = (struct operator){.ops = &source_ops, .outputs = 1, .bounded = true, .wait_fd = -1,
-		.wait_us = -1};
+	s->base = (struct operator){
+		.ops = &source_ops, .outputs = 1, .bounded = true, .wait_fd = -1, .wait_us = -1};
 	s->o = o;
 	schema_init(&s->schema);
 	clockwork_init(&s->clockwork, o);

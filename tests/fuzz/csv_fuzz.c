@@ -11,8 +11,8 @@ enum { HEAD_BYTES = 3, COLUMNS = 3, ROWS_MAX = 50 };
 
 static int take_bad(void *context, const struct bad_record *bad, struct error *e)
 {
-	buf_printf(context, "{%llu:%u %s %zu}", (unsigned long long)bad->line, bad->column, bad->reason,
-		bad->record_len);
+	buf_printf(context, "{%llu:%u %s %zu}", (unsigned long long)bad->line, bad->column,
+		bad->reason, bad->record_len);
 	return 0;
 }
 
@@ -28,14 +28,18 @@ static void put_rows(struct column_builder *builders, struct buf *out)
 }
 
 /* out[0]: refusals, out[1..]: the columns. */
-static void parse(const uint8_t *head, const uint8_t *bytes, size_t len, size_t piece,
-	struct buf *out)
+static void parse(
+	const uint8_t *head, const uint8_t *bytes, size_t len, size_t piece, struct buf *out)
 {
 	static const char *const null[] = {"NA"};
 	static const char *const names[] = {"c1", "c2", "c3"};
 	static const enum type_kind kinds[] = {TYPE_INT, TYPE_STRING, TYPE_TIMESTAMP};
-	struct reader_options o = {.input = "f", .delimiter = head[0] & 1 ? ',' : ';',
-		.header = HEADER_NO, .quoted_newlines = head[0] & 2, .nulls = null, .nulls_len = 1};
+	struct reader_options o = {.input = "f",
+		.delimiter = head[0] & 1 ? ',' : ';',
+		.header = HEADER_NO,
+		.quoted_newlines = head[0] & 2,
+		.nulls = null,
+		.nulls_len = 1};
 	struct reader *r = csv_reader_new(&o);
 	struct wanted_column columns[COLUMNS];
 	struct column_builder builders[COLUMNS];
@@ -45,18 +49,20 @@ static void parse(const uint8_t *head, const uint8_t *bytes, size_t len, size_t 
 	int status;
 
 	for (size_t i = 0; i < COLUMNS; i++) {
-		columns[i] = (struct wanted_column){.name = names[i], .path = &names[i], .path_len = 1,
+		columns[i] = (struct wanted_column){.name = names[i],
+			.path = &names[i],
+			.path_len = 1,
 			.position = (int)i,
 			.type = TYPE_OF(i == 2 && head[0] & 8 ? TYPE_FLOAT : kinds[i]),
-		 .unit = head[0] & 4 ? TIME_MS : TIME_ISO};
+			.unit = head[0] & 4 ? TIME_MS : TIME_ISO};
 		builder_init(&builders[i], columns[i].type);
 	}
 	status = r->ops->want(r, columns, COLUMNS, &e);
 	while (!status) {
 		size_t consumed = 0;
 
-		status = r->ops->parse(r, bytes + from, to - from, to == len, ROWS_MAX, builders, &bad,
-			&consumed, &e);
+		status = r->ops->parse(r, bytes + from, to - from, to == len, ROWS_MAX, builders,
+			&bad, &consumed, &e);
 		MUST(builders[0].rows == builders[1].rows && builders[0].rows <= ROWS_MAX);
 		put_rows(builders, out);
 		from += consumed;
@@ -76,7 +82,8 @@ static void parse(const uint8_t *head, const uint8_t *bytes, size_t len, size_t 
 static void same(const struct buf *a, const struct buf *b)
 {
 	for (size_t i = 0; i <= COLUMNS; i++)
-		MUST(a[i].len == b[i].len && (!a[i].len || !memcmp(a[i].data, b[i].data, a[i].len)));
+		MUST(a[i].len == b[i].len &&
+			(!a[i].len || !memcmp(a[i].data, b[i].data, a[i].len)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
