@@ -12,6 +12,7 @@ enum {
 	SAMPLE_ROWS = 1000,
 	CELL_WIDTH_MAX = 60,
 	CELL_WIDTH_LEAST = 3,
+	CELL_BYTES_MAX = 4096,
 	GAP = 2,
 };
 
@@ -72,17 +73,26 @@ static size_t cut_at(const char *text, size_t len, uint32_t width)
 	return i;
 }
 
-/* A cell's text: nothing that moves the cursor may come through. */
+/* Nothing that moves the cursor may come through: neither C0 nor C1 (U+0080..U+009F). */
+static void tame(struct buf *text)
+{
+	for (size_t i = 0; i < text->len; i++) {
+		uint8_t *c = text->data + i;
+
+		if (*c < 0x20 || *c == 0x7f)
+			*c = ' ';
+		else if (*c == 0xc2 && i + 1 < text->len && c[1] < 0xa0)
+			c[0] = c[1] = ' ';
+	}
+}
+
 static void cell_text(const struct column *c, uint32_t row, struct buf *cell)
 {
 	buf_reset(cell);
 	if (!column_is_valid(c, row))
 		return;
-	column_put_text(c, row, 4096, cell);
-	for (size_t i = 0; i < cell->len; i++) {
-		if (cell->data[i] < 0x20 || cell->data[i] == 0x7f)
-			cell->data[i] = ' ';
-	}
+	column_put_text(c, row, CELL_BYTES_MAX, cell);
+	tame(cell);
 }
 
 static void put_spaces(struct buf *out, uint32_t n)
@@ -160,14 +170,20 @@ static void learn_widths(struct writer *w, const struct batch *b)
 static void put_names(struct writer *w, struct buf *out)
 {
 	size_t n = w->schema.fields_len;
+	struct buf name = BUF_INIT;
 
 	if (w->o.color)
 		buf_put_text(out, "\033[1m");
 	if (w->schema.changelog)
 		put_cell("op", 2, 2, false, n == 0, out);
-	for (size_t i = 0; i < n; i++)
-		put_cell(w->schema.fields[i].name, strlen(w->schema.fields[i].name),
-			w->sample->widths[i], is_right(w->schema.fields[i].type), i + 1 == n, out);
+	for (size_t i = 0; i < n; i++) {
+		buf_reset(&name);
+		buf_put_text(&name, w->schema.fields[i].name);
+		tame(&name);
+		put_cell((const char *)name.data, name.len, w->sample->widths[i],
+			is_right(w->schema.fields[i].type), i + 1 == n, out);
+	}
+	buf_clear(&name);
 	buf_put_text(out, w->o.color ? "\033[0m\n" : "\n");
 	if (w->schema.changelog)
 		buf_put_text(out, "──  ");
