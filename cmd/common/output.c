@@ -222,7 +222,10 @@ static int prepare_part(struct output *o, uint64_t epoch, struct buf *handle, st
 
 int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *handle, struct error *e)
 {
-	if (o->compressor && o->started &&
+	/* A file without rows is still a file its tool can read. */
+	bool empty = last && o->kind == OUTPUT_FILE && !o->written;
+
+	if (o->compressor && (o->started || empty) &&
 		compressor_put(o->compressor, NULL, 0, true, &o->pending, e) < 0)
 		return -1;
 	if (output_flush(o, e) < 0)

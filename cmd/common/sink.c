@@ -142,7 +142,11 @@ static int sink_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 
 static int sink_finish_text(struct sink *s, struct error *e)
 {
-	if (!s->has_schema)
+	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
+
+	if (is_frames(s) && !s->has_schema)
+		frame_put_hello(&s->text, &hello);
+	else if (!s->has_schema)
 		return 0;
 	if (is_frames(s))
 		frame_put_end(&s->text, s->rows);
@@ -313,11 +317,14 @@ static int check_output(const char *output, struct error *e)
 {
 	const char *scheme = strstr(output, "://");
 
-	if (!scheme)
-		return 0;
-	return error_set(e, ERROR_USAGE, "can't write to %.*s://\n"
-		"an output is -, a path, a directory with its slash (out/) or null:",
-		(int)(scheme - output), output);
+	if (scheme)
+		return error_set(e, ERROR_USAGE, "can't write to %.*s://\n"
+			"an output is -, a path, a directory with its slash (out/) or null:",
+			(int)(scheme - output), output);
+	if (!strncmp(output, "unix:", 5) || !strncmp(output, "unix-listen:", 12))
+		return error_set(e, ERROR_USAGE, "can't write to a socket: %s\n"
+			"an output is -, a path, a directory with its slash (out/) or null:", output);
+	return 0;
 }
 
 int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
