@@ -254,6 +254,7 @@ static int advance_time(struct map *m, const struct batch *b, struct error *e)
 {
 	const struct column *c = &b->columns[m->time_out];
 	bool eager = m->o.has_delay || !stage_is_bounded(m->op.stage);
+	int64_t watermark;
 
 	for (uint32_t r = 0; r < b->rows; r++) {
 		if (!column_is_valid(c, r))
@@ -263,9 +264,11 @@ static int advance_time(struct map *m, const struct batch *b, struct error *e)
 		if (column_int(c, r) > m->greatest_us)
 			m->greatest_us = column_int(c, r);
 	}
-	if (!eager || !b->rows)
+	if (!eager || !b->rows || m->greatest_us == INT64_MIN)
 		return 0;
-	return stage_emit_watermark(m->op.stage, m->greatest_us - m->o.delay_us - 1, e);
+	if (__builtin_sub_overflow(m->greatest_us - 1, m->o.delay_us, &watermark))
+		return 0; /* before all time */
+	return stage_emit_watermark(m->op.stage, watermark, e);
 }
 
 /* The list over rows that have passed; whole is what they were picked from, for messages. */
