@@ -9,7 +9,7 @@ int explode_column(const struct schema *s, const char *name, struct error *e)
 	int column = schema_require(s, name, strlen(name), "--explode: the input", e);
 
 	if (column >= 0 && s->fields[column].type.kind != TYPE_ANY)
-		return error_set(e, ERROR_USAGE, "--explode: '%s' is a %s, not any (an array)", name,
+		return error_set(e, ERROR_USAGE, "--explode: '%s' is of type %s, not any (an array)", name,
 			type_name(s->fields[column].type));
 	return column;
 }

@@ -123,7 +123,7 @@ static int assign_time(struct map *m, struct error *e)
 	if (m->time_out < 0)
 		return -1;
 	if (m->out.fields[m->time_out].type.kind != TYPE_TIMESTAMP)
-		return error_set(e, ERROR_USAGE, "--assign-time: '%s' is a %s, not a timestamp", name,
+		return error_set(e, ERROR_USAGE, "--assign-time: '%s' is of type %s, not a timestamp", name,
 			type_name(m->out.fields[m->time_out].type));
 	m->out.time_column = m->time_out;
 	m->out.time_offset_us = 0;
@@ -140,7 +140,7 @@ static int compile_where(struct map *m, struct error *e)
 	if (program_add(m->filter, m->where, &m->in, &index, e) < 0)
 		return -1;
 	if (program_type(m->filter, 0).kind != TYPE_BOOL)
-		return error_set(e, ERROR_USAGE, "%s: the condition is a %s, not a bool",
+		return error_set(e, ERROR_USAGE, "%s: the condition is of type %s, not a bool",
 			m->o.where_what, type_name(program_type(m->filter, 0)));
 	return 0;
 }
