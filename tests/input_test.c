@@ -1,3 +1,4 @@
+#include "formats/extension.h"
 #include "formats/input.h"
 #include "formats/records.h"
 #include "libcore/base/memory.h"
@@ -172,7 +173,7 @@ static void extensions_are_those_behind_a_compression(void **state)
 	char extension[16];
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		input_extension(cases[i][0], extension, sizeof extension);
+		format_extension(cases[i][0], extension, sizeof extension);
 		assert_string_equal(extension, cases[i][1]);
 	}
 }
