@@ -731,6 +731,10 @@ static int slices_load(struct window *w, const struct batch *b, struct error *e)
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
+	if (in.first_us[0] >= TIME_MOST || in.first_us[0] <= -TIME_MOST) {
+		arena_clear(&arena);
+		return error_set(e, ERROR_STATE, "a saved window starts out of range");
+	}
 	slice = *map_at(s, slice_index(s, in.first_us[0]));
 	if (!slice)
 		slice = slice_new(w, slice_index(s, in.first_us[0]));
