@@ -483,7 +483,9 @@ static int resolve_arithmetic(struct resolving *r, struct error *e)
 		remainder_ints};
 	static const kernel_run floats[] = {add_floats, subtract_floats, multiply_floats,
 		divide_floats, remainder_floats};
-	enum arithmetic op = (enum arithmetic)(strchr("+-*/%", r->call->name[0]) - "+-*/%");
+	static const char symbols[] = "+-*/%";
+	const char *at = strchr(symbols, r->call->name[0]);
+	enum arithmetic op = at ? (enum arithmetic)(at - symbols) : REMAINDER; /* mod() */
 	uint8_t a, b;
 
 	settle_unknown(r);
@@ -519,6 +521,7 @@ const struct function functions_operators[] = {
 	{.name = "*", .args_min = 2, .args_max = 2, .resolve = resolve_arithmetic},
 	{.name = "/", .args_min = 2, .args_max = 2, .resolve = resolve_arithmetic},
 	{.name = "%", .args_min = 2, .args_max = 2, .resolve = resolve_arithmetic},
+	{.name = "mod", .args_min = 2, .args_max = 2, .resolve = resolve_arithmetic},
 	{.name = "negate", .args_min = 1, .args_max = 1, .resolve = resolve_negate},
 	{.name = NULL},
 };

@@ -76,7 +76,7 @@ struct function {
 
 /* Tables end with a NULL name. */
 extern const struct function functions_operators[], functions_compare[], functions_logic[],
-	functions_math[], functions_text[], functions_regex[], functions_time[], functions_any[];
+	functions_math[], functions_text[], functions_search[], functions_regex[], functions_time[], functions_any[];
 
 /* Calls visit for every registered function (tests and manuals). */
 void function_each(void (*visit)(const struct function *f, void *context), void *context);
@@ -109,10 +109,24 @@ static inline bool vector_has_failed(const struct vector *v, uint32_t row)
 /* Room for k->rows values of the result's width, made the result's data. */
 void *vector_data(struct kernel *k);
 
+/* Bytes of text that one column of a batch may have while it is computed: a thousand times what a
+ * batch aims at, and far from what offsets can say.  The row that goes beyond fails. */
+#ifndef KERNEL_TEXT_MAX
+#define KERNEL_TEXT_MAX ((size_t)256 << 20)
+#endif
+void vector_text_overflow(struct kernel *k, uint32_t from, uint32_t row);
+/* For kernels whose rows may multiply their arguments: whether so much more is still allowed. */
+static inline bool vector_text_fits(const struct kernel *k, size_t more)
+{
+	return more <= KERNEL_TEXT_MAX && k->text->len + more <= KERNEL_TEXT_MAX;
+}
+
 /* Rows of text: offsets are made the result's; call vector_text_end for each row in order. */
 uint32_t *vector_offsets(struct kernel *k);
 static inline void vector_text_end(struct kernel *k, uint32_t *offsets, uint32_t row)
 {
+	if (k->text->len > KERNEL_TEXT_MAX)
+		vector_text_overflow(k, offsets[row], row);
 	offsets[row + 1] = (uint32_t)k->text->len;
 }
 /* After the last row: the result's bytes. */

@@ -24,6 +24,12 @@ uint32_t *vector_offsets(struct kernel *k)
 	return offsets;
 }
 
+void vector_text_overflow(struct kernel *k, uint32_t from, uint32_t row)
+{
+	k->text->len = from;
+	vector_fail(k, row, "a text too long for a batch");
+}
+
 void vector_text_finish(struct kernel *k)
 {
 	MUST(k->text->len <= UINT32_MAX);
