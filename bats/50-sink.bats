@@ -104,12 +104,15 @@ fails() {
 	cmp n.ndjson <(lz4 -dc n.ndjson.lz4)
 	[ "$(gzip -dc e.ndjson.gz; zstd -qdc e.ndjson.zst; lz4 -dc e.ndjson.lz4)" = "" ]
 	gzip -t e.ndjson.gz
+	cmp a.csv <(ssource a.csv | ssink -f csv --compress gz | gzip -dc)
 }
 
 @test "a directory gets part files under their final names only" {
 	ssource a.csv | ssink -f csv out/
 	[ "$(ls -A out)" = "part-0-1.csv" ]
 	cmp a.csv out/part-0-1.csv
+	ssource a.csv | ssink -f csv --compress zst out/
+	cmp a.csv <(zstd -qdc out/part-0-1.csv.zst)
 	ssource --limit 0 a.csv | ssink none/
 	[ -d none ]
 }

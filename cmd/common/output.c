@@ -96,9 +96,9 @@ int output_open(const struct output_options *options, struct output **out, struc
 	o->kind = kind_of(options->path);
 	o->file = (struct outfile)OUTFILE_INIT;
 	o->part_fd = -1;
-	if (o->kind == OUTPUT_DIRECTORY)
-		compression = options->extension ? compression_of(options->extension) : COMPRESS_NONE;
-	if (o->kind != OUTPUT_NULL && o->kind != OUTPUT_STDOUT && compression)
+	if ((o->kind == OUTPUT_DIRECTORY || !compression) && options->extension)
+		compression = compression_of(options->extension);
+	if (o->kind != OUTPUT_NULL && compression)
 		o->compressor = compressor_new(compression);
 	if (o->kind == OUTPUT_FILE)
 		status = open_file(o, e);
@@ -223,7 +223,7 @@ static int prepare_part(struct output *o, uint64_t epoch, struct buf *handle, st
 int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *handle, struct error *e)
 {
 	/* A file without rows is still a file its tool can read. */
-	bool empty = last && o->kind == OUTPUT_FILE && !o->written;
+	bool empty = last && o->kind != OUTPUT_DIRECTORY && !o->written;
 
 	if (o->compressor && (o->started || empty) &&
 		compressor_put(o->compressor, NULL, 0, true, &o->pending, e) < 0)

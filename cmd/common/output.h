@@ -21,7 +21,7 @@ enum output_kind { OUTPUT_STDOUT, OUTPUT_FILE, OUTPUT_DIRECTORY, OUTPUT_NULL };
 
 struct output_options {
 	const char *path;          /* "-", a path, a directory with its slash, "null:" */
-	const char *extension;     /* of part files: "csv.zst" */
+	const char *extension;     /* "csv.zst": of part files; what path doesn't say itself */
 	uint32_t subtask;
 	bool supervised;
 };

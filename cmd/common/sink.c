@@ -301,7 +301,8 @@ static void choose_format(struct sink *s)
 			!strcmp(extension, "jsonl") || !strcmp(extension, "json") ? "ndjson" :
 			!strcmp(s->o.output, "-") && isatty(STDOUT_FILENO) ? "table" : "ndjson");
 	}
-	snprintf(s->extension, sizeof s->extension, "%s", s->format);
+	snprintf(s->extension, sizeof s->extension, "%s%s%s", s->format,
+		s->o.compress ? "." : "", s->o.compress ? s->o.compress : "");
 }
 
 static void look_at_terminal(struct sink *s)

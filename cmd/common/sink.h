@@ -9,6 +9,7 @@
 struct sink_options {
 	const char *output;      /* "-" , a path, "dir/", "null:" */
 	const char *format;      /* NULL: by the name, else table on a terminal, else ndjson */
+	const char *compress;    /* "gz" "zst" "lz4"; NULL: a path's extension says */
 	struct writer_options writer;
 	bool supervised;
 	bool verbose;            /* tell at the end how many rows there were */

@@ -12,8 +12,10 @@ static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "table", "lines", "frames",
 	NULL};
 
+static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
+
 static struct {
-	int format, header;
+	int format, header, compress;
 	const char *delimiter;
 } opt;
 
@@ -25,6 +27,9 @@ static const struct option_spec ssink_options[] = {
 		.value = &opt.header, .help = "csv, tsv: a line of names first"},
 	{.name = "delimiter", .kind = OPTION_TEXT, .argument = "C", .value = &opt.delimiter,
 		.help = "csv: one byte between fields; \\t is a tab"},
+	{.name = "compress", .kind = OPTION_CHOICE, .choices = compressions,
+		.argument = "auto|gz|zst|lz4",
+		.value = &opt.compress, .help = "by OUTPUT's name, else not; part files get the ending"},
 	{.name = NULL},
 };
 
@@ -59,6 +64,8 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		o.output = setup->arguments[0];
 	if (opt.format)
 		o.format = formats[opt.format];
+	if (opt.compress)
+		o.compress = compressions[opt.compress];
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
 	if (read_delimiter(&o.writer.delimiter, e) < 0)
 		return -1;
