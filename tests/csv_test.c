@@ -277,8 +277,7 @@ struct table {
 static void put_random_text(struct buf *document, struct buf *expected)
 {
 	static const char *const pieces[] = {"a", "bc", ",", "\"", "\n", "\r\n", "\xc3\xa9", "",
-		"a longer piece of text so that blocks of sixty-four bytes are crossed now and "
-		"then"};
+		"a longer piece of text so that blocks of sixty-four bytes are crossed now and then"};
 	struct buf text = BUF_INIT;
 
 	for (int n = rand() % 5; n; n--)
