@@ -1,6 +1,6 @@
 /* Kept rows against a plain array, waiting rows against a sort: random, from a printed seed. */
 #include "libcore/base/memory.h"
-#include "libcore/state/keytable.h"
+#include "libcore/table/keytable.h"
 #include "libcore/state/rowstore.h"
 #include "libcore/state/timequeue.h"
 

@@ -8,7 +8,7 @@
 #define RUNNEL_SJOIN_KEPT_H
 
 #include "cmd/sjoin/plan.h"
-#include "libcore/state/keytable.h"
+#include "libcore/table/keytable.h"
 #include "libcore/state/rowstore.h"
 #include "libcore/state/snapshot.h"
 

@@ -1,4 +1,5 @@
 /* swindow - group and aggregate.  Its manual is man/swindow.1. */
+#include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/swindow/window.h"
 
@@ -218,6 +219,7 @@ static const struct stage_program program = {
 		},
 	.options = options,
 	.create = create,
+	.terminal_sink = terminal_sink,
 };
 
 int main(int argc, char **argv)

@@ -2,7 +2,7 @@
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
-#include "libcore/state/keytable.h"
+#include "libcore/table/keytable.h"
 
 #include <string.h>
 
