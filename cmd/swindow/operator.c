@@ -48,6 +48,21 @@ static void warn(struct window *w, const struct program *p)
 	}
 }
 
+static void now_set(struct window *w, int64_t now_us)
+{
+	if (w->plan->where)
+		program_set_now(w->plan->where, now_us);
+	program_set_now(w->plan->inputs, now_us);
+	program_set_now(w->plan->results, now_us);
+}
+
+static int window_tick(struct operator* op, int64_t now_us, struct error *e)
+{
+	if (window_of(op)->plan)
+		now_set(window_of(op), now_us);
+	return 0;
+}
+
 static int window_schema(
 	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
@@ -58,6 +73,7 @@ static int window_schema(
 		if (plan_change_input(w->plan, &w->options, in, from, e))
 			return -1;
 		columns_resize(w);
+		now_set(w, stage_now(op->stage));
 		return w->options.late_output ? stage_declare(op->stage, 1, in, e) : 0;
 	}
 	if (plan_new(&w->options, in, from, &w->plan, e))
@@ -68,6 +84,7 @@ static int window_schema(
 	w->ops->init(w);
 	batch_builder_init(&w->parts, &w->plan->parts);
 	columns_resize(w);
+	now_set(w, stage_now(op->stage)); /* the TICK may have come before the schema */
 	warn(w, w->plan->inputs);
 	warn(w, w->plan->results);
 	if (window_load(w, e))
@@ -224,19 +241,6 @@ static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 		if (*out_us == WATERMARK_NONE)
 			*out_us = WATERMARK_NONE + 1;
 	}
-	return 0;
-}
-
-static int window_tick(struct operator* op, int64_t now_us, struct error *e)
-{
-	struct window *w = window_of(op);
-
-	if (!w->plan)
-		return 0;
-	if (w->plan->where)
-		program_set_now(w->plan->where, now_us);
-	program_set_now(w->plan->inputs, now_us);
-	program_set_now(w->plan->results, now_us);
 	return 0;
 }
 
