@@ -528,7 +528,7 @@ static uint32_t compile_cast(struct compiling *c, const struct expr *x)
 /* ---- calls ---- */
 
 static const struct function *const tables[] = {functions_operators, functions_compare,
-	functions_logic, functions_math, functions_text, functions_search};
+	functions_logic, functions_math, functions_text, functions_search, functions_time};
 
 enum { TABLES = sizeof tables / sizeof *tables };
 
