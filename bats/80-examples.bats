@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# The pipelines in bats/examples, which README and the manuals show.  Each NAME.sh gives NAME.out,
+# which tests/examples_oracle.py checks against SQLite.  RENEW=1 writes what they give now.
+
+setup() {
+	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
+	PATH="${BIN:-$root/build/bin}:$PATH"
+	cd "$root"
+	out="$BATS_TEST_TMPDIR/out" errors="$BATS_TEST_TMPDIR/errors"
+}
+
+gives() { # gives NAME: the example's standard output, nothing else, status 0
+	local status=0
+	"bats/examples/$1.sh" >"$out" 2>"$errors" || status=$?
+	cat "$errors"
+	[ "$status" -eq 0 ]
+	[ ! -s "$errors" ]
+	[ -z "${RENEW:-}" ] || cp "$out" "bats/examples/$1.out"
+	diff "bats/examples/$1.out" "$out"
+}
+
+@test "every example has a test here" {
+	for file in bats/examples/*.sh; do
+		grep -q "gives $(basename "$file" .sh)\$" "$BATS_TEST_FILENAME" || { echo "$file"; false; }
+	done
+}
+
+@test "hours in which an airport ran late (filter, tumble)" {
+	gives hourly-delays
+}
+
+@test "carriers by name (group, join with a file)" {
+	gives carriers
+}
+
+@test "the weather that flights left in (as-of join)" {
+	gives weather
+}
+
+@test "planes at work (sessions)" {
+	gives legs
+}
+
+@test "days with many cancelled flights (tumble with an offset)" {
+	gives cancelled
+}
+
+@test "who built the planes (equal-key join)" {
+	gives manufacturers
+}
+
+@test "destinations that no list has (anti join)" {
+	gives unlisted
+}
+
+@test "every day's busiest hours (hop, then windows of windows)" {
+	gives busiest
+}
+
+@test "a day as it goes on (cumulate)" {
+	gives so-far
+}
+
+@test "the demo shows its pipelines and their rows" {
+	bats/examples/demo >"$out" 2>"$errors"
+	[ ! -s "$errors" ]
+	grep -q 'swindow --tumble 1h -k origin' "$out"
+	grep -qxF "$(tail -n 1 bats/examples/hourly-delays.out)" "$out"
+	grep -qxF "$(tail -n 1 bats/examples/weather.out)" "$out"
+}

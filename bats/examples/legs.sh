@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Planes at work: what a plane flies out of New York within twelve hours of its flight before is one
+# spell.  The longest ones.
+set -euo pipefail
+data=${data:-tests/data}
+
+ssource "$data/flights-2013-01.csv.zst" --null NA |
+  smap -w 'dep_time is not null' --assign-time leaves \
+    "tailnum, dest, distance, time_hour + minute * interval '1 minute' as leaves" |
+  swindow --session 12h -k tailnum \
+    'count(*) as legs, first(dest) as first, last(dest) as last, sum(distance) as miles' |
+  smap -w 'legs >= 8' 'tailnum, window_start as since, * except (window_start, window_end)' |
+  ssink -f table
