@@ -68,3 +68,13 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 	grep -qxF "$(tail -n 1 bats/examples/hourly-delays.out)" "$out"
 	grep -qxF "$(tail -n 1 bats/examples/weather.out)" "$out"
 }
+
+@test "README shows an example as it is, and its rows" {
+	sed -n '/^ssource/,$p' bats/examples/weather.sh |
+		sed 's|"$data/\([^"]*\)"|tests/data/\1|g; s/^/    /' >"$out"
+	sed 's/^/    /' bats/examples/weather.out >>"$out"
+	while IFS= read -r line; do
+		grep -qxF -- "$line" README.md || { echo "README lacks: $line"; false; }
+	done <"$out"
+	[ "$(wc -l <"$out")" -gt 10 ]
+}
