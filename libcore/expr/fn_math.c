@@ -240,7 +240,8 @@ static int resolve_round(struct resolving *r, struct error *e)
 		return 0;
 	if (r->args_len == 1) {
 		scale = 0;
-	} else if (r->constants[1] && vector_is_valid(r->constants[1], 0)) {
+	} else if (r->constants[1] && r->constants[1]->col.type.kind == TYPE_INT &&
+		vector_is_valid(r->constants[1], 0)) {
 		int64_t digits = column_int(&r->constants[1]->col, 0);
 
 		scale = digits < 0 ? 0 : digits < t.scale ? (unsigned)digits : t.scale;

@@ -541,17 +541,22 @@ static struct expr *parse_postfix(struct parser *p, struct error *e)
 	return x;
 }
 
-static struct expr *negative_literal(struct parser *p, uint32_t at, struct error *e)
+/* -1.5 is a literal as 1.5 is one, exact beside a decimal; and the least int has no positive
+ * counterpart to negate. */
+static struct expr *negated_number(struct parser *p, uint32_t at, struct expr *x)
 {
-	char *text = arena_printf(p->lex.arena, "-%s", p->lex.token.text);
-	struct expr *x = literal(p, TYPE_INT, at);
+	bool number = x->kind == NODE_LITERAL && x->text && x->text[0] != '-' &&
+		(x->type.kind == TYPE_INT || x->type.kind == TYPE_FLOAT);
 
-	x->text = text;
-	x->text_len = strlen(text);
-	if (int_parse(text, x->text_len, &x->integer) != NUMBER_OK)
-		return NULL;
-	x->real = (double)x->integer;
-	return next(p, e) ? close_node(p, x) : NULL;
+	if (!number)
+		return call(p, "negate", at, 1, x);
+	x->text = arena_printf(p->lex.arena, "-%s", x->text);
+	x->text_len++;
+	x->at = at;
+	x->real = -x->real;
+	if (int_parse(x->text, x->text_len, &x->integer) == NUMBER_OK)
+		x->type = TYPE_OF(TYPE_INT);
+	return x;
 }
 
 static struct expr *parse_unary(struct parser *p, struct error *e)
@@ -572,12 +577,9 @@ static struct expr *parse_unary(struct parser *p, struct error *e)
 	}
 	if (!next(p, e))
 		return NULL;
-	/* The least int has no positive counterpart to negate. */
-	if (p->lex.token.kind == TOKEN_INT && (x = negative_literal(p, at, e)))
-		return x;
 	x = parse_unary(p, e);
 	p->depth--;
-	return x ? call(p, "negate", at, 1, x) : NULL;
+	return x ? negated_number(p, at, x) : NULL;
 }
 
 struct binary_level {

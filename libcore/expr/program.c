@@ -528,7 +528,8 @@ static uint32_t compile_cast(struct compiling *c, const struct expr *x)
 /* ---- calls ---- */
 
 static const struct function *const tables[] = {functions_operators, functions_compare,
-	functions_logic, functions_math, functions_text, functions_search, functions_time};
+	functions_logic, functions_math, functions_text, functions_search, functions_time, functions_any,
+	functions_regex};
 
 enum { TABLES = sizeof tables / sizeof *tables };
 
@@ -831,6 +832,10 @@ static uint32_t compile_field(struct compiling *c, const struct expr *x)
 {
 	struct expr key = *x, path = *x;
 	struct expr *args[2];
+	int column = expr_column(x, c->schema);
+
+	if (column >= 0)
+		return add_column(c, column, x);
 
 	key.kind = NODE_LITERAL;
 	key.type = TYPE_OF(TYPE_STRING);

@@ -3,9 +3,37 @@
 
 #include "libcore/base/memory.h"
 
+/* a.b.c as one name; false if that is not what the tree says. */
+static bool put_path(const struct expr *x, struct buf *b)
+{
+	if (x->kind == NODE_COLUMN) {
+		buf_put_text(b, x->name);
+		return true;
+	}
+	if (x->kind != NODE_FIELD || !put_path(x->args[0], b))
+		return false;
+	buf_put_byte(b, '.');
+	buf_put_text(b, x->name);
+	return true;
+}
+
+/* a.b is the column "a.b" where there is no a. */
 int expr_column(const struct expr *x, const struct schema *s)
 {
-	return x->kind == NODE_COLUMN ? schema_find(s, x->name, strlen(x->name)) : -1;
+	const struct expr *root = x;
+	struct buf name = BUF_INIT;
+	int column = -1;
+
+	if (x->kind == NODE_COLUMN)
+		return schema_find(s, x->name, strlen(x->name));
+	if (x->kind != NODE_FIELD)
+		return -1;
+	while (root->kind == NODE_FIELD)
+		root = root->args[0];
+	if (expr_column(root, s) < 0 && put_path(x, &name))
+		column = schema_find(s, (const char *)name.data, name.len);
+	buf_clear(&name);
+	return column;
 }
 
 void expr_mark_columns(const struct expr *x, const struct schema *s, bool *used)
