@@ -1,6 +1,7 @@
 #include "formats/writer_impl.h"
 
 #include "libcore/base/civil.h"
+#include "libcore/base/digits.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 #include "libcore/base/number.h"
@@ -103,9 +104,53 @@ static size_t put_word(char *out, const char *word)
 	return len;
 }
 
-size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, char *out)
+static void put_pair(char *out, uint32_t n)
+{
+	memcpy(out, digits_pairs + (size_t)2 * n, 2);
+}
+
+/* What timestamp_put writes; the calendar is asked once a day. */
+static size_t put_timestamp(int64_t us, struct day_text *d, char *out)
+{
+	int64_t day = us / CIVIL_US_DAY - (us % CIVIL_US_DAY < 0);
+	int64_t within = us % CIVIL_US_DAY + (us % CIVIL_US_DAY < 0 ? CIVIL_US_DAY : 0);
+	uint32_t second = (uint32_t)(within / CIVIL_US_SECOND);
+	uint32_t fraction = (uint32_t)(within % CIVIL_US_SECOND);
+	uint32_t minute = second / 60, thousandths = fraction / 1000;
+
+	if (!d->known || d->day != day) {
+		size_t len = timestamp_put(out, us);
+
+		d->known = out[sizeof d->text - 1] == 'T';
+		d->day = day;
+		memcpy(d->text, out, sizeof d->text);
+		return len;
+	}
+	memcpy(out, d->text, sizeof d->text);
+	put_pair(out + 11, minute / 60);
+	out[13] = ':';
+	put_pair(out + 14, minute % 60);
+	out[16] = ':';
+	put_pair(out + 17, second % 60);
+	out[19] = fraction ? '.' : 'Z';
+	if (!fraction)
+		return 20;
+	out[20] = (char)('0' + thousandths / 100);
+	put_pair(out + 21, thousandths % 100);
+	out[23] = 'Z';
+	if (fraction % 1000 == 0)
+		return 24;
+	out[23] = (char)('0' + fraction % 1000 / 100);
+	put_pair(out + 24, fraction % 100);
+	out[26] = 'Z';
+	return 27;
+}
+
+size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, struct day_text *day,
+	char *out)
 {
 	double real;
+	size_t len;
 
 	switch ((enum type_kind)c->type.kind) {
 	case TYPE_BOOL: return put_word(out, column_bool(c, row) ? "true" : "false");
@@ -115,7 +160,13 @@ size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, char 
 		return quoted && !isfinite(real) ? put_word(out, "null") : float_put(out, real, 0);
 	case TYPE_DECIMAL: return decimal_put(out, column_decimal(c, row), c->type.scale);
 	case TYPE_DATE: return in_quotes(quoted, out, date_put(out, column_date(c, row)));
-	case TYPE_TIMESTAMP: return in_quotes(quoted, out, timestamp_put(out, column_int(c, row)));
+	case TYPE_TIMESTAMP:
+		if (!quoted)
+			return put_timestamp(column_int(c, row), day, out);
+		out[0] = '"';
+		len = put_timestamp(column_int(c, row), day, out + 1);
+		out[len + 1] = '"';
+		return len + 2;
 	case TYPE_DURATION: return in_quotes(quoted, out, duration_put(out, column_int(c, row)));
 	case TYPE_STRING:
 	case TYPE_BYTES:

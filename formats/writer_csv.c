@@ -60,15 +60,15 @@ static size_t put_json(const struct column *c, uint32_t row, char delimiter, cha
 	return len;
 }
 
-static size_t put_field(const struct column *c, uint32_t row, uint32_t rows, char delimiter,
-	char *at)
+static size_t put_field(struct writer *w, const struct column *c, uint32_t row, uint32_t rows,
+	char delimiter, char *at)
 {
 	struct text_view v;
 
 	if (!column_is_valid(c, row))
 		return 0;
 	if (!type_is_text(c->type))
-		return writer_put_value(c, row, false, at);
+		return writer_put_value(c, row, false, &w->day, at);
 	if (c->type.kind != TYPE_STRING)
 		return put_json(c, row, delimiter, at);
 	v = column_text(c, row);
@@ -137,7 +137,7 @@ static int csv_rows(struct writer *w, const struct batch *b, struct buf *out, st
 		for (size_t i = 0; i < fields; i++) {
 			if (i)
 				*at++ = delimiter;
-			at += put_field(&b->columns[i], r, b->rows, delimiter, at);
+			at += put_field(w, &b->columns[i], r, b->rows, delimiter, at);
 		}
 		*at++ = '\n';
 	}

@@ -14,6 +14,13 @@ struct writer_ops {
 
 struct table_sample;
 
+/* The text of the day last seen, "2013-01-01T": neighbours tend to be of one day. */
+struct day_text {
+	int64_t day;
+	bool known;
+	char text[11];
+};
+
 struct writer {
 	const struct writer_ops *ops;
 	struct writer_options o;
@@ -21,6 +28,7 @@ struct writer {
 	bool has_schema;
 	struct buf prefixes;         /* ndjson: `{"a":` `,"b":` ... one after another */
 	uint32_t *prefix_at;         /* fields + 1 offsets into prefixes */
+	struct day_text day;
 	struct table_sample *sample; /* table */
 };
 
@@ -31,7 +39,8 @@ enum { VALUE_TEXT_MAX = 64 };
 
 /* Writes the text of a valid value of fixed width; returns its length.  quoted: times and durations
  * in quotes, non-finite floats as null, as JSON wants it. */
-size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, char *out);
+size_t writer_put_value(const struct column *c, uint32_t row, bool quoted, struct day_text *day,
+	char *out);
 
 /* "+I", "-U", "+U", "-D". */
 const char *writer_op_name(uint8_t op);

@@ -55,7 +55,8 @@ static size_t put_bytes(struct text_view v, char *at)
 	return len;
 }
 
-static size_t put_value(const struct column *c, uint32_t row, uint32_t rows, char *at)
+static size_t put_value(struct writer *w, const struct column *c, uint32_t row, uint32_t rows,
+	char *at)
 {
 	struct text_view v;
 
@@ -64,7 +65,7 @@ static size_t put_value(const struct column *c, uint32_t row, uint32_t rows, cha
 		return 4;
 	}
 	if (!type_is_text(c->type))
-		return writer_put_value(c, row, true, at);
+		return writer_put_value(c, row, true, &w->day, at);
 	v = column_text(c, row);
 	if (c->type.kind == TYPE_STRING)
 		return writer_put_json_text(v.text, v.len, c->offsets[rows] - c->offsets[row], at);
@@ -106,7 +107,7 @@ static int ndjson_rows(struct writer *w, const struct batch *b, struct buf *out,
 
 			memcpy(at, w->prefixes.data + w->prefix_at[i], len);
 			at += len;
-			at += put_value(&b->columns[i], r, b->rows, at);
+			at += put_value(w, &b->columns[i], r, b->rows, at);
 		}
 		*at++ = '}';
 		*at++ = '\n';

@@ -1,4 +1,5 @@
 #include "formats/writer.h"
+#include "libcore/base/civil.h"
 #include "libcore/base/cpu.h"
 #include "libcore/base/memory.h"
 #include "libcore/table/builder.h"
@@ -391,6 +392,43 @@ static void check_random_texts(void)
 	schema_clear(&s);
 }
 
+static int64_t random_time(int64_t before)
+{
+	switch (next_random() % 5) {
+	case 0: return (int64_t)next_random();
+	case 1: return before % CIVIL_US_SECOND ? before - before % CIVIL_US_SECOND : before + 1000;
+	case 2: return before / CIVIL_US_DAY * CIVIL_US_DAY - (int64_t)(next_random() % 2);
+	case 3: return (int64_t)(next_random() % 2000000) * CIVIL_US_DAY - TIMESTAMP_TEXT_MOST / 2;
+	default: return before / 1000 * 1000 + (int64_t)(next_random() % 3600000);
+	}
+}
+
+static void timestamps_of_any_days_equal_timestamp_put(void **state)
+{
+	enum { ROWS = 5000 };
+	struct schema s = SCHEMA_INIT;
+	struct buf want = BUF_INIT;
+	struct batch_builder b;
+	int64_t us = 0;
+
+	random_state = (uint64_t)time(NULL) | 1;
+	print_message("SEED=%" PRIu64 "\n", random_state);
+	schema_add(&s, "t", 1, TYPE_OF(TYPE_TIMESTAMP));
+	batch_builder_init(&b, &s);
+	for (int i = 0; i < ROWS; i++) {
+		char text[TIMESTAMP_TEXT_MAX];
+
+		us = i ? random_time(us) : INT64_MIN;
+		builder_put_int(&b.columns[0], us);
+		buf_put(&want, text, timestamp_put(text, us));
+		buf_put_byte(&want, '\n');
+	}
+	assert_written("csv", (struct writer_options){0}, batch_builder_view(&b), buf_cstr(&want));
+	batch_builder_clear(&b);
+	buf_clear(&want);
+	schema_clear(&s);
+}
+
 static void random_texts_equal_plain_code(void **state)
 {
 	const char *given = getenv("SEED");
@@ -416,6 +454,7 @@ int main(void)
 		cmocka_unit_test(names_are_escaped_like_values),
 		cmocka_unit_test(a_table_fits_the_terminal_and_counts_wide_characters),
 		cmocka_unit_test(a_table_flows_once_its_widths_are_settled),
+		cmocka_unit_test(timestamps_of_any_days_equal_timestamp_put),
 		cmocka_unit_test(random_texts_equal_plain_code),
 	};
 
