@@ -113,9 +113,17 @@ static void run_parse_json(struct kernel *k)
 		const char *why;
 		size_t at;
 
-		if (out_is_valid(k, r) && json_parse(v.text, v.len, k->text, &at, &why) < 0)
+		if (!out_is_valid(k, r)) {
+			vector_text_end(k, offsets, r);
+			continue;
+		}
+		if (json_parse(v.text, v.len, k->text, &at, &why) < 0) {
 			vector_fail(k, r, *k->why ? "" : arena_printf(k->arena,
 				"not JSON at byte %zu: %s", at + 1, why));
+		} else if (k->text->data[offsets[r]] == 0xc0) { /* nil */
+			k->text->len = offsets[r];
+			vector_null(k, r);
+		}
 		vector_text_end(k, offsets, r);
 	}
 	vector_text_finish(k);
