@@ -98,6 +98,7 @@ $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmar
 # Tests of an operator take it in without its main.
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/source_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
+$(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/join_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
 .PHONY: tests
@@ -125,7 +126,7 @@ check:
 	@tests/check $(MAKE)
 
 .PHONY: bench
-benches := $(sort $(wildcard tests/bench/*_bench.c tests/bench/nexmark_ndjson.c))
+benches := $(sort $(wildcard tests/bench/*.c))
 bench_bins := $(benches:tests/bench/%.c=$(O)/tests/bench/%)
 bench: all $(bench_bins)
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
