@@ -64,18 +64,31 @@ static char *part_name(const struct output *o)
 	return name;
 }
 
+/* A growing file is opened with its first byte: what only commits again must not make a new one,
+ * which would take the place of the file that is complete. */
 static int open_growing(struct output *o, struct error *e)
 {
-	o->part = part_name(o);
-	o->part_fd = open(o->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (o->part_fd < 0)
-		return error_errno(e, "%s: can't create", o->part);
-	return output_cut(o, 0, e);
+	struct stat st;
+
+	if (!o->part || o->part_fd >= 0)
+		return 0;
+	o->part_fd = open(o->part, O_WRONLY | O_CLOEXEC | (o->prepared ? 0 : O_CREAT), 0666);
+	if (o->part_fd < 0 || fstat(o->part_fd, &st) < 0)
+		return error_errno(e, "%s: can't open", o->part);
+	if ((uint64_t)st.st_size < o->prepared)
+		return error_set(e, ERROR_STATE, "%s is shorter than it was at the snapshot", o->part);
+	if (ftruncate(o->part_fd, (off_t)o->prepared) < 0 ||
+		lseek(o->part_fd, (off_t)o->prepared, SEEK_SET) < 0)
+		return error_errno(e, "%s: can't be cut back to the snapshot", o->part);
+	return 0;
 }
 
 static int open_file(struct output *o, struct error *e)
 {
-	return o->o.supervised ? open_growing(o, e) : outfile_open(&o->file, o->path, e);
+	if (!o->o.supervised)
+		return outfile_open(&o->file, o->path, e);
+	o->part = part_name(o);
+	return 0;
 }
 
 static int open_directory(const struct output *o, struct error *e)
@@ -153,8 +166,9 @@ int output_flush(struct output *o, struct error *e)
 	if (o->kind == OUTPUT_STDOUT)
 		status = fd_write_all(STDOUT_FILENO, "standard output", o->pending.data,
 			o->pending.len, e);
-	else if (o->part_fd >= 0)
-		status = fd_write_all(o->part_fd, o->part, o->pending.data, o->pending.len, e);
+	else if (o->part)
+		status = open_growing(o, e) < 0 ? -1 : fd_write_all(o->part_fd, o->part,
+			o->pending.data, o->pending.len, e);
 	else if (open_part(o, e) < 0)
 		status = -1;
 	else
@@ -232,8 +246,10 @@ int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *hand
 		return -1;
 	if (o->kind == OUTPUT_DIRECTORY)
 		return prepare_part(o, epoch, handle, e);
-	if (o->part_fd < 0)
+	if (!o->part)
 		return 0; /* nothing, standard output, or a file that is committed at once */
+	if (open_growing(o, e) < 0)
+		return -1;
 	if (fsync(o->part_fd) < 0)
 		return error_errno(e, "%s: can't sync", o->part);
 	o->prepared = o->written;
@@ -263,16 +279,13 @@ int output_commit(struct output *o, const uint8_t *handle, size_t len, struct er
 	return commit_rename(from, to + 1, e);
 }
 
-int output_cut(struct output *o, uint64_t offset, struct error *e)
+void output_cut(struct output *o, uint64_t offset)
 {
-	if (o->part_fd < 0)
-		return 0;
-	if (ftruncate(o->part_fd, (off_t)offset) < 0 ||
-		lseek(o->part_fd, (off_t)offset, SEEK_SET) < 0)
-		return error_errno(e, "%s: can't be cut back to the snapshot", o->part);
+	if (!o->part)
+		return;
+	MUST(o->part_fd < 0);
 	o->written = o->prepared = offset;
 	o->started = offset > 0;
-	return 0;
 }
 
 void output_close(struct output *o)

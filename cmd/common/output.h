@@ -46,9 +46,10 @@ int output_commit(struct output *o, const uint8_t *handle, size_t len, struct er
 /* Whether a new part begins: a header has to be written again. */
 bool output_is_at_start(const struct output *o);
 
-/* Bytes of the file that belong to the last prepared epoch, for the snapshot, and back to them. */
+/* Bytes of the file that belong to the last prepared epoch, for the snapshot; and back to them,
+ * before anything is put: what lies behind goes when the first bytes come. */
 uint64_t output_offset(const struct output *o);
-int output_cut(struct output *o, uint64_t offset, struct error *e);
+void output_cut(struct output *o, uint64_t offset);
 
 /* Without a commit before: what isn't prepared is gone. */
 void output_close(struct output *o);

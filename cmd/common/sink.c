@@ -56,7 +56,9 @@ static int sink_open(struct sink *s, struct error *e)
 		return 0;
 	if (output_open(&o, &s->output, e) < 0)
 		return -1;
-	return s->has_restored ? output_cut(s->output, s->restored_offset, e) : 0;
+	if (s->has_restored)
+		output_cut(s->output, s->restored_offset);
+	return 0;
 }
 
 static int sink_write(struct sink *s, struct error *e)
