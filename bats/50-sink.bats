@@ -115,6 +115,12 @@ fails() {
 	cmp a.csv <(zstd -qdc out/part-0-1.csv.zst)
 	ssource --limit 0 a.csv | ssink none/
 	[ -d none ]
+	[ -z "$(ls -A none)" ]
+	ssource a.csv | ssink -f frames fr/
+	cmp a.csv <(ssink -f csv < fr/part-0-1.frames)
+	ssource nexmark:bid?events=30000 > n.frames
+	ssink -f table t/ < n.frames
+	cmp t/part-0-1.table <(ssink -f table < n.frames)
 }
 
 @test "null: counts and drops" {

@@ -19,7 +19,8 @@ struct sink {
 	struct schema schema;
 	bool has_schema;
 	struct buf text;
-	uint64_t rows;
+	uint64_t rows, part_rows;  /* all; those of the present part */
+	bool in_part;              /* directories: a part has begun (its text may be held back) */
 	uint64_t restored_offset;
 	bool has_restored, finished;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
@@ -91,6 +92,12 @@ static int sink_new_writer(struct sink *s, struct error *e)
 	return is_frames(s) ? 0 : writer_new(s->format, &s->o.writer, &s->writer, e);
 }
 
+/* A part begins with its first row: an epoch without rows leaves no file. */
+static bool is_between_parts(const struct sink *s)
+{
+	return output_kind(s->output) == OUTPUT_DIRECTORY && !s->in_part;
+}
+
 static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
 	struct error *e)
 {
@@ -111,6 +118,8 @@ static int sink_schema(struct operator *op, unsigned input, const struct schema 
 		buf_clear(&dropped);
 		return status;
 	}
+	if (is_between_parts(s))
+		return 0;
 	return sink_begin(s, e) < 0 ? -1 : sink_write(s, e);
 }
 
@@ -121,10 +130,13 @@ static int sink_batch(struct operator *op, unsigned input, const struct batch *i
 	s->rows += in->rows;
 	if (output_kind(s->output) == OUTPUT_NULL)
 		return 0;
-	/* The part before has been prepared: this row begins a new one. */
-	if (output_kind(s->output) == OUTPUT_DIRECTORY && output_is_at_start(s->output) &&
-		(sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0))
-		return -1;
+	if (is_between_parts(s)) {
+		s->part_rows = 0;
+		s->in_part = true;
+		if (sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0)
+			return -1;
+	}
+	s->part_rows += in->rows;
 	if (is_frames(s))
 		frame_put_batch(&s->text, s->schema_id, in);
 	else if (writer_rows(s->writer, in, &s->text, e) < 0)
@@ -146,12 +158,15 @@ static int sink_finish_text(struct sink *s, struct error *e)
 {
 	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
 
+	if (is_between_parts(s))
+		return 0;
 	if (is_frames(s) && !s->has_schema)
 		frame_put_hello(&s->text, &hello);
 	else if (!s->has_schema)
 		return 0;
 	if (is_frames(s))
-		frame_put_end(&s->text, s->rows);
+		frame_put_end(&s->text, output_kind(s->output) == OUTPUT_DIRECTORY ? s->part_rows :
+			s->rows);
 	else if (writer_end(s->writer, &s->text, e) < 0)
 		return -1;
 	return sink_write(s, e);
@@ -175,6 +190,10 @@ static int sink_prepare(struct operator *op, uint64_t epoch, struct buf *handle,
 
 	if (sink_open(s, e) < 0)
 		return -1;
+	/* Every part is whole by itself. */
+	if (output_kind(s->output) == OUTPUT_DIRECTORY && !s->finished && sink_finish_text(s, e) < 0)
+		return -1;
+	s->in_part = false;
 	return output_prepare(s->output, epoch, s->finished, handle, e);
 }
 
