@@ -21,6 +21,7 @@ struct parser {
 };
 
 static struct expr *parse_or(struct parser *p, struct error *e);
+static struct expr *parse_concat(struct parser *p, struct error *e);
 
 bool expr_is_null_literal(const struct expr *x)
 {
@@ -319,29 +320,17 @@ static struct expr *parse_extract(struct parser *p, struct error *e)
 	return call(p, "date_part", at, 2, field, arg);
 }
 
-/* position(needle in text). */
+/* position(needle in text), or with a comma. */
 static struct expr *parse_position(struct parser *p, struct error *e)
 {
 	uint32_t at = p->lex.token.at;
 	struct expr *needle, *text;
-	struct parser *outer = p;
 
-	if (!next(p, e) || !expect_symbol(p, "(", e))
+	if (!next(p, e) || !expect_symbol(p, "(", e) || !(needle = parse_concat(p, e)))
 		return NULL;
-	if (p->lex.token.kind == TOKEN_STRING)
-		needle = string_literal(p, e);
-	else if (is_symbol(p, "("))
-		needle = parse_or(p, e);
-	else {
-		needle = node(p, NODE_COLUMN, p->lex.token.at);
-		needle->name = p->lex.token.text;
-		needle->quoted = p->lex.token.kind == TOKEN_QUOTED;
-		if (!next(p, e))
-			return NULL;
-		close_node(p, needle);
-	}
-	if (!needle || !expect_word(outer, "in", e) || !(text = parse_or(p, e)) ||
-		!expect_symbol(p, ")", e))
+	if (is_symbol(p, ",") ? !next(p, e) : !expect_word(p, "in", e))
+		return NULL;
+	if (!(text = parse_or(p, e)) || !expect_symbol(p, ")", e))
 		return NULL;
 	return call(p, "position", at, 2, needle, text);
 }

@@ -33,7 +33,7 @@ void vector_text_overflow(struct kernel *k, uint32_t from, uint32_t row)
 void vector_text_finish(struct kernel *k)
 {
 	MUST(k->text->len <= UINT32_MAX);
-	k->out->col.bytes = k->text->data;
+	k->out->col.bytes = k->text->data ? k->text->data : (const uint8_t *)"";
 }
 
 uint8_t *vector_own_valid(struct kernel *k)
