@@ -260,6 +260,7 @@ static void numbers_are_computed_without_silent_loss(void **unused)
 		{"round(2.5, '1')", "2.5|2.5|2.5"},
 		{"trunc(-1.29, 1)", "-1.2|-1.2|-1.2"},
 		{"sqrt(i + 2)", "3.0|null|!"},
+		{"ABS(-1) + Mod(5, 3)", "3|3|3"},
 		{"sqrt(n)", "1.224744871391589|null|!"},
 		{"ln(0)", "!|!|!"},
 		{"log(100)", "2.0|2.0|2.0"},
@@ -501,6 +502,58 @@ static void a_hundred_signs_and_long_lists_are_no_nesting(void **unused)
 	buf_clear(&out);
 }
 
+/* ---- the manual ---- */
+
+struct page {
+	char *text;
+	int missing;
+};
+
+/* Functions head an item as ".It Fn name args", operators stand in one of ".It Cm". */
+static bool names_function(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+	const char *line = text;
+
+	while (line) {
+		const char *end = strchr(line, '\n');
+		size_t size = end ? (size_t)(end - line) : strlen(line);
+
+		if (!strncmp(line, ".It Fn ", 7) && size >= 7 + len &&
+			!strncmp(line + 7, name, len) && (size == 7 + len || line[7 + len] == ' '))
+			return true;
+		if ((!strncmp(line, ".It Cm ", 7) || !strncmp(line, ".Cm ", 4)) &&
+			memmem(line, size, name, len))
+			return true;
+		line = end ? end + 1 : NULL;
+	}
+	return false;
+}
+
+static void look_up(const struct function *f, void *context)
+{
+	const char *name = strcmp(f->name, "negate") ? f->name : "- x";
+	struct page *page = context;
+
+	if (!names_function(page->text, name)) {
+		print_message("man/runnel-expr.7 does not name %s\n", f->name);
+		page->missing++;
+	}
+}
+
+static void the_manual_names_every_function(void **unused)
+{
+	FILE *file = fopen("man/runnel-expr.7", "r");
+	struct page page = {.text = calloc(1, 1 << 17)};
+
+	assert_non_null(file);
+	assert_true(fread(page.text, 1, (1 << 17) - 1, file) > 1000);
+	fclose(file);
+	function_each(look_up, &page);
+	free(page.text);
+	assert_int_equal(page.missing, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +567,7 @@ int main(void)
 		cmocka_unit_test(paths_lead_into_any_and_what_is_not_there_is_null),
 		cmocka_unit_test(regular_expressions_match_or_fail_but_never_hang),
 		cmocka_unit_test(a_hundred_signs_and_long_lists_are_no_nesting),
+		cmocka_unit_test(the_manual_names_every_function),
 	};
 
 	return cmocka_run_group_tests(tests, make_batch, drop_batch);
