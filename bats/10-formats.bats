@@ -4,7 +4,7 @@
 
 setup() {
 	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	PATH="${RUNNEL_BIN:-$top/build/bin}:$PATH"
+	PATH="${BIN:-$top/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR" || exit 1
 	printf 'a,b\n1,x\n2,y\n' > a.csv
 	printf 'b,a\nz,3\n' > b.csv

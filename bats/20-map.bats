@@ -3,7 +3,7 @@
 
 setup() {
 	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	PATH="${RUNNEL_BIN:-$top/build/bin}:$PATH"
+	PATH="${BIN:-$top/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR" || exit 1
 	printf 'a,b,t\n1,x,2024-01-01T00:00:00Z\n0,y,2024-01-01T00:00:05Z\n2,z,\n' > d.csv
 }

@@ -3,7 +3,7 @@
 
 setup() {
 	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	PATH="${RUNNEL_BIN:-$top/build/bin}:$PATH"
+	PATH="${BIN:-$top/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR" || exit 1
 	printf 'a,b,t\n1,x,2024-01-01\n2,"y,""q",\n,"",2024-01-02\n' > a.csv
 }
