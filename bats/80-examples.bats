@@ -61,6 +61,20 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 	gives so-far
 }
 
+@test "the tour in the manual shows every example as it is" {
+	mandoc -Tascii -O width=120 man/runnel.7 | col -bx >"$out"
+	for file in bats/examples/*.sh; do
+		sed -n '/^ssource/,$p' "$file" | sed 's|"$data/\([^"]*\)"|tests/data/\1|g' >"$errors"
+		python3 - "$out" "$errors" "$file" <<-'END'
+		import sys
+		page, text = (open(f, encoding="utf-8").read() for f in sys.argv[1:3])
+		flat = lambda t: [line.strip() for line in t.splitlines()]
+		page, text = flat(page), flat(text)
+		assert any(page[i:i + len(text)] == text for i in range(len(page))), sys.argv[3]
+		END
+	done
+}
+
 @test "the demo shows its pipelines and their rows" {
 	bats/examples/demo >"$out" 2>"$errors"
 	[ ! -s "$errors" ]

@@ -93,7 +93,7 @@ static const struct option_spec options[] = {
 		.kind = OPTION_TEXT,
 		.argument = "PATH",
 		.value = &given.late,
-		.help = "write late rows there, as frames; otherwise they are counted and dropped"},
+		.help = "write late rows to PATH, as frames; otherwise only count them"},
 	{.name = NULL},
 };
 

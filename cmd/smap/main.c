@@ -23,7 +23,7 @@ static const struct option_spec smap_options[] = {
 		.value = &opt.delay, .given = &opt.delay_given,
 		.help = "with --assign-time: how far rows may be out of order"},
 	{.name = "bad", .kind = OPTION_TEXT, .argument = "stop|skip|PATH", .value = &opt.bad,
-		.help = "rows that an expression fails on: stop, skip and count, or write to PATH"},
+		.help = "rows an expression fails on: stop, skip and count, or write to PATH"},
 	{.name = NULL},
 };
 
