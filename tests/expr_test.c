@@ -390,6 +390,16 @@ static void texts_are_counted_in_characters(void **unused)
 		{"split_part('abc', '', 1)", "abc|abc|abc"},
 		{"position('ß' in s)", "4|null|0"},
 		{"position(lower(s) || '' in s)", "0|null|1"},
+		{"md5(s)", "49c5f675b49037b6044b803ac9d1a6d7|null|d41d8cd98f00b204e9800998ecf8427e"},
+		{"sha256(s)", "f83e039796c6453a10f5519e39fd113901572316a1a8ea07cb525d2801dfd074|null|"
+			"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+		{"md5(repeat('ab', 60)) || sha256(repeat('ab', 31))", "4b3e921ec1c4ebd31f2de82fa9027ec5"
+			"cf696841dde2e468783850b8160122ac722f368422453e52e8b635093d2f0d52|4b3e921ec1c4ebd31f2de82fa9027ec5"
+			"cf696841dde2e468783850b8160122ac722f368422453e52e8b635093d2f0d52|4b3e921ec1c4ebd31f2de82fa9027ec5"
+			"cf696841dde2e468783850b8160122ac722f368422453e52e8b635093d2f0d52"},
+		{"to_hex(xxh64('abc'))", "44bc2cf5ad770999|44bc2cf5ad770999|44bc2cf5ad770999"},
+		{"to_hex(i)", "7|null|8000000000000000"},
+		{"to_hex('aé')", "61c3a9|61c3a9|61c3a9"},
 		{"position('r', s)", "2|null|0"},
 		{"position('' in s)", "1|null|1"},
 		{"strpos(s, 'e')", "5|null|0"},
