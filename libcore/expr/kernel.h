@@ -77,6 +77,7 @@ struct function {
 /* Tables end with a NULL name. */
 extern const struct function functions_operators[], functions_compare[], functions_logic[],
 	functions_math[], functions_text[], functions_search[], functions_strftime[], functions_hash[],
+	functions_format[],
 	functions_regex[], functions_time[], functions_any[];
 
 /* Calls visit for every registered function (tests and manuals). */

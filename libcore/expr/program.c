@@ -529,7 +529,8 @@ static uint32_t compile_cast(struct compiling *c, const struct expr *x)
 
 static const struct function *const tables[] = {functions_operators, functions_compare,
 	functions_logic, functions_math, functions_text, functions_search, functions_time, functions_any,
-	functions_regex, functions_strftime, functions_hash};
+	functions_regex, functions_strftime, functions_hash,
+	functions_format};
 
 enum { TABLES = sizeof tables / sizeof *tables };
 
