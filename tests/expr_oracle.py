@@ -163,6 +163,11 @@ class Maker:
             lambda: self.same("regexp_replace({}, {}, '_')", s(), pattern),
             lambda: self.both("regexp_extract({0}, {1})", "case when regexp_matches({0}, {1}) "
                               "then regexp_extract({0}, {1}) end", s(), pattern),
+            lambda: self.same("strftime({}, '%Y-%m-%d %H:%M:%S.%f %a %B %j %I%p')", self.time(d - 1)),
+            lambda: self.same("%s({})" % self.rng.choice(["md5", "sha256"]), s()),
+            lambda: self.both("format('%06d|%-4s', {}, {})", "(printf('%06d', {0}) || '|' || case "
+                              "when length({1}) < 4 then rpad({1}, 4, ' ') else {1} end)",
+                              self.int(d - 1), s()),
             lambda: self.both("{}::string", "{}::varchar", self.int(d - 1)),
             lambda: self.choice(self.text, d)])
 

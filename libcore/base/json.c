@@ -8,7 +8,7 @@
 struct json {
 	const char *p, *end;
 	struct buf *out;
-	struct buf string;      /* the one being read, escapes resolved */
+	struct buf string; /* the one being read, escapes resolved */
 	const char *why;
 };
 
@@ -137,8 +137,7 @@ static bool number(struct json *j)
 	if (n <= 0)
 		return fail(j, "no JSON number");
 	if (!memchr(j->p, '.', (size_t)n) && !memchr(j->p, 'e', (size_t)n) &&
-		!memchr(j->p, 'E', (size_t)n) &&
-		int_parse(j->p, (size_t)n, &whole) == NUMBER_OK)
+		!memchr(j->p, 'E', (size_t)n) && int_parse(j->p, (size_t)n, &whole) == NUMBER_OK)
 		msgpack_put_int(j->out, whole);
 	else
 		msgpack_put_float(j->out, real);
@@ -167,8 +166,8 @@ static bool word(struct json *j)
 	else if (is_word(j, "false"))
 		msgpack_put_bool(j->out, false);
 	else
-		return fail(j, j->p == j->end ? "it ends where a value should be" :
-			"no JSON value");
+		return fail(
+			j, j->p == j->end ? "it ends where a value should be" : "no JSON value");
 	return true;
 }
 
@@ -208,8 +207,8 @@ static bool elements(struct json *j, bool object, uint32_t *count, int depth)
 		if (at_char(j, close))
 			break;
 		if (!at_char(j, ','))
-			return fail(j, object ? "a comma or } should be here" :
-				"a comma or ] should be here");
+			return fail(j, object ? "a comma or } should be here"
+					      : "a comma or ] should be here");
 		j->p++;
 	}
 	j->p++;

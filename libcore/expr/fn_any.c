@@ -1,5 +1,5 @@
-/* Values of type any: paths into them, JSON in and out.  What isn't there is null: a missing key, an
- * index beyond the end, a path into what is no object.  A null inside is null, too. */
+/* Values of type any: paths into them, JSON in and out.  What isn't there is null: a missing key,
+ * an index beyond the end, a path into what is no object.  A null inside is null, too. */
 #include "libcore/expr/kernel.h"
 
 #include "libcore/base/json.h"
@@ -81,8 +81,8 @@ static void find_rows(struct kernel *k, bool by_key)
 		struct text_view in = arg_text(k, 0, r), found;
 
 		if (out_is_valid(k, r)) {
-			if (by_key ? find_key(in, arg_text(k, 1, r), &found) :
-				find_index(in, arg_int(k, 1, r), &found))
+			if (by_key ? find_key(in, arg_text(k, 1, r), &found)
+				   : find_index(in, arg_int(k, 1, r), &found))
 				buf_put(k->text, found.text, found.len);
 			else
 				vector_null(k, r);
@@ -118,8 +118,10 @@ static void run_parse_json(struct kernel *k)
 			continue;
 		}
 		if (json_parse(v.text, v.len, k->text, &at, &why) < 0) {
-			vector_fail(k, r, *k->why ? "" : arena_printf(k->arena,
-				"not JSON at byte %zu: %s", at + 1, why));
+			vector_fail(k, r,
+				*k->why ? ""
+					: arena_printf(k->arena, "not JSON at byte %zu: %s", at + 1,
+						  why));
 		} else if (k->text->data[offsets[r]] == 0xc0) { /* nil */
 			k->text->len = offsets[r];
 			vector_null(k, r);
@@ -246,7 +248,8 @@ static void run_typeof(struct kernel *k)
 		else if (!vector_is_valid(&k->args[0], r))
 			buf_put_text(k->text, "null");
 		else
-			buf_put_text(k->text, t.kind == TYPE_ANY ? kind_name(arg_text(k, 0, r)) : name);
+			buf_put_text(
+				k->text, t.kind == TYPE_ANY ? kind_name(arg_text(k, 0, r)) : name);
 		vector_text_end(k, offsets, r);
 	}
 	vector_text_finish(k);
@@ -260,7 +263,10 @@ const struct function functions_any[] = {
 	{.name = "array_length", .signature = "a", .result = 'i', .run = run_array_length},
 	{.name = "json_array_length", .signature = "a", .result = 'i', .run = run_array_length},
 	{.name = "json_keys", .signature = "a", .result = 'a', .run = run_json_keys},
-	{.name = "typeof", .signature = "?", .result = 's', .run = run_typeof,
+	{.name = "typeof",
+		.signature = "?",
+		.result = 's',
+		.run = run_typeof,
 		.flags = FUNCTION_OWN_NULLS},
 	{.name = NULL},
 };

@@ -1,6 +1,6 @@
-/* format('%.2f of %d', x, n): printf's conversions d x f e g s and %%, with the flags - 0 + and space,
- * a width and a precision.  The format is a constant, so that each argument is cast to what its
- * conversion takes while compiling, and printf only ever sees formats made here. */
+/* format('%.2f of %d', x, n): printf's conversions d x f e g s and %%, with the flags - 0 + and
+ * space, a width and a precision.  The format is a constant, so that each argument is cast to what
+ * its conversion takes while compiling, and printf only ever sees formats made here. */
 #include "libcore/expr/kernel.h"
 
 #include "libcore/base/utf8.h"
@@ -13,9 +13,9 @@ struct piece {
 	struct text_view before; /* as it is, %% resolved */
 	char format[24];         /* for printf; "" behind the last conversion */
 	char letter;
-	bool left;               /* of s: padded in characters, which printf does in bytes */
+	bool left; /* of s: padded in characters, which printf does in bytes */
 	unsigned width;
-	int precision;           /* -1: none */
+	int precision; /* -1: none */
 };
 
 struct format {
@@ -131,8 +131,8 @@ static void put_number(const struct kernel *k, const struct piece *piece, size_t
 		n = snprintf(to, room, piece->format, width, piece->precision,
 			(long long)arg_int(k, arg, r));
 	else
-		n = snprintf(to, room, piece->format, width, piece->precision,
-			arg_float(k, arg, r));
+		n = snprintf(
+			to, room, piece->format, width, piece->precision, arg_float(k, arg, r));
 	k->text->len += (size_t)n;
 }
 #pragma GCC diagnostic pop

@@ -1,6 +1,6 @@
 /* Functions of numbers.  What has no result (the root of a negative number, the logarithm of zero)
- * fails its row; what is too large for a float is infinite, as in the operators.  Rounding is to the
- * nearest, halves away from zero. */
+ * fails its row; what is too large for a float is infinite, as in the operators.  Rounding is to
+ * the nearest, halves away from zero. */
 #include "libcore/expr/kernel.h"
 
 #include "libcore/base/number.h"
@@ -127,8 +127,8 @@ static bool decimal_fits(__int128 v, struct type t)
 }
 
 /* To `digits` behind the point, then as the result's scale writes it. */
-static bool round_decimal(enum rounding how, __int128 *v, unsigned scale, int64_t digits,
-	unsigned out_scale)
+static bool round_decimal(
+	enum rounding how, __int128 *v, unsigned scale, int64_t digits, unsigned out_scale)
 {
 	if (digits < (int64_t)scale) {
 		int64_t cut = (int64_t)scale - digits;
@@ -212,10 +212,11 @@ static double round_float_to(enum rounding how, double v, int64_t digits)
 		fabs(scaled - round(scaled)) > 1e-3)
 		return round_whole(how, scaled) / step;
 	if (decimal_from_float(v, (struct decimal_shape){38, (unsigned)digits + 1}, &exact) !=
-		NUMBER_OK || fabs(scaled) >= 9007199254740992.0)
+			NUMBER_OK ||
+		fabs(scaled) >= 9007199254740992.0)
 		return v;
 	if (how == NEAREST && decimal_from_float(v, (struct decimal_shape){38, (unsigned)digits},
-		&exact) == NUMBER_OK)
+				      &exact) == NUMBER_OK)
 		return copysign(decimal_to_float(exact, (unsigned)digits), v);
 	return copysign(decimal_to_float(whole_steps(how, exact, 10), (unsigned)digits), v);
 }
@@ -241,7 +242,7 @@ static int resolve_round(struct resolving *r, struct error *e)
 	if (r->args_len == 1) {
 		scale = 0;
 	} else if (r->constants[1] && r->constants[1]->col.type.kind == TYPE_INT &&
-		vector_is_valid(r->constants[1], 0)) {
+		   vector_is_valid(r->constants[1], 0)) {
 		int64_t digits = column_int(&r->constants[1]->col, 0);
 
 		scale = digits < 0 ? 0 : digits < t.scale ? (unsigned)digits : t.scale;
@@ -249,23 +250,22 @@ static int resolve_round(struct resolving *r, struct error *e)
 	whole = (unsigned)(t.precision - t.scale) + (scale < t.scale || r->args_len > 1);
 	whole = whole ? whole : 1;
 	whole += scale;
-	r->result = (struct type){TYPE_DECIMAL, (uint8_t)(whole > 38 ? 38 : whole),
-		(uint8_t)scale};
+	r->result = (struct type){TYPE_DECIMAL, (uint8_t)(whole > 38 ? 38 : whole), (uint8_t)scale};
 	return 0;
 }
 
 /* ---- floats ---- */
 
 /* The function of all rows, then a failure for those in which its argument is outside `domain`. */
-#define FLOAT_FUNCTION(name, domain, computed, message) \
-	static void name(struct kernel *k) \
-	{ \
+#define FLOAT_FUNCTION(name, domain, computed, message)                     \
+	static void name(struct kernel *k)                                  \
+	{                                                                   \
 		KERNEL_LOOP1(k, double, double, (domain) ? (computed) : 0); \
-		for (uint32_t r = 0; r < k->rows; r++) { \
-			double a = arg_float(k, 0, r); \
-			if (!(domain) && out_is_valid(k, r)) \
-				vector_fail(k, r, message); \
-		} \
+		for (uint32_t r = 0; r < k->rows; r++) {                    \
+			double a = arg_float(k, 0, r);                      \
+			if (!(domain) && out_is_valid(k, r))                \
+				vector_fail(k, r, message);                 \
+		}                                                           \
 	}
 
 static const char no_root[] = "square root of a negative number";
@@ -312,20 +312,33 @@ static void run_power(struct kernel *k)
 	}
 }
 
-#define ROUNDING(word) \
+#define ROUNDING(word)                                                                          \
 	{.name = word, .signature = "i", .result = 'i', .run = same, .resolve = resolve_round}, \
-	{.name = word, .signature = "f", .result = 'f', .run = round_floats, \
-		.resolve = resolve_round}, \
-	{.name = word, .signature = "n", .result = '=', .run = round_decimals, \
-		.resolve = resolve_round}
+		{.name = word,                                                                  \
+			.signature = "f",                                                       \
+			.result = 'f',                                                          \
+			.run = round_floats,                                                    \
+			.resolve = resolve_round},                                              \
+	{                                                                                       \
+		.name = word, .signature = "n", .result = '=', .run = round_decimals,           \
+		.resolve = resolve_round                                                        \
+	}
 
-#define ROUNDING_TO(word) \
-	{.name = word, .signature = "ii", .result = 'i', .run = round_ints_to, \
-		.resolve = resolve_round}, \
-	{.name = word, .signature = "fi", .result = 'f', .run = round_floats_to, \
-		.resolve = resolve_round}, \
-	{.name = word, .signature = "ni", .result = '=', .run = round_decimals, \
-		.resolve = resolve_round}
+#define ROUNDING_TO(word)                                                              \
+	{.name = word,                                                                 \
+		.signature = "ii",                                                     \
+		.result = 'i',                                                         \
+		.run = round_ints_to,                                                  \
+		.resolve = resolve_round},                                             \
+		{.name = word,                                                         \
+			.signature = "fi",                                             \
+			.result = 'f',                                                 \
+			.run = round_floats_to,                                        \
+			.resolve = resolve_round},                                     \
+	{                                                                              \
+		.name = word, .signature = "ni", .result = '=', .run = round_decimals, \
+		.resolve = resolve_round                                               \
+	}
 
 const struct function functions_math[] = {
 	{.name = "abs", .signature = "i", .result = 'i', .run = abs_ints},

@@ -18,10 +18,10 @@ struct regex {
 	pcre2_match_data *match;
 	pcre2_match_context *context;
 	pcre2_jit_stack *stack;
-	char *pattern;            /* what code was compiled from */
+	char *pattern; /* what code was compiled from */
 	size_t pattern_len;
 	unsigned flags;
-	char why[300];            /* that it didn't compile */
+	char why[300]; /* that it didn't compile */
 };
 
 static void drop_code(struct regex *x)
@@ -100,8 +100,10 @@ static size_t flags_arg(const struct function *f)
 {
 	size_t last = strlen(f->signature) - 1;
 
-	return last >= 2 && f->signature[last] == 's' && (last == 3 || !strcmp(f->name,
-		"regexp_matches")) ? last : 0;
+	return last >= 2 && f->signature[last] == 's' &&
+			       (last == 3 || !strcmp(f->name, "regexp_matches"))
+		       ? last
+		       : 0;
 }
 
 struct call_state {
@@ -189,10 +191,11 @@ static int match(struct kernel *k, uint32_t r, struct regex *x, struct text_view
 		return n;
 	if (n == PCRE2_ERROR_NOMATCH)
 		return 0;
-	vector_fail(k, r, n == PCRE2_ERROR_MATCHLIMIT || n == PCRE2_ERROR_JIT_STACKLIMIT ||
-		n == PCRE2_ERROR_HEAPLIMIT || n == PCRE2_ERROR_DEPTHLIMIT ?
-		"the regular expression backtracks too much on the text" :
-		"the regular expression can't be matched with the text");
+	vector_fail(k, r,
+		n == PCRE2_ERROR_MATCHLIMIT || n == PCRE2_ERROR_JIT_STACKLIMIT ||
+				n == PCRE2_ERROR_HEAPLIMIT || n == PCRE2_ERROR_DEPTHLIMIT
+			? "the regular expression backtracks too much on the text"
+			: "the regular expression can't be matched with the text");
 	return -1;
 }
 
@@ -210,8 +213,8 @@ static void run_matches(struct kernel *k)
 }
 
 /* Group n of the last match; false if it took no part. */
-static bool group(const struct regex *x, struct text_view in, int matched, int64_t n,
-	struct text_view *out)
+static bool group(
+	const struct regex *x, struct text_view in, int matched, int64_t n, struct text_view *out)
 {
 	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(x->match);
 
@@ -273,7 +276,7 @@ static void put_replacement(struct kernel *k, const struct regex *x, struct text
 		if (next == '\\')
 			buf_put_byte(k->text, '\\');
 		else if (group(x, in, matched, next - '0', &found) &&
-			vector_text_fits(k, found.len))
+			 vector_text_fits(k, found.len))
 			buf_put(k->text, found.text, found.len);
 	}
 }
@@ -324,18 +327,40 @@ static void run_replace(struct kernel *k)
 }
 
 const struct function functions_regex[] = {
-	{.name = "~", .signature = "ss", .result = 'b', .run = run_matches, .resolve = resolve_regex},
-	{.name = "regexp_matches", .signature = "ss", .result = 'b', .run = run_matches,
+	{.name = "~",
+		.signature = "ss",
+		.result = 'b',
+		.run = run_matches,
 		.resolve = resolve_regex},
-	{.name = "regexp_matches", .signature = "sss", .result = 'b', .run = run_matches,
+	{.name = "regexp_matches",
+		.signature = "ss",
+		.result = 'b',
+		.run = run_matches,
 		.resolve = resolve_regex},
-	{.name = "regexp_extract", .signature = "ss", .result = 's', .run = run_extract,
+	{.name = "regexp_matches",
+		.signature = "sss",
+		.result = 'b',
+		.run = run_matches,
 		.resolve = resolve_regex},
-	{.name = "regexp_extract", .signature = "ssi", .result = 's', .run = run_extract,
+	{.name = "regexp_extract",
+		.signature = "ss",
+		.result = 's',
+		.run = run_extract,
 		.resolve = resolve_regex},
-	{.name = "regexp_replace", .signature = "sss", .result = 's', .run = run_replace,
+	{.name = "regexp_extract",
+		.signature = "ssi",
+		.result = 's',
+		.run = run_extract,
 		.resolve = resolve_regex},
-	{.name = "regexp_replace", .signature = "ssss", .result = 's', .run = run_replace,
+	{.name = "regexp_replace",
+		.signature = "sss",
+		.result = 's',
+		.run = run_replace,
+		.resolve = resolve_regex},
+	{.name = "regexp_replace",
+		.signature = "ssss",
+		.result = 's',
+		.run = run_replace,
 		.resolve = resolve_regex},
 	{.name = NULL},
 };

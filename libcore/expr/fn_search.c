@@ -47,7 +47,7 @@ static void run_contains(struct kernel *k)
 
 	for (uint32_t r = 0; r < k->rows; r++)
 		out[r] = out_is_valid(k, r) &&
-			find(arg_text(k, 0, r), arg_text(k, 1, r), 0) != SIZE_MAX;
+			 find(arg_text(k, 0, r), arg_text(k, 1, r), 0) != SIZE_MAX;
 }
 
 static void run_starts(struct kernel *k)
@@ -58,7 +58,7 @@ static void run_starts(struct kernel *k)
 		struct text_view v = arg_text(k, 0, r), start = arg_text(k, 1, r);
 
 		out[r] = out_is_valid(k, r) && v.len >= start.len &&
-			(!start.len || !memcmp(v.text, start.text, start.len));
+			 (!start.len || !memcmp(v.text, start.text, start.len));
 	}
 }
 
@@ -70,15 +70,15 @@ static void run_ends(struct kernel *k)
 		struct text_view v = arg_text(k, 0, r), end = arg_text(k, 1, r);
 
 		out[r] = out_is_valid(k, r) && v.len >= end.len &&
-			(!end.len || !memcmp(v.text + v.len - end.len, end.text, end.len));
+			 (!end.len || !memcmp(v.text + v.len - end.len, end.text, end.len));
 	}
 }
 
 /* ---- replace ---- */
 
 /* False if the result is too long.  An empty needle is nowhere. */
-static bool put_replaced(struct kernel *k, struct text_view v, struct text_view from,
-	struct text_view to)
+static bool put_replaced(
+	struct kernel *k, struct text_view v, struct text_view from, struct text_view to)
 {
 	size_t done = 0, at;
 
@@ -99,8 +99,8 @@ static void run_replace(struct kernel *k)
 	uint32_t *offsets = vector_offsets(k);
 
 	for (uint32_t r = 0; r < k->rows; r++) {
-		if (out_is_valid(k, r) && !put_replaced(k, arg_text(k, 0, r), arg_text(k, 1, r),
-			arg_text(k, 2, r))) {
+		if (out_is_valid(k, r) &&
+			!put_replaced(k, arg_text(k, 0, r), arg_text(k, 1, r), arg_text(k, 2, r))) {
 			k->text->len = offsets[r];
 			vector_fail(k, r, "a text too long for a batch");
 		}

@@ -12,8 +12,8 @@ static const char writes[] = "YymdejHIMSfpaAbBuwVGszZFTRDnt%", reads[] = "Yymdej
 
 static const char *const months[] = {"January", "February", "March", "April", "May", "June", "July",
 	"August", "September", "October", "November", "December"};
-static const char *const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
-	"Saturday"};
+static const char *const days[] = {
+	"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
 
 /* ---- writing ---- */
 
@@ -46,9 +46,7 @@ static void put_field(struct buf *b, char letter, int64_t us, const struct civil
 	case 's': buf_printf(b, "%lld", (long long)civil_extract(CIVIL_EPOCH, us)); break;
 	case 'z': buf_put_text(b, "+0000"); break;
 	case 'Z': buf_put_text(b, "UTC"); break;
-	case 'F':
-		buf_printf(b, "%04lld-%02d-%02d", (long long)c->year, c->month, c->day);
-		break;
+	case 'F': buf_printf(b, "%04lld-%02d-%02d", (long long)c->year, c->month, c->day); break;
 	case 'T': buf_printf(b, "%02d:%02d:%02d", c->hour, c->minute, c->second); break;
 	case 'R': buf_printf(b, "%02d:%02d", c->hour, c->minute); break;
 	case 'D': buf_printf(b, "%02d/%02d/%02d", c->month, c->day, year2); break;
@@ -101,7 +99,7 @@ static void run_strftime(struct kernel *k)
 struct reading {
 	const char *p, *end;
 	struct civil c;
-	int day_of_year, half;     /* 0: none; half: 1 am, 2 pm */
+	int day_of_year, half; /* 0: none; half: 1 am, 2 pm */
 	int64_t offset_us, epoch_us;
 	bool is_epoch;
 };
@@ -161,8 +159,7 @@ static bool read_offset(struct reading *x)
 		return false;
 	if (x->p < x->end && *x->p == ':')
 		x->p++;
-	if (x->p < x->end && isdigit((unsigned char)*x->p) &&
-		!read_between(x, 2, 0, 59, &minutes))
+	if (x->p < x->end && isdigit((unsigned char)*x->p) && !read_between(x, 2, 0, 59, &minutes))
 		return false;
 	x->offset_us = sign * (hours * 60 + minutes) * 60 * CIVIL_US_SECOND;
 	return true;
@@ -271,8 +268,10 @@ static bool read_time(struct text_view v, struct text_view format, int64_t *us)
 	if (civil_to_us(&x.c, us) != NUMBER_OK)
 		return false;
 	if (x.day_of_year)
-		*us += (x.day_of_year - 1 - (civil_days(x.c.year, x.c.month, x.c.day) -
-			civil_days(x.c.year, 1, 1))) * CIVIL_US_DAY;
+		*us += (x.day_of_year - 1 -
+			       (civil_days(x.c.year, x.c.month, x.c.day) -
+				       civil_days(x.c.year, 1, 1))) *
+		       CIVIL_US_DAY;
 	*us -= x.offset_us;
 	return true;
 }
@@ -291,10 +290,14 @@ static void run_strptime(struct kernel *k)
 		if (!format_good(f, reads, &bad))
 			vector_fail(k, r, "a format with unknown letters");
 		else if (!read_time(v, f, &out[r]))
-			vector_fail(k, r, *k->why ? "" : arena_printf(k->arena,
-				"'%.*s' is no time by the format '%.*s'", (int)(v.len > 60 ? 60 : v.len),
-				v.len ? v.text : "", (int)(f.len > 60 ? 60 : f.len),
-				f.len ? f.text : ""));
+			vector_fail(k, r,
+				*k->why ? ""
+					: arena_printf(k->arena,
+						  "'%.*s' is no time by the format '%.*s'",
+						  (int)(v.len > 60 ? 60 : v.len),
+						  v.len ? v.text : "",
+						  (int)(f.len > 60 ? 60 : f.len),
+						  f.len ? f.text : ""));
 	}
 }
 
@@ -312,9 +315,15 @@ static int resolve_format(struct resolving *r, struct error *e)
 }
 
 const struct function functions_strftime[] = {
-	{.name = "strftime", .signature = "ts", .result = 's', .run = run_strftime,
+	{.name = "strftime",
+		.signature = "ts",
+		.result = 's',
+		.run = run_strftime,
 		.resolve = resolve_format},
-	{.name = "strptime", .signature = "ss", .result = 't', .run = run_strptime,
+	{.name = "strptime",
+		.signature = "ss",
+		.result = 't',
+		.run = run_strptime,
 		.resolve = resolve_format},
 	{.name = NULL},
 };

@@ -80,7 +80,7 @@ static int resolve_join(struct resolving *r, struct error *e)
 static int resolve_concat(struct resolving *r, struct error *e)
 {
 	r->run = concat_rows;
-	r->state = strcmp(r->function->name, "concat") ? (void *)(uintptr_t)"ws" : NULL;
+	r->state = strcmp(r->function->name, "concat") ? (void *)(uintptr_t) "ws" : NULL;
 	cast_to_string(r);
 	return 0;
 }
@@ -328,7 +328,8 @@ static void pad(struct kernel *k, uint32_t r, bool left)
 		return;
 	}
 	if (wanted > (int64_t)KERNEL_TEXT_MAX ||
-		!vector_text_fits(k, ((size_t)wanted + 1) * (fill.len < 4 ? fill.len : 4) + v.len)) {
+		!vector_text_fits(
+			k, ((size_t)wanted + 1) * (fill.len < 4 ? fill.len : 4) + v.len)) {
 		vector_fail(k, r, too_long);
 		return;
 	}
@@ -357,13 +358,13 @@ static void run_repeat(struct kernel *k)
 	uint32_t *offsets = vector_offsets(k);
 
 	for (uint32_t r = 0; r < k->rows; r++) {
-		struct text_view v = out_is_valid(k, r) ? arg_text(k, 0, r) :
-			(struct text_view){"", 0};
+		struct text_view v = out_is_valid(k, r) ? arg_text(k, 0, r)
+							: (struct text_view){"", 0};
 		int64_t n = v.len ? arg_int(k, 1, r) : 0;
 		size_t bytes;
 
 		if (n > 0 && (__builtin_mul_overflow((size_t)n, v.len, &bytes) ||
-			!vector_text_fits(k, bytes))) {
+				     !vector_text_fits(k, bytes))) {
 			vector_fail(k, r, too_long);
 			n = 0;
 		}
@@ -376,9 +377,15 @@ static void run_repeat(struct kernel *k)
 
 const struct function functions_text[] = {
 	{.name = "||", .args_min = 2, .args_max = 2, .resolve = resolve_join},
-	{.name = "concat", .flags = FUNCTION_OWN_NULLS, .args_min = 1, .args_max = 255,
+	{.name = "concat",
+		.flags = FUNCTION_OWN_NULLS,
+		.args_min = 1,
+		.args_max = 255,
 		.resolve = resolve_concat},
-	{.name = "concat_ws", .flags = FUNCTION_OWN_NULLS, .args_min = 2, .args_max = 255,
+	{.name = "concat_ws",
+		.flags = FUNCTION_OWN_NULLS,
+		.args_min = 2,
+		.args_max = 255,
 		.resolve = resolve_concat},
 	{.name = "length", .signature = "s", .result = 'i', .run = run_length},
 	{.name = "length", .signature = "y", .result = 'i', .run = run_bytes},
@@ -387,22 +394,70 @@ const struct function functions_text[] = {
 	{.name = "lower", .signature = "s", .result = 's', .run = run_lower},
 	{.name = "upper", .signature = "s", .result = 's', .run = run_upper},
 	{.name = "reverse", .signature = "s", .result = 's', .run = run_reverse},
-	{.name = "trim", .signature = "s", .result = 's', .run = run_trim, .resolve = resolve_named},
-	{.name = "trim", .signature = "ss", .result = 's', .run = run_trim, .resolve = resolve_named},
-	{.name = "ltrim", .signature = "s", .result = 's', .run = run_trim, .resolve = resolve_named},
-	{.name = "ltrim", .signature = "ss", .result = 's', .run = run_trim, .resolve = resolve_named},
-	{.name = "rtrim", .signature = "s", .result = 's', .run = run_trim, .resolve = resolve_named},
-	{.name = "rtrim", .signature = "ss", .result = 's', .run = run_trim, .resolve = resolve_named},
+	{.name = "trim",
+		.signature = "s",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
+	{.name = "trim",
+		.signature = "ss",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
+	{.name = "ltrim",
+		.signature = "s",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
+	{.name = "ltrim",
+		.signature = "ss",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
+	{.name = "rtrim",
+		.signature = "s",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
+	{.name = "rtrim",
+		.signature = "ss",
+		.result = 's',
+		.run = run_trim,
+		.resolve = resolve_named},
 	{.name = "substr", .signature = "si", .result = 's', .run = run_substr},
 	{.name = "substr", .signature = "sii", .result = 's', .run = run_substr},
 	{.name = "substring", .signature = "si", .result = 's', .run = run_substr},
 	{.name = "substring", .signature = "sii", .result = 's', .run = run_substr},
-	{.name = "left", .signature = "si", .result = 's', .run = run_side, .resolve = resolve_named},
-	{.name = "right", .signature = "si", .result = 's', .run = run_side, .resolve = resolve_named},
-	{.name = "lpad", .signature = "si", .result = 's', .run = run_pad, .resolve = resolve_named},
-	{.name = "lpad", .signature = "sis", .result = 's', .run = run_pad, .resolve = resolve_named},
-	{.name = "rpad", .signature = "si", .result = 's', .run = run_pad, .resolve = resolve_named},
-	{.name = "rpad", .signature = "sis", .result = 's', .run = run_pad, .resolve = resolve_named},
+	{.name = "left",
+		.signature = "si",
+		.result = 's',
+		.run = run_side,
+		.resolve = resolve_named},
+	{.name = "right",
+		.signature = "si",
+		.result = 's',
+		.run = run_side,
+		.resolve = resolve_named},
+	{.name = "lpad",
+		.signature = "si",
+		.result = 's',
+		.run = run_pad,
+		.resolve = resolve_named},
+	{.name = "lpad",
+		.signature = "sis",
+		.result = 's',
+		.run = run_pad,
+		.resolve = resolve_named},
+	{.name = "rpad",
+		.signature = "si",
+		.result = 's',
+		.run = run_pad,
+		.resolve = resolve_named},
+	{.name = "rpad",
+		.signature = "sis",
+		.result = 's',
+		.run = run_pad,
+		.resolve = resolve_named},
 	{.name = "repeat", .signature = "si", .result = 's', .run = run_repeat},
 	{.name = NULL},
 };

@@ -69,7 +69,8 @@ static int unknown_field(struct text_view v, struct error *e)
 		v.len ? v.text : "");
 	if (near >= 0)
 		return error_hint(e, "did you mean '%s'?", names[near]);
-	return error_hint(e, "there are year, quarter, month, week, day, hour, minute, second, "
+	return error_hint(e,
+		"there are year, quarter, month, week, day, hour, minute, second, "
 		"millisecond, microsecond, dow, isodow, doy, epoch, isoyear, decade, century");
 }
 
@@ -187,7 +188,7 @@ static void run_make_timestamp(struct kernel *k)
 			vector_fail(k, r, "no such time");
 		else
 			out[r] = days * CIVIL_US_DAY + (hour * 60 + minute) * 60 * CIVIL_US_SECOND +
-				(int64_t)nearbyint(second * 1e6);
+				 (int64_t)nearbyint(second * 1e6);
 	}
 }
 
@@ -203,9 +204,15 @@ static void run_now(struct kernel *k)
 }
 
 const struct function functions_time[] = {
-	{.name = "date_trunc", .signature = "st", .result = 't', .run = run_trunc,
+	{.name = "date_trunc",
+		.signature = "st",
+		.result = 't',
+		.run = run_trunc,
 		.resolve = resolve_unit},
-	{.name = "date_part", .signature = "st", .result = 'i', .run = run_part,
+	{.name = "date_part",
+		.signature = "st",
+		.result = 'i',
+		.run = run_part,
 		.resolve = resolve_field},
 	{.name = "epoch", .signature = "t", .result = 'f', .run = run_epoch},
 	{.name = "epoch", .signature = "u", .result = 'f', .run = run_epoch},

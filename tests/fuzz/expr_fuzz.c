@@ -1,6 +1,6 @@
-/* Expressions: the text is parsed as one and as a select list, compiled and run over a fixed batch of
- * three rows.  Run again over the same batch, and over its rows in another order, the results must be
- * the same row for row. */
+/* Expressions: the text is parsed as one and as a select list, compiled and run over a fixed batch
+ * of three rows.  Run again over the same batch, and over its rows in another order, the results
+ * must be the same row for row. */
 #include "libcore/base/arena.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -45,7 +45,10 @@ static void make_batch(void)
 		builder_put_int(&builders[0], r ? INT64_MIN : 7);
 		builder_put_float(&builders[1], r ? NAN : 2.5);
 		builder_put_decimal(&builders[2], r ? -99999 : 150);
-		builder_put_text(&builders[3], "Gr\xc3\xbc\xc3\x9f" "e", r ? 0 : 7);
+		builder_put_text(&builders[3],
+			"Gr\xc3\xbc\xc3\x9f"
+			"e",
+			r ? 0 : 7);
 		builder_put_bool(&builders[4], !r);
 		builder_put_int(&builders[5], r ? INT64_MAX : INT64_C(1357035630500000));
 		builder_put_date(&builders[6], r ? INT32_MIN : 15399);
@@ -133,7 +136,7 @@ static void take_list(const char *text)
 	struct select_list list, items;
 	struct error e = ERROR_INIT;
 	bool good = select_parse(text, "fuzz", &arena, &list, &e) == 0 &&
-		select_expand(&list, &schema, &arena, &items, &e) == 0;
+		    select_expand(&list, &schema, &arena, &items, &e) == 0;
 	size_t index;
 
 	for (size_t i = 0; good && i < items.len; i++)
