@@ -101,6 +101,9 @@ $(O)/tests/source_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
 $(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/join_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
+operators = $(foreach p,smap swindow sjoin ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
+$(O)/tests/simulation_test: $(operators)
+
 .PHONY: tests
 tests: $(test_bins)
 

@@ -1,0 +1,234 @@
+/* Real operators in one process under a seeded scheduler: whatever is stopped at whatever step and
+ * restored, at whatever parallelism, commits what an undisturbed run commits. */
+#include "tests/support/simulation.h"
+
+#include "cmd/sjoin/join.h"
+#include "cmd/smap/map.h"
+#include "cmd/swindow/window.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { SEEDS = 60 };
+
+static struct operator *made(struct operator *op, int status, struct error *e)
+{
+	if (status < 0)
+		fail_msg("%s", e->text);
+	return op;
+}
+
+static struct operator *make_map(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = map_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static struct operator *make_window(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = window_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static struct operator *make_join(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = join_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static struct sim_source left_source = {.seed = 1, .rows = 300};
+static struct sim_source right_source = {.seed = 2, .rows = 200};
+static struct map_options filter = {.where = "v >= 100", .where_what = "-w",
+	.list = "*, v * 2 as w", .list_what = "list", .bad = "stop"};
+
+/* source -> map -> X (parallel, by key) -> sink */
+static struct sim_plan straight(struct sim_node nodes[4], struct operator *(*make)(void *context),
+	void *context)
+{
+	nodes[0] = (struct sim_node){.name = "source", .make = sim_source, .context = &left_source,
+		.inputs = {-1, -1}, .subtasks = 1};
+	nodes[1] = (struct sim_node){.name = "map", .make = make_map, .context = &filter,
+		.inputs = {0, -1}, .keys = {"k"}, .subtasks = 1};
+	nodes[2] = (struct sim_node){.name = "keyed", .make = make, .context = context,
+		.inputs = {1, -1}, .subtasks = 2};
+	nodes[3] = (struct sim_node){.name = "sink", .make = sim_sink, .inputs = {2, -1},
+		.subtasks = 1};
+	return (struct sim_plan){.nodes = nodes, .nodes_len = 4};
+}
+
+/* two sources, each keyed into a parallel join, then a sink */
+static struct sim_plan joined(struct sim_node nodes[4], struct join_options *o)
+{
+	nodes[0] = (struct sim_node){.name = "left", .make = sim_source, .context = &left_source,
+		.inputs = {-1, -1}, .keys = {"k"}, .subtasks = 1};
+	nodes[1] = (struct sim_node){.name = "right", .make = sim_source, .context = &right_source,
+		.inputs = {-1, -1}, .keys = {"k"}, .subtasks = 1};
+	nodes[2] = (struct sim_node){.name = "join", .make = make_join, .context = o,
+		.inputs = {0, 1}, .subtasks = 2};
+	nodes[3] = (struct sim_node){.name = "sink", .make = sim_sink, .inputs = {2, -1},
+		.subtasks = 1};
+	return (struct sim_plan){.nodes = nodes, .nodes_len = 4};
+}
+
+static void compare(const struct sim_result *got, const struct sim_result *wanted, uint64_t seed)
+{
+	for (size_t i = 0; i < got->rows_len && i < wanted->rows_len; i++) {
+		if (strcmp(got->rows[i], wanted->rows[i]) != 0)
+			fail_msg("seed %llu: row %zu is\n%s\nnot\n%s", (unsigned long long)seed, i,
+				got->rows[i], wanted->rows[i]);
+	}
+	if (got->rows_len != wanted->rows_len)
+		fail_msg("seed %llu: %zu rows, not %zu", (unsigned long long)seed, got->rows_len,
+			wanted->rows_len);
+}
+
+/* The undisturbed run, then many that are stopped and restored. */
+static void explore(struct sim_plan plan)
+{
+	struct sim_result wanted, got;
+	struct error e = ERROR_INIT;
+	unsigned crashes = 0, restores = 0;
+
+	plan.seed = 12345;
+	if (sim_run(&plan, &wanted, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_true(wanted.rows_len > 0);
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		plan.seed = seed;
+		plan.crashes = 4;
+		plan.checkpoints = 12;
+		plan.rescale = seed % 2;
+		if (sim_run(&plan, &got, &e) < 0)
+			fail_msg("seed %llu: %s", (unsigned long long)seed, e.text);
+		compare(&got, &wanted, seed);
+		crashes += got.crashes;
+		restores += got.restores;
+		sim_result_clear(&got);
+	}
+	sim_result_clear(&wanted);
+	assert_true(crashes > SEEDS / 2 && restores > SEEDS / 4);
+}
+
+static void window_case(struct window_options o)
+{
+	struct sim_node nodes[4];
+
+	o.keys = "k";
+	o.list = "count(*) as n, sum(v) as total, max(w) as top, min(id) as low, count(distinct v) as d";
+	explore(straight(nodes, make_window, &o));
+}
+
+static void tumbling_windows(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_TUMBLE, .size_us = 5000000,
+		.step_us = 5000000});
+}
+
+static void hopping_windows(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_HOP, .size_us = 6000000,
+		.step_us = 2000000});
+}
+
+static void cumulating_windows(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_CUMULATE, .size_us = 8000000,
+		.step_us = 2000000});
+}
+
+static void sessions(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_SESSION, .size_us = 2500000,
+		.step_us = 2500000});
+}
+
+static void groups_without_a_window(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_NONE});
+}
+
+static void windows_with_lateness(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_TUMBLE, .size_us = 5000000,
+		.step_us = 5000000, .lateness_us = 3000000});
+}
+
+static void a_map_alone(void **state)
+{
+	struct sim_node nodes[4];
+	struct map_options again = {.list = "id, k, w + 1 as x", .list_what = "list", .bad = "stop"};
+
+	explore(straight(nodes, make_map, &again));
+}
+
+static void join_case(struct join_options o)
+{
+	struct sim_node nodes[4];
+
+	o.keys = "k";
+	o.prefix = "right_";
+	explore(joined(nodes, &o));
+}
+
+static const enum join_kind kinds[] = {JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, JOIN_FULL, JOIN_SEMI,
+	JOIN_ANTI};
+
+static void joins_by_equal_keys(void **state)
+{
+	for (size_t i = 0; i < 6; i++)
+		join_case((struct join_options){.by = JOIN_BY_KEY, .kind = kinds[i],
+			.where = "v > 500", .where_what = "-w"});
+}
+
+static void joins_by_window(void **state)
+{
+	for (size_t i = 0; i < 6; i++)
+		join_case((struct join_options){.by = JOIN_BY_WINDOW, .kind = kinds[i],
+			.size_us = 4000000, .step_us = 4000000});
+}
+
+static void joins_by_interval(void **state)
+{
+	for (size_t i = 0; i < 6; i++)
+		join_case((struct join_options){.by = JOIN_BY_INTERVAL, .kind = kinds[i],
+			.low_us = -2000000, .high_us = 1000000});
+}
+
+static void joins_with_the_latest(void **state)
+{
+	join_case((struct join_options){.by = JOIN_BY_LATEST, .kind = JOIN_LEFT});
+	join_case((struct join_options){.by = JOIN_BY_LATEST, .kind = JOIN_INNER,
+		.has_tolerance = true, .tolerance_us = 3000000});
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_map_alone),
+		cmocka_unit_test(tumbling_windows),
+		cmocka_unit_test(hopping_windows),
+		cmocka_unit_test(cumulating_windows),
+		cmocka_unit_test(sessions),
+		cmocka_unit_test(groups_without_a_window),
+		cmocka_unit_test(windows_with_lateness),
+		cmocka_unit_test(joins_by_equal_keys),
+		cmocka_unit_test(joins_by_window),
+		cmocka_unit_test(joins_by_interval),
+		cmocka_unit_test(joins_with_the_latest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
