@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SEEDS = 60 };
+enum { SEEDS = 150 };
 
 static struct operator *made(struct operator *op, int status, struct error *e)
 {

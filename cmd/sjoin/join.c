@@ -397,14 +397,18 @@ static int load_own(struct join *j, const struct batch *b, struct error *e)
 static int load_section(struct join *j, const struct batch *b, struct error *e)
 {
 	const char *name = b->schema->name ? b->schema->name : "";
+	struct schema plain = *b->schema; /* further rows come without the section's name */
+	struct batch rows = *b;
 
+	plain.name = NULL;
+	rows.schema = &plain;
 	if (!strcmp(name, "join"))
 		return load_own(j, b, e);
 	for (unsigned side = 0; side < 2; side++) {
 		if (!strcmp(name, restored_names[side]))
 			return held_put(&j->restored[side], b, e);
 		if (!strcmp(name, waiting_names[side]))
-			return held_put(&j->waiting[side], b, e);
+			return held_put(&j->waiting[side], &rows, e);
 	}
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }
