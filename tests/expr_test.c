@@ -447,6 +447,7 @@ static void times_are_cut_and_taken_apart(void **unused)
 		{"make_timestamp(2013, 1, 1, 10, 0, f)", "2013-01-01T10:00:02.500Z|null|!"},
 		{"strftime(t, '%Y-%m-%d %H:%M:%S.%f %a %B %j %%')", "2013-01-01 10:20:30.500000 Tue "
 			"January 001 %|null|1969-12-31 23:59:59.999999 Wed December 365 %"},
+		{"strftime(t, '%R|%T|%e')", "10:20|10:20:30| 1|null|23:59|23:59:59|31"},
 		{"strftime(day, '%D %I%p %u %V')", "02/29/12 12AM 3 09|null|01/01/70 12AM 4 01"},
 		{"strptime('29/Feb/2012:13:05:06 +0200', '%d/%b/%Y:%T %z')",
 			"2012-02-29T11:05:06Z|2012-02-29T11:05:06Z|2012-02-29T11:05:06Z"},

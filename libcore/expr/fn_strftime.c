@@ -3,6 +3,7 @@
 #include "libcore/expr/kernel.h"
 
 #include "libcore/base/civil.h"
+#include "libcore/base/digits.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -17,23 +18,45 @@ static const char *const days[] = {
 
 /* ---- writing ---- */
 
+static void put2(struct buf *b, int v)
+{
+	digits_put2((char *)buf_reserve(b, 2), (unsigned)v);
+	b->len += 2;
+}
+
+static void put_two(struct buf *b, char mark, int v)
+{
+	buf_put_byte(b, (uint8_t)mark);
+	put2(b, v);
+}
+
+static void put_year(struct buf *b, int64_t year)
+{
+	if (year < 0 || year > 9999) {
+		buf_printf(b, "%04lld", (long long)year);
+		return;
+	}
+	digits_put4((char *)buf_reserve(b, 4), (unsigned)year);
+	b->len += 4;
+}
+
 static void put_field(struct buf *b, char letter, int64_t us, const struct civil *c)
 {
 	int hour = c->hour % 12 ? c->hour % 12 : 12;
 	int year2 = (int)((c->year % 100 + 100) % 100);
 
 	switch (letter) {
-	case 'Y': buf_printf(b, "%04lld", (long long)c->year); break;
-	case 'G': buf_printf(b, "%04lld", (long long)civil_extract(CIVIL_ISOYEAR, us)); break;
-	case 'y': buf_printf(b, "%02d", year2); break;
-	case 'm': buf_printf(b, "%02d", c->month); break;
-	case 'd': buf_printf(b, "%02d", c->day); break;
+	case 'Y': put_year(b, c->year); break;
+	case 'G': put_year(b, civil_extract(CIVIL_ISOYEAR, us)); break;
+	case 'y': put2(b, year2); break;
+	case 'm': put2(b, c->month); break;
+	case 'd': put2(b, c->day); break;
 	case 'e': buf_printf(b, "%2d", c->day); break;
 	case 'j': buf_printf(b, "%03d", (int)civil_extract(CIVIL_DOY, us)); break;
-	case 'H': buf_printf(b, "%02d", c->hour); break;
-	case 'I': buf_printf(b, "%02d", hour); break;
-	case 'M': buf_printf(b, "%02d", c->minute); break;
-	case 'S': buf_printf(b, "%02d", c->second); break;
+	case 'H': put2(b, c->hour); break;
+	case 'I': put2(b, hour); break;
+	case 'M': put2(b, c->minute); break;
+	case 'S': put2(b, c->second); break;
 	case 'f': buf_printf(b, "%06d", c->us); break;
 	case 'p': buf_put_text(b, c->hour < 12 ? "AM" : "PM"); break;
 	case 'a': buf_put(b, days[civil_extract(CIVIL_DOW, us)], 3); break;
@@ -42,14 +65,29 @@ static void put_field(struct buf *b, char letter, int64_t us, const struct civil
 	case 'B': buf_put_text(b, months[c->month - 1]); break;
 	case 'u': buf_printf(b, "%d", (int)civil_extract(CIVIL_ISODOW, us)); break;
 	case 'w': buf_printf(b, "%d", (int)civil_extract(CIVIL_DOW, us)); break;
-	case 'V': buf_printf(b, "%02d", (int)civil_extract(CIVIL_WEEK, us)); break;
+	case 'V': put2(b, (int)civil_extract(CIVIL_WEEK, us)); break;
 	case 's': buf_printf(b, "%lld", (long long)civil_extract(CIVIL_EPOCH, us)); break;
 	case 'z': buf_put_text(b, "+0000"); break;
 	case 'Z': buf_put_text(b, "UTC"); break;
-	case 'F': buf_printf(b, "%04lld-%02d-%02d", (long long)c->year, c->month, c->day); break;
-	case 'T': buf_printf(b, "%02d:%02d:%02d", c->hour, c->minute, c->second); break;
-	case 'R': buf_printf(b, "%02d:%02d", c->hour, c->minute); break;
-	case 'D': buf_printf(b, "%02d/%02d/%02d", c->month, c->day, year2); break;
+	case 'F':
+		put_year(b, c->year);
+		put_two(b, '-', c->month);
+		put_two(b, '-', c->day);
+		break;
+	case 'T':
+		put2(b, c->hour);
+		put_two(b, ':', c->minute);
+		put_two(b, ':', c->second);
+		break;
+	case 'R':
+		put2(b, c->hour);
+		put_two(b, ':', c->minute);
+		break;
+	case 'D':
+		put2(b, c->month);
+		put_two(b, '/', c->day);
+		put_two(b, '/', year2);
+		break;
 	case 'n': buf_put_byte(b, '\n'); break;
 	case 't': buf_put_byte(b, '\t'); break;
 	case '%': buf_put_byte(b, '%'); break;
