@@ -28,7 +28,7 @@ static int bad_column(struct error *e, const struct field *f, const char *what)
 
 /* ---- BATCH ---- */
 
-/* The next buffer: nils are padding. */
+/* The next buffer: nils are padding.  0, 1 if only padding is left, -1 for anything else. */
 static int next_buffer(struct batch_body *in, const uint8_t **data, uint32_t *len)
 {
 	struct msgpack_item item;
@@ -45,7 +45,7 @@ static int next_buffer(struct batch_body *in, const uint8_t **data, uint32_t *le
 		*len = item.bytes_len;
 		return 0;
 	}
-	return -1;
+	return 1;
 }
 
 /* In place where it is aligned, else a copy. */
@@ -66,7 +66,7 @@ static int read_valid(struct batch_body *in, const struct field *f, struct colum
 	const uint8_t *data;
 	uint32_t len;
 
-	if (next_buffer(in, &data, &len) < 0)
+	if (next_buffer(in, &data, &len) != 0)
 		return bad_column(e, f, "no validity buffer");
 	if (len != 0 && len != (in->rows + 7) / 8)
 		return bad_column(e, f, "the validity buffer's length is wrong");
@@ -74,13 +74,24 @@ static int read_valid(struct batch_body *in, const struct field *f, struct colum
 	return 0;
 }
 
-static int check_bools(const uint8_t *data, uint32_t rows, const struct field *f, struct error *e)
+/* Kernels compute with the bytes under nulls too, so those become bools where they aren't. */
+static int check_bools(struct batch_body *in, const uint8_t *data, const struct field *f,
+	struct column *out, struct error *e)
 {
-	uint8_t all = 0;
+	uint8_t all = 0, *clean;
 
-	for (uint32_t r = 0; r < rows; r++)
+	for (uint32_t r = 0; r < in->rows; r++)
 		all |= data[r];
-	return all > 1 ? bad_column(e, f, "a bool that is neither 0 nor 1") : 0;
+	if (all <= 1)
+		return 0;
+	clean = arena_alloc(in->arena, in->rows);
+	for (uint32_t r = 0; r < in->rows; r++) {
+		if (data[r] > 1 && column_is_valid(out, r))
+			return bad_column(e, f, "a bool that is neither 0 nor 1");
+		clean[r] = data[r] & 1;
+	}
+	out->data = clean;
+	return 0;
 }
 
 /* A value out of the precision would overflow where the arithmetic trusts it. */
@@ -107,13 +118,13 @@ static int read_fixed(struct batch_body *in, const struct field *f, struct colum
 	const uint8_t *data;
 	uint32_t len;
 
-	if (next_buffer(in, &data, &len) < 0)
+	if (next_buffer(in, &data, &len) != 0)
 		return bad_column(e, f, "no values");
 	if (len != in->rows * width)
 		return bad_column(e, f, "the values' length is wrong");
 	out->data = aligned(in, data, len, width > 8 ? 8 : width);
 	if (f->type.kind == TYPE_BOOL)
-		return check_bools(data, in->rows, f, e);
+		return check_bools(in, data, f, out, e);
 	if (f->type.kind == TYPE_DECIMAL)
 		return check_decimals(out, in->rows, f, e);
 	return 0;
@@ -155,7 +166,7 @@ static int read_text(struct batch_body *in, const struct field *f, struct column
 	uint32_t len, bytes_len, falls = 0;
 	const uint32_t *offsets;
 
-	if (next_buffer(in, &data, &len) < 0 || next_buffer(in, &bytes, &bytes_len) < 0)
+	if (next_buffer(in, &data, &len) != 0 || next_buffer(in, &bytes, &bytes_len) != 0)
 		return bad_column(e, f, "no offsets or no bytes");
 	if (len != ((uint64_t)in->rows + 1) * sizeof *offsets)
 		return bad_column(e, f, "the offsets' length is wrong");
@@ -178,7 +189,7 @@ static int read_ops(struct batch_body *in, struct batch *out, struct error *e)
 	const uint8_t *data;
 	uint32_t len;
 
-	if (next_buffer(in, &data, &len) < 0 || len != in->rows)
+	if (next_buffer(in, &data, &len) != 0 || len != in->rows)
 		return malformed(e, "a changelog's batch without one op per row");
 	for (uint32_t r = 0; r < in->rows; r++) {
 		if (data[r] > ROW_DELETE)
@@ -208,9 +219,12 @@ static int read_columns(struct batch_body *in, const struct schema *s, struct ba
 	*out = (struct batch){.schema = s, .rows = in->rows, .columns = columns};
 	if (s->changelog && read_ops(in, out, e) < 0)
 		return -1;
-	if (next_buffer(in, &data, &len) == 0)
-		return malformed(e, "more buffers than the schema has");
-	return in->elements || in->m.at != in->m.end ? malformed(e, "bytes behind the batch") : 0;
+	switch (next_buffer(in, &data, &len)) {
+	case 0: return malformed(e, "more buffers than the schema has");
+	case 1: break;
+	default: return malformed(e, "something that is no buffer behind the last column");
+	}
+	return in->m.at != in->m.end ? malformed(e, "bytes behind the batch") : 0;
 }
 
 /* ---- ROWS ---- */
@@ -279,6 +293,8 @@ static bool put_float(struct column_builder *b, const struct msgpack_item *item)
 		builder_put_float(b, item->real);
 	else if (item->kind == MSGPACK_INT)
 		builder_put_float(b, (double)item->integer);
+	else if (item->kind == MSGPACK_UINT)
+		builder_put_float(b, (double)item->uint);
 	else
 		return false;
 	return true;

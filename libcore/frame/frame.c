@@ -49,6 +49,21 @@ static void put_text(struct buf *b, const char *text)
 	msgpack_put_str(b, text, strlen(text));
 }
 
+/* Text that may hold bytes of a file or a character cut in half: what is no UTF-8 becomes '?'. */
+static void put_message(struct buf *b, const char *text)
+{
+	size_t len = strlen(text), good;
+	uint8_t *copy;
+
+	msgpack_put_str(b, text, len);
+	copy = b->data + b->len - len;
+	while ((good = utf8_valid_len((const char *)copy, len)) < len) {
+		copy[good] = '?';
+		copy += good + 1;
+		len -= good + 1;
+	}
+}
+
 void frame_put_hello(struct buf *b, const struct hello *h)
 {
 	size_t at = frame_begin(b);
@@ -60,7 +75,7 @@ void frame_put_hello(struct buf *b, const struct hello *h)
 	put_text(b, "endian");
 	put_text(b, "little");
 	put_text(b, "stage");
-	put_text(b, h->stage);
+	put_message(b, h->stage);
 	put_text(b, "bounded");
 	msgpack_put_bool(b, h->bounded);
 	frame_finish(b, at, FRAME_HELLO);
@@ -176,7 +191,7 @@ void frame_put_marker(struct buf *b, const char *source, int64_t sent_us)
 	size_t at = frame_begin(b);
 
 	msgpack_put_array(b, 2);
-	put_text(b, source);
+	put_message(b, source);
 	msgpack_put_int(b, sent_us);
 	frame_finish(b, at, FRAME_MARKER);
 }
@@ -186,8 +201,8 @@ void frame_put_error(struct buf *b, const char *stage, const char *message)
 	size_t at = frame_begin(b);
 
 	msgpack_put_array(b, 2);
-	put_text(b, stage);
-	put_text(b, message);
+	put_message(b, stage);
+	put_message(b, message);
 	frame_finish(b, at, FRAME_ERROR);
 }
 
@@ -195,7 +210,8 @@ void frame_put_error(struct buf *b, const char *stage, const char *message)
 
 static int malformed(struct error *e, const char *what)
 {
-	return error_set(e, ERROR_DATA, "malformed frame: %s", what);
+	error_set(e, ERROR_DATA, "malformed frame: %s", what);
+	return -1; /* said here, so that compilers see what is set where this isn't returned */
 }
 
 static struct msgpack body_of(const struct frame *f)
@@ -253,8 +269,13 @@ static bool item_is(const struct msgpack_item *item, const char *text)
 
 static void copy_text(char *to, size_t to_bytes, const struct msgpack_item *item)
 {
-	size_t len = item->bytes_len < to_bytes - 1 ? item->bytes_len : to_bytes - 1;
+	size_t len = item->bytes_len;
 
+	if (len > to_bytes - 1) { /* not through the middle of a character */
+		len = to_bytes - 1;
+		while (len && (item->bytes[len] & 0xc0) == 0x80)
+			len--;
+	}
 	memcpy(to, item->bytes, len);
 	to[len] = '\0';
 }
@@ -499,6 +520,8 @@ int frame_read_status(const struct frame *f, bool *idle, struct error *e)
 
 	if (take_kind(&m, MSGPACK_BOOL, &item, "STATUS is no bool", e) < 0)
 		return -1;
+	if (m.at != m.end)
+		return malformed(e, "bytes behind the body");
 	*idle = item.boolean;
 	return 0;
 }
@@ -535,6 +558,8 @@ int frame_read_error(const struct frame *f, struct buf *stage, struct buf *messa
 
 /* ---- PACKED ---- */
 
+enum { PACKED_HEAD_BYTES = 16 }; /* array, codec, length, the head of the bin: at most */
+
 static int pack_lz4(struct buf *out, const struct buf *raw, struct error *e)
 {
 	int bound = LZ4_compressBound((int)raw->len), n;
@@ -567,6 +592,8 @@ int frame_put_packed(struct buf *b, const char *codec, const struct buf *raw, st
 
 	MUST(raw->len <= FRAME_BODY_MAX);
 	status = lz4 ? pack_lz4(&packed, raw, e) : pack_zstd(&packed, raw, e);
+	if (status == 0 && packed.len > FRAME_BODY_MAX - PACKED_HEAD_BYTES)
+		status = error_set(e, ERROR_DATA, "%zu bytes don't pack into one frame", raw->len);
 	if (status == 0) {
 		at = frame_begin(b);
 		msgpack_put_array(b, 3);

@@ -237,7 +237,7 @@ void builder_put_rows(struct column_builder *b, const struct column *c, uint32_t
 			to_[i] = from_[pick[i]]; \
 	} while (0)
 
-/* The missing rows of an outer join read row 0, if there is one, and are marked null after. */
+/* The missing rows of an outer join are 0, and marked null. */
 #define PICK_VALUES_OR_NONE(ctype) \
 	do { \
 		ctype *to_ = (ctype *)(void *)b->data + b->rows; \
@@ -245,7 +245,6 @@ void builder_put_rows(struct column_builder *b, const struct column *c, uint32_t
 		for (uint32_t i = 0; i < n; i++) \
 			to_[i] = pick[i] == ROW_NONE ? (ctype)0 : from_[pick[i]]; \
 	} while (0)
-
 
 static void pick_wide(struct column_builder *b, const struct column *c, const uint32_t *pick,
 	uint32_t n)
@@ -382,6 +381,9 @@ struct column builder_column(const struct column_builder *b)
 {
 	static const uint32_t no_offsets[1];
 
+	/* The bits behind the last row travel with it: the same rows give the same frame. */
+	if (b->nulls && (b->rows & 7))
+		b->valid[b->rows >> 3] &= (uint8_t)((1u << (b->rows & 7)) - 1);
 	return (struct column){
 		.type = b->type,
 		.valid = b->nulls ? b->valid : NULL,
@@ -475,6 +477,7 @@ const struct batch *batch_builder_view(struct batch_builder *b)
 	}
 	MUST(!b->schema->changelog || b->ops.len == rows);
 	b->batch = (struct batch){.schema = b->schema, .rows = rows, .columns = b->views,
-		.ops = b->schema->changelog ? b->ops.data : NULL};
+		.ops = !b->schema->changelog ? NULL :
+			b->ops.data ? b->ops.data : (const uint8_t *)""};
 	return &b->batch;
 }

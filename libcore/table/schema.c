@@ -58,7 +58,7 @@ int schema_find(const struct schema *s, const char *name, size_t name_len)
 	for (size_t i = 0; i < s->fields_len; i++) {
 		const char *own = s->fields[i].name;
 
-		if (!strncmp(own, name, name_len) && !own[name_len])
+		if (strlen(own) == name_len && (!name_len || !memcmp(own, name, name_len)))
 			return (int)i;
 	}
 	return -1;
