@@ -1,0 +1,441 @@
+#include "libcore/stage/line.h"
+
+#include "libcore/base/arena.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/msgpack.h"
+#include "libcore/base/must.h"
+#include "libcore/table/keys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct line {
+	int fd;
+	struct buf in;        /* read, from `at` on not yet handed out */
+	size_t at;
+	struct buf out;
+	struct arena message; /* texts of the last message */
+	struct arena plan;
+};
+
+struct line *line_new(int fd)
+{
+	struct line *l = mem_zero(sizeof *l);
+
+	l->fd = fd;
+	return l;
+}
+
+void line_free(struct line *l)
+{
+	if (!l)
+		return;
+	close(l->fd);
+	buf_clear(&l->in);
+	buf_clear(&l->out);
+	arena_clear(&l->message);
+	arena_clear(&l->plan);
+	mem_free(l);
+}
+
+int line_fd(const struct line *l)
+{
+	return l->fd;
+}
+
+/* ---- writing ---- */
+
+static void put_text(struct buf *b, const char *text)
+{
+	msgpack_put_str(b, text ? text : "", text ? strlen(text) : 0);
+}
+
+static void begin(struct line *l)
+{
+	buf_reset(&l->out);
+	buf_reserve(&l->out, FRAME_HEADER_BYTES);
+	l->out.len = FRAME_HEADER_BYTES;
+}
+
+static int send_out(struct line *l, enum line_kind kind, struct error *e)
+{
+	size_t body = l->out.len - FRAME_HEADER_BYTES, at = 0;
+	uint8_t *p = l->out.data;
+
+	MUST(body <= LINE_MESSAGE_MAX);
+	p[0] = 0xc9;
+	p[1] = (uint8_t)(body >> 24);
+	p[2] = (uint8_t)(body >> 16);
+	p[3] = (uint8_t)(body >> 8);
+	p[4] = (uint8_t)body;
+	p[5] = (uint8_t)kind;
+	while (at < l->out.len) {
+		ssize_t n = send(l->fd, p + at, l->out.len - at, MSG_NOSIGNAL);
+
+		if (n >= 0)
+			at += (size_t)n;
+		else if (errno == EAGAIN)
+			poll(&(struct pollfd){.fd = l->fd, .events = POLLOUT}, 1, -1);
+		else if (errno != EINTR)
+			return error_errno(e, "the line to the other side broke");
+	}
+	return 0;
+}
+
+static void put_body(struct buf *b, const struct line_message *m)
+{
+	switch (m->kind) {
+	case LINE_PLAN: break;
+	case LINE_CHECKPOINT:
+		msgpack_put_array(b, 3);
+		msgpack_put_uint(b, m->checkpoint.checkpoint);
+		msgpack_put_uint(b, m->checkpoint.kind);
+		msgpack_put_int(b, m->checkpoint.started_us);
+		break;
+	case LINE_COMMIT:
+		msgpack_put_array(b, 2);
+		msgpack_put_uint(b, m->number);
+		msgpack_put_bin(b, m->handle, m->handle_len);
+		break;
+	case LINE_DRAIN:
+	case LINE_STOP: msgpack_put_array(b, 0); break;
+	case LINE_PING:
+	case LINE_COMMITTED:
+	case LINE_FINISHED:
+		msgpack_put_array(b, 1);
+		msgpack_put_uint(b, m->number);
+		break;
+	case LINE_READY:
+		msgpack_put_array(b, 4);
+		put_text(b, m->text);
+		msgpack_put_uint(b, m->inputs);
+		msgpack_put_uint(b, m->outputs);
+		msgpack_put_bool(b, m->bounded);
+		break;
+	case LINE_ACK:
+		msgpack_put_array(b, 5);
+		msgpack_put_uint(b, m->number);
+		put_text(b, m->text);
+		msgpack_put_uint(b, m->bytes);
+		msgpack_put_uint(b, m->hash);
+		msgpack_put_bin(b, m->handle, m->handle_len);
+		break;
+	case LINE_FAILED:
+		msgpack_put_array(b, 2);
+		msgpack_put_int(b, m->status);
+		put_text(b, m->text);
+		break;
+	case LINE_PONG:
+		msgpack_put_array(b, 7);
+		msgpack_put_uint(b, m->number);
+		msgpack_put_uint(b, m->metrics.rows_in);
+		msgpack_put_uint(b, m->metrics.rows_out);
+		msgpack_put_uint(b, m->metrics.late);
+		msgpack_put_uint(b, m->metrics.bad);
+		msgpack_put_int(b, m->metrics.watermark_us);
+		msgpack_put_uint(b, m->metrics.blocked_us);
+		break;
+	}
+}
+
+int line_send(struct line *l, const struct line_message *m, struct error *e)
+{
+	begin(l);
+	put_body(&l->out, m);
+	return send_out(l, m->kind, e);
+}
+
+static void put_output(struct buf *b, const struct line_output *o)
+{
+	msgpack_put_array(b, 2);
+	msgpack_put_array(b, (uint32_t)o->fds_len);
+	for (size_t i = 0; i < o->fds_len; i++)
+		msgpack_put_int(b, o->fds[i]);
+	msgpack_put_array(b, (uint32_t)o->keys_len);
+	for (size_t i = 0; i < o->keys_len; i++)
+		put_text(b, o->keys[i]);
+}
+
+int line_send_plan(struct line *l, const struct line_plan *p, struct error *e)
+{
+	struct buf *b = &l->out;
+
+	begin(l);
+	msgpack_put_array(b, 9);
+	put_text(b, p->name);
+	msgpack_put_uint(b, p->subtask);
+	msgpack_put_uint(b, p->subtasks);
+	msgpack_put_array(b, (uint32_t)p->inputs_len);
+	for (size_t i = 0; i < p->inputs_len; i++) {
+		msgpack_put_array(b, 3);
+		msgpack_put_uint(b, p->inputs[i].input);
+		msgpack_put_int(b, p->inputs[i].fd);
+		put_text(b, p->inputs[i].name);
+	}
+	msgpack_put_array(b, (uint32_t)p->outputs_len);
+	for (size_t i = 0; i < p->outputs_len; i++)
+		put_output(b, &p->outputs[i]);
+	msgpack_put_array(b, (uint32_t)p->restore_len);
+	for (size_t i = 0; i < p->restore_len; i++)
+		put_text(b, p->restore[i]);
+	put_text(b, p->snapshots);
+	msgpack_put_array(b, (uint32_t)p->commits_len);
+	for (size_t i = 0; i < p->commits_len; i++) {
+		msgpack_put_array(b, 2);
+		msgpack_put_uint(b, p->commits[i].epoch);
+		msgpack_put_bin(b, p->commits[i].bytes, p->commits[i].len);
+	}
+	msgpack_put_int(b, p->lock_fd);
+	return send_out(l, LINE_PLAN, e);
+}
+
+/* ---- reading ---- */
+
+/* A cursor that remembers that something was wrong, so that fields are read in one go. */
+struct fields {
+	struct msgpack m;
+	struct arena *arena;
+	bool bad;
+};
+
+static struct msgpack_item take(struct fields *f, enum msgpack_kind kind)
+{
+	struct msgpack_item item = {.kind = MSGPACK_NIL};
+
+	if (!f->bad && (msgpack_next(&f->m, &item) != 0 ||
+		(item.kind != kind && !(kind == MSGPACK_INT && item.kind == MSGPACK_UINT))))
+		f->bad = true;
+	if (f->bad)
+		memset(&item, 0, sizeof item);
+	return item;
+}
+
+static uint32_t take_array(struct fields *f, uint32_t most)
+{
+	uint32_t n = take(f, MSGPACK_ARRAY).count;
+
+	f->bad |= n > most;
+	return f->bad ? 0 : n;
+}
+
+static uint64_t take_uint(struct fields *f)
+{
+	return take(f, MSGPACK_INT).uint; /* the same bits for both kinds */
+}
+
+static int64_t take_int(struct fields *f)
+{
+	return take(f, MSGPACK_INT).integer;
+}
+
+static const char *take_text(struct fields *f)
+{
+	struct msgpack_item item = take(f, MSGPACK_STR);
+
+	return f->bad ? "" : arena_strndup(f->arena, (const char *)item.bytes, item.bytes_len);
+}
+
+static const uint8_t *take_bin(struct fields *f, size_t *len)
+{
+	struct msgpack_item item = take(f, MSGPACK_BIN);
+
+	*len = item.bytes_len;
+	return f->bad ? NULL : (const uint8_t *)arena_strndup(f->arena, (const char *)item.bytes,
+		item.bytes_len);
+}
+
+static void take_body(struct fields *f, struct line_message *m)
+{
+	take_array(f, 16);
+	switch (m->kind) {
+	case LINE_PLAN:
+	case LINE_DRAIN:
+	case LINE_STOP: break;
+	case LINE_CHECKPOINT:
+		m->checkpoint.checkpoint = take_uint(f);
+		m->checkpoint.kind = (enum barrier_kind)take_uint(f);
+		m->checkpoint.started_us = take_int(f);
+		f->bad |= m->checkpoint.kind > BARRIER_FINAL;
+		break;
+	case LINE_COMMIT:
+		m->number = take_uint(f);
+		m->handle = take_bin(f, &m->handle_len);
+		break;
+	case LINE_PING:
+	case LINE_COMMITTED:
+	case LINE_FINISHED: m->number = take_uint(f); break;
+	case LINE_READY:
+		m->text = take_text(f);
+		m->inputs = (unsigned)take_uint(f);
+		m->outputs = (unsigned)take_uint(f);
+		m->bounded = take(f, MSGPACK_BOOL).boolean;
+		break;
+	case LINE_ACK:
+		m->number = take_uint(f);
+		m->text = take_text(f);
+		m->bytes = take_uint(f);
+		m->hash = take_uint(f);
+		m->handle = take_bin(f, &m->handle_len);
+		break;
+	case LINE_FAILED:
+		m->status = (int)take_int(f);
+		m->text = take_text(f);
+		break;
+	case LINE_PONG:
+		m->number = take_uint(f);
+		m->metrics.rows_in = take_uint(f);
+		m->metrics.rows_out = take_uint(f);
+		m->metrics.late = take_uint(f);
+		m->metrics.bad = take_uint(f);
+		m->metrics.watermark_us = take_int(f);
+		m->metrics.blocked_us = take_uint(f);
+		break;
+	}
+}
+
+static bool is_kind(uint8_t kind)
+{
+	return (kind >= LINE_PLAN && kind <= LINE_PING) || (kind >= LINE_READY && kind <= LINE_PONG);
+}
+
+/* The body of the next whole message, which is passed over; 0, 1 if it isn't here yet. */
+static int next_body(struct line *l, uint8_t *kind, struct msgpack *body, struct error *e)
+{
+	const uint8_t *p = l->in.data + l->at;
+	size_t len = l->in.len - l->at;
+	uint32_t bytes;
+
+	if (len < FRAME_HEADER_BYTES)
+		return 1;
+	bytes = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+	if (p[0] != 0xc9 || bytes > LINE_MESSAGE_MAX || !is_kind(p[5]))
+		return error_set(e, ERROR_DATA, "the line carries something that is no message");
+	if (len - FRAME_HEADER_BYTES < bytes)
+		return 1;
+	*kind = p[5];
+	*body = (struct msgpack){p + FRAME_HEADER_BYTES, p + FRAME_HEADER_BYTES + bytes};
+	l->at += FRAME_HEADER_BYTES + bytes;
+	return 0;
+}
+
+static enum line_status fill(struct line *l, bool may_block, struct error *e)
+{
+	enum { READ_BYTES = 64 << 10 };
+	ssize_t n;
+
+	if (l->at == l->in.len) {
+		buf_reset(&l->in);
+		l->at = 0;
+	}
+	do
+		n = recv(l->fd, buf_reserve(&l->in, READ_BYTES), READ_BYTES,
+			may_block ? 0 : MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR && may_block);
+	if (n > 0) {
+		l->in.len += (size_t)n;
+		return LINE_MESSAGE;
+	}
+	if (n == 0 || errno == ECONNRESET)
+		return LINE_CLOSED;
+	if (errno == EAGAIN || errno == EINTR)
+		return LINE_AGAIN;
+	error_errno(e, "the line to the other side broke");
+	return LINE_ERROR;
+}
+
+static enum line_status read_body(struct line *l, bool may_block, uint8_t *kind,
+	struct msgpack *body, struct error *e)
+{
+	for (;;) {
+		int status = next_body(l, kind, body, e);
+
+		if (status <= 0)
+			return status < 0 ? LINE_ERROR : LINE_MESSAGE;
+		enum line_status filled = fill(l, may_block, e);
+
+		if (filled != LINE_MESSAGE)
+			return filled;
+	}
+}
+
+enum line_status line_read(struct line *l, bool may_block, struct line_message *out,
+	struct error *e)
+{
+	struct fields f = {.arena = &l->message};
+	enum line_status status;
+	uint8_t kind;
+
+	status = read_body(l, may_block, &kind, &f.m, e);
+	if (status != LINE_MESSAGE)
+		return status;
+	arena_reset(&l->message);
+	*out = (struct line_message){.kind = (enum line_kind)kind};
+	take_body(&f, out);
+	if (!f.bad && kind != LINE_PLAN)
+		return LINE_MESSAGE;
+	error_set(e, ERROR_DATA, "a malformed message of kind 0x%02x on the line", kind);
+	return LINE_ERROR;
+}
+
+static void take_output(struct fields *f, struct line_output *o)
+{
+	f->bad |= take_array(f, 2) != 2;
+	o->fds_len = take_array(f, LINE_INPUTS_MAX);
+	for (size_t i = 0; i < o->fds_len; i++)
+		o->fds[i] = (int)take_int(f);
+	o->keys_len = take_array(f, LINE_KEYS_MAX);
+	for (size_t i = 0; i < o->keys_len; i++)
+		o->keys[i] = take_text(f);
+}
+
+static void take_plan(struct fields *f, struct line_plan *p)
+{
+	take_array(f, 16);
+	p->name = take_text(f);
+	p->subtask = (uint32_t)take_uint(f);
+	p->subtasks = (uint32_t)take_uint(f);
+	p->inputs_len = take_array(f, LINE_INPUTS_MAX);
+	for (size_t i = 0; i < p->inputs_len; i++) {
+		f->bad |= take_array(f, 3) != 3;
+		p->inputs[i].input = (unsigned)take_uint(f);
+		p->inputs[i].fd = (int)take_int(f);
+		p->inputs[i].name = take_text(f);
+	}
+	p->outputs_len = take_array(f, LINE_OUTPUTS_MAX);
+	for (size_t i = 0; i < p->outputs_len; i++)
+		take_output(f, &p->outputs[i]);
+	p->restore_len = take_array(f, LINE_FILES_MAX);
+	for (size_t i = 0; i < p->restore_len; i++)
+		p->restore[i] = take_text(f);
+	p->snapshots = take_text(f);
+	p->commits_len = take_array(f, LINE_FILES_MAX);
+	for (size_t i = 0; i < p->commits_len; i++) {
+		f->bad |= take_array(f, 2) != 2;
+		p->commits[i].epoch = take_uint(f);
+		p->commits[i].bytes = take_bin(f, &p->commits[i].len);
+	}
+	p->lock_fd = (int)take_int(f);
+	f->bad |= p->subtasks < 1 || p->subtask >= p->subtasks || p->subtasks > KEY_GROUPS;
+}
+
+int line_read_plan(struct line *l, struct line_plan *out, struct error *e)
+{
+	struct fields f = {.arena = &l->plan};
+	uint8_t kind;
+
+	memset(out, 0, sizeof *out);
+	switch (read_body(l, true, &kind, &f.m, e)) {
+	case LINE_MESSAGE: break;
+	case LINE_ERROR: return -1;
+	case LINE_AGAIN:
+	case LINE_CLOSED:
+		return error_set(e, ERROR_IO, "the supervisor closed the line before a plan came");
+	}
+	if (kind == LINE_PLAN)
+		take_plan(&f, out);
+	if (kind != LINE_PLAN || f.bad)
+		return error_set(e, ERROR_DATA, "the line's first message is no plan");
+	return 0;
+}
