@@ -81,11 +81,19 @@ static int run_operator(const struct stage_program *program, struct stage_setup 
 {
 	struct run_options options = {.program = program, .setup = setup,
 		.name = common.name ? common.name : program->info.name, .quiet = common.quiet};
+	struct control *control = NULL;
 	struct operator *op = NULL;
 
-	if (program->create(setup, &op, e) < 0)
+	if (control_is_wanted() && control_open(&control, e) < 0)
 		return -1;
-	return run_stage(&options, op, e);
+	setup->supervised = control != NULL;
+	if (program->create(setup, &op, e) < 0) {
+		if (control)
+			control_fail(control, e);
+		control_close(control);
+		return -1;
+	}
+	return run_stage(&options, op, control, e);
 }
 
 int stage_main(int argc, char **argv, const struct stage_program *program)

@@ -5,6 +5,7 @@
 #include "libcore/base/must.h"
 #include "libcore/base/outfile.h"
 #include "libcore/frame/channel.h"
+#include "libcore/stage/control.h"
 #include "libcore/stage/feed.h"
 #include "libcore/stage/stage.h"
 
@@ -19,8 +20,8 @@
 #include <unistd.h>
 
 enum {
-	RUN_FEEDS_MAX = 4,
-	RUN_SIDES_MAX = 4,
+	RUN_FEEDS_MAX = LINE_INPUTS_MAX,
+	RUN_SIDES_MAX = LINE_OUTPUTS_MAX,
 	/* Frames taken from one channel before the others are looked at: enough that switching costs
 	 * nothing, few enough that no channel waits. */
 	RUN_FRAMES_PER_TURN = 16,
@@ -41,7 +42,9 @@ struct run {
 	size_t sides_len;
 	struct neighbour terminal;     /* behind this stage, when standard output is a terminal */
 	bool has_terminal;
-	bool fails_silently;
+	struct control *control;       /* under a supervisor */
+	struct channel_writer *writers[LINE_INPUTS_MAX * 2]; /* of the plan's outputs */
+	size_t writers_len;
 };
 
 static volatile sig_atomic_t interrupts, progress_asked;
@@ -86,6 +89,14 @@ static void print_progress(struct run *r)
 	fprintf(stderr, "%s: %llu rows in, %llu rows out, %llu late, %llu bad\n", r->options->name,
 		(unsigned long long)m.rows_in, (unsigned long long)m.rows_out,
 		(unsigned long long)m.late, (unsigned long long)m.bad);
+}
+
+static int run_checkpoint(void *context, struct stage *st, const struct barrier *b,
+	const struct buf *handle, struct error *e)
+{
+	const struct run *r = context;
+
+	return control_checkpoint(r->control, st, b, handle, e);
 }
 
 static void print_warning(void *context, const char *text)
@@ -140,9 +151,46 @@ static int open_path(struct run *r, unsigned input, const char *path, struct err
 	return 0;
 }
 
+/* Descriptors of the plan instead of standard input and paths. */
+static int open_planned_inputs(struct run *r, const struct operator *op, struct error *e)
+{
+	const struct line_plan *p = control_plan(r->control);
+
+	for (size_t i = 0; i < p->inputs_len; i++) {
+		const struct line_input *in = &p->inputs[i];
+
+		if (in->input >= op->inputs)
+			return error_set(e, ERROR_USAGE, "the plan feeds input %u of %u", in->input,
+				op->inputs);
+		feed_open_fd(&r->feeds[r->feeds_len++], in->input, in->fd, true, in->name);
+	}
+	return 0;
+}
+
+static int open_planned_outputs(struct run *r, const struct operator *op,
+	struct stage_output_plan *plans, struct error *e)
+{
+	const struct line_plan *p = control_plan(r->control);
+
+	for (size_t o = 0; o < p->outputs_len && o < op->outputs; o++) {
+		const struct line_output *out = &p->outputs[o];
+		size_t first = r->writers_len;
+
+		if (out->fds_len > sizeof r->writers / sizeof *r->writers - first)
+			return error_set(e, ERROR_USAGE, "the plan has too many outputs");
+		for (size_t i = 0; i < out->fds_len; i++)
+			r->writers[r->writers_len++] = channel_writer_new(out->fds[i], "the next stage");
+		plans[o] = (struct stage_output_plan){.writers = r->writers + first,
+			.writers_len = out->fds_len, .keys = out->keys, .keys_len = out->keys_len};
+	}
+	return 0;
+}
+
 static int open_inputs(struct run *r, const struct operator *op, struct error *e)
 {
 	MUST(op->inputs <= RUN_FEEDS_MAX);
+	if (r->control)
+		return open_planned_inputs(r, op, e);
 	for (unsigned i = 0; i < op->inputs; i++) {
 		const char *path = r->options->setup->input_paths[i];
 
@@ -197,6 +245,8 @@ static int open_outputs(struct run *r, const struct operator *op, struct stage_o
 	struct error *e)
 {
 	MUST(op->outputs <= RUN_SIDES_MAX);
+	if (r->control)
+		return open_planned_outputs(r, op, plans, e);
 	for (unsigned i = 0; i < op->outputs; i++) {
 		int status = i == 0 ? open_main_output(r, &plans[0], e) :
 			open_side(r, r->options->setup->side_paths[i - 1], &plans[i], e);
@@ -207,9 +257,23 @@ static int open_outputs(struct run *r, const struct operator *op, struct stage_o
 	return 0;
 }
 
+static void close_planned(struct run *r)
+{
+	const struct line_plan *p = r->control ? control_plan(r->control) : NULL;
+
+	for (size_t i = 0; i < r->writers_len; i++)
+		channel_writer_free(r->writers[i]);
+	for (size_t o = 0; p && o < p->outputs_len; o++) {
+		for (size_t i = 0; i < p->outputs[o].fds_len; i++)
+			close(p->outputs[o].fds[i]);
+	}
+	control_close(r->control);
+}
+
 static void run_close(struct run *r)
 {
 	stage_free(r->st);
+	close_planned(r);
 	for (size_t i = 0; i < r->feeds_len; i++)
 		feed_close(&r->feeds[i]);
 	if (r->has_terminal)
@@ -224,10 +288,13 @@ static void run_close(struct run *r)
 
 /* ---- the loop ---- */
 
+/* 0; 1: leave without END; -1. */
 static int interrupted(struct run *r, struct error *e)
 {
 	if (progress_asked)
 		print_progress(r);
+	if (r->control)
+		return control_turn(r->control, r->st, e);
 	if (!interrupts || stage_operator(r->st)->inputs)
 		return 0; /* stages behind the source ignore the first: the source's END will come */
 	if (stage_drain(r->st))
@@ -270,8 +337,8 @@ static int run_turn(struct run *r, size_t i, bool may_block, struct error *e)
 /* Waits until one of the channels that may be read has something. */
 static int run_wait(struct run *r, struct error *e)
 {
-	struct pollfd fds[RUN_FEEDS_MAX];
-	nfds_t n = 0;
+	struct pollfd fds[RUN_FEEDS_MAX + 2];
+	nfds_t n = r->control ? control_fds(r->control, fds) : 0;
 
 	for (size_t i = 0; i < r->feeds_len; i++) {
 		if (stage_wants(r->st, i))
@@ -295,7 +362,7 @@ static bool run_is_complete(const struct run *r)
 static int run_inputs(struct run *r, struct error *e)
 {
 	while (!run_is_complete(r)) {
-		int any = 0;
+		int any = 0, told;
 
 		for (size_t i = 0; i < r->feeds_len; i++) {
 			int status = run_turn(r, i, false, e);
@@ -304,9 +371,10 @@ static int run_inputs(struct run *r, struct error *e)
 				return -1;
 			any |= status;
 		}
-		if (interrupted(r, e) < 0 || run_terminal(r, e) < 0)
+		told = interrupted(r, e);
+		if (told < 0 || run_terminal(r, e) < 0)
 			return -1;
-		if (stage_outputs_closed(r->st))
+		if (told || stage_outputs_closed(r->st))
 			return 0;
 		if (!any && (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0 ||
 			(!run_is_complete(r) && run_wait(r, e) < 0)))
@@ -319,11 +387,12 @@ static int source_wait(struct run *r, struct error *e)
 {
 	const struct operator *op = stage_operator(r->st);
 	struct timespec timeout = {op->wait_us / 1000000, op->wait_us % 1000000 * 1000};
-	struct pollfd fd = {.fd = op->wait_fd, .events = POLLIN};
+	struct pollfd fds[3] = {{.fd = op->wait_fd, .events = POLLIN}};
+	nfds_t n = 1 + (r->control ? control_fds(r->control, fds + 1) : 0);
 
 	if (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0)
 		return -1;
-	if (ppoll(&fd, 1, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+	if (ppoll(fds, n, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
 	return 0;
 }
@@ -332,9 +401,10 @@ static int run_source(struct run *r, struct error *e)
 {
 	for (;;) {
 		enum produce_status status;
+		int told = interrupted(r, e);
 
-		if (interrupted(r, e) < 0)
-			return -1;
+		if (told)
+			return told < 0 ? -1 : 0;
 		status = stage_produce(r->st, e);
 		if (status == PRODUCE_ERROR || run_terminal(r, e) < 0)
 			return -1;
@@ -369,31 +439,60 @@ static void run_fail(struct run *r, const struct error *cause)
 	silent = stage_was_told(r->st) && stage_operator(r->st)->outputs && !r->has_terminal;
 }
 
-int run_stage(const struct run_options *o, struct operator *op, struct error *e)
+/* To the end of the input, and under a supervisor to the last commit. */
+static int run_loop(struct run *r, struct error *e)
 {
-	struct run r = {.options = o};
+	const struct operator *op = stage_operator(r->st);
+	int status = 0;
+
+	if (r->control)
+		status = control_start(r->control, r->st, e);
+	if (status == 0)
+		status = op->inputs ? run_inputs(r, e) : run_source(r, e);
+	if (status == 0 && r->control && stage_has_ended(r->st))
+		status = control_finish(r->control, r->st, e);
+	if (status == 0 && stage_has_ended(r->st))
+		status = commit_sides(r, e);
+	if (status < 0 && r->control)
+		control_fail(r->control, e);
+	return status;
+}
+
+int run_stage(const struct run_options *o, struct operator *op, struct control *control,
+	struct error *e)
+{
+	struct run *r = mem_zero(sizeof *r);
 	struct stage_output_plan outputs[RUN_SIDES_MAX] = {0};
 	unsigned channel_inputs[RUN_FEEDS_MAX];
 	struct stage_plan plan = {.name = o->name, .subtasks = 1, .channel_inputs = channel_inputs,
-		.outputs = outputs, .hooks = {.context = &r, .warn = print_warning}};
-	int status;
+		.outputs = outputs, .supervised = control != NULL,
+		.hooks = {.context = r, .warn = print_warning}};
+	int status = -1;
 
-	catch_signals();
-	if (open_inputs(&r, op, e) < 0 || open_outputs(&r, op, outputs, e) < 0) {
+	r->options = o;
+	r->control = control;
+	if (control) {
+		plan.name = control_plan(control)->name;
+		plan.subtask = control_plan(control)->subtask;
+		plan.subtasks = control_plan(control)->subtasks;
+		plan.hooks.checkpoint = run_checkpoint;
+	} else {
+		catch_signals();
+	}
+	if (open_inputs(r, op, e) < 0 || open_outputs(r, op, outputs, e) < 0) {
 		if (op->ops->free)
 			op->ops->free(op);
-		run_close(&r);
-		return -1;
+		goto out;
 	}
-	for (size_t i = 0; i < r.feeds_len; i++)
-		channel_inputs[i] = r.feeds[i].input;
-	plan.channels_len = r.feeds_len;
-	r.st = stage_new(&plan, op);
-	status = op->inputs ? run_inputs(&r, e) : run_source(&r, e);
-	if (status == 0 && stage_has_ended(r.st))
-		status = commit_sides(&r, e);
+	for (size_t i = 0; i < r->feeds_len; i++)
+		channel_inputs[i] = r->feeds[i].input;
+	plan.channels_len = r->feeds_len;
+	r->st = stage_new(&plan, op);
+	status = run_loop(r, e);
 	if (status < 0)
-		run_fail(&r, e);
-	run_close(&r);
+		run_fail(r, e);
+out:
+	run_close(r);
+	mem_free(r);
 	return status;
 }

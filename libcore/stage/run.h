@@ -9,6 +9,7 @@
 #ifndef RUNNEL_STAGE_RUN_H
 #define RUNNEL_STAGE_RUN_H
 
+#include "libcore/stage/control.h"
 #include "libcore/stage/program.h"
 
 struct run_options {
@@ -18,8 +19,10 @@ struct run_options {
 	bool quiet;
 };
 
-/* Runs the operator (taken over) to its end.  0, or -1 with what the program ends with. */
-int run_stage(const struct run_options *o, struct operator *op, struct error *e);
+/* Runs the operator (taken over) to its end, alone or under a supervisor (control, taken over; NULL:
+ * none).  0, or -1 with what the program ends with. */
+int run_stage(const struct run_options *o, struct operator *op, struct control *control,
+	struct error *e);
 
 /* Whether this end has been told by somebody else already: the reader of standard output has gone,
  * or the stage in front failed and the last stage of the pipeline will say so. */

@@ -1,0 +1,409 @@
+#include "libcore/stage/control.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+#include "libcore/base/outfile.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a snapshot child tells its parent, in one write to a pipe. */
+struct snapshot_result {
+	int failed;
+	uint64_t bytes, hash;
+	struct error error;
+};
+
+struct control {
+	struct line *line;
+	struct line_plan plan;
+	pid_t child;          /* a snapshot under way; 0: none */
+	int child_fd;         /* its result; -1 */
+	uint64_t checkpoint;  /* ... of this checkpoint */
+	char *path;           /* ... into this file */
+	struct buf handle;    /* ... acknowledged with this */
+	uint64_t final_epoch; /* a sink leaves once this is committed; 0: not known yet */
+	bool left;            /* it has been */
+};
+
+bool control_is_wanted(void)
+{
+	return getenv(LINE_ENVIRONMENT) != NULL;
+}
+
+int control_open(struct control **out, struct error *e)
+{
+	const char *text = getenv(LINE_ENVIRONMENT);
+	char *end;
+	long fd = strtol(text, &end, 10);
+	struct control *c;
+
+	if (end == text || *end || fd < 0 || fcntl((int)fd, F_GETFD) < 0)
+		return error_set(e, ERROR_USAGE, LINE_ENVIRONMENT "='%s' names no open descriptor",
+			text);
+	signal(SIGINT, SIG_IGN); /* the supervisor decides */
+	signal(SIGTERM, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	c = mem_zero(sizeof *c);
+	c->line = line_new((int)fd);
+	c->child_fd = -1;
+	if (line_read_plan(c->line, &c->plan, e) < 0) {
+		control_close(c);
+		return -1;
+	}
+	*out = c;
+	return 0;
+}
+
+void control_close(struct control *c)
+{
+	if (!c)
+		return;
+	if (c->child > 0) {
+		kill(c->child, SIGKILL);
+		waitpid(c->child, NULL, 0);
+	}
+	if (c->child_fd >= 0)
+		close(c->child_fd);
+	line_free(c->line);
+	buf_clear(&c->handle);
+	mem_free(c->path);
+	mem_free(c);
+}
+
+const struct line_plan *control_plan(const struct control *c)
+{
+	return &c->plan;
+}
+
+/* ---- snapshots ---- */
+
+static char *snapshot_path(const struct control *c, uint64_t checkpoint, struct error *e)
+{
+	char *directory, *path;
+
+	MUST(asprintf(&directory, "%s/%llu", c->plan.snapshots,
+		(unsigned long long)checkpoint) >= 0);
+	if (mkdir(directory, 0777) < 0 && errno != EEXIST) {
+		error_errno(e, "%s: can't make the directory", directory);
+		free(directory);
+		return NULL;
+	}
+	MUST(asprintf(&path, "%s/%s.%u.frames", directory, c->plan.name, c->plan.subtask) >= 0);
+	free(directory);
+	return path;
+}
+
+static int hash_file(int fd, struct snapshot_result *out, const char *path, struct error *e)
+{
+	enum { PIECE_BYTES = 256 << 10 };
+	XXH64_state_t state;
+	uint8_t *piece = mem_alloc(PIECE_BYTES);
+	ssize_t n;
+
+	XXH64_reset(&state, 0);
+	while ((n = pread(fd, piece, PIECE_BYTES, (off_t)out->bytes)) > 0) {
+		XXH64_update(&state, piece, (size_t)n);
+		out->bytes += (uint64_t)n;
+	}
+	out->hash = XXH64_digest(&state);
+	mem_free(piece);
+	return n < 0 ? error_errno(e, "%s: can't read back", path) : 0;
+}
+
+static int write_snapshot(struct stage *st, const char *path, struct snapshot_result *out,
+	struct error *e)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), status = -1;
+	struct channel_writer *w;
+
+	if (fd < 0)
+		return error_errno(e, "%s: can't create", path);
+	w = channel_writer_new(fd, path);
+	if (stage_snapshot(st, w, e) == 0 && channel_flush(w, e) == 0) {
+		status = fsync(fd) < 0 ? error_errno(e, "%s: can't sync", path) :
+			hash_file(fd, out, path, e);
+	}
+	channel_writer_free(w);
+	close(fd);
+	return status < 0 ? -1 : outfile_sync_directory(path, e);
+}
+
+static int number_of(const char *name)
+{
+	char *end;
+	long n = strtol(name, &end, 10);
+
+	return end == name || *end ? -1 : (int)n;
+}
+
+/* Everything but the result's pipe, the lock and standard error: a child that held an edge open
+ * would keep the stage behind from seeing its end. */
+static void close_others(int keep, int lock)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		int fd = number_of(entry->d_name);
+
+		if (fd >= 0 && fd != keep && fd != lock && fd != STDERR_FILENO && fd != dirfd(d))
+			close(fd);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void snapshot_child(struct control *c, struct stage *st, int to)
+{
+	struct snapshot_result result = {.failed = 0, .error = ERROR_INIT};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close_others(to, c->plan.lock_fd);
+	result.failed = write_snapshot(st, c->path, &result, &result.error) < 0;
+	/* Smaller than PIPE_BUF: one write, whole or not at all. */
+	_exit(write(to, &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
+}
+
+static int acknowledge(struct control *c, const struct snapshot_result *r, struct error *e)
+{
+	struct line_message m = {.kind = LINE_ACK, .number = c->checkpoint, .text = c->path,
+		.bytes = r->bytes, .hash = r->hash, .handle = c->handle.data,
+		.handle_len = c->handle.len};
+
+	return line_send(c->line, &m, e);
+}
+
+/* The child is done (or dead): its snapshot is acknowledged, or its error is the stage's. */
+static int reap(struct control *c, struct error *e)
+{
+	struct snapshot_result result;
+	ssize_t n;
+
+	do
+		n = read(c->child_fd, &result, sizeof result);
+	while (n < 0 && errno == EINTR);
+	close(c->child_fd);
+	c->child_fd = -1;
+	waitpid(c->child, NULL, 0);
+	c->child = 0;
+	if (n != (ssize_t)sizeof result)
+		return error_set(e, ERROR_IO, "%s: the process that wrote it died", c->path);
+	if (result.failed) {
+		*e = result.error;
+		return -1;
+	}
+	return acknowledge(c, &result, e);
+}
+
+/* In this process: where fork fails. */
+static int snapshot_here(struct control *c, struct stage *st, struct error *e)
+{
+	struct snapshot_result result = {.failed = 0};
+
+	return write_snapshot(st, c->path, &result, e) < 0 ? -1 : acknowledge(c, &result, e);
+}
+
+/* Copy on write keeps the state as it is now for the child, while this process goes on. */
+static int snapshot_begin(struct control *c, struct stage *st, struct error *e)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return snapshot_here(c, st, e);
+	c->child = fork();
+	if (c->child == 0)
+		snapshot_child(c, st, ends[1]);
+	close(ends[1]);
+	if (c->child < 0) {
+		close(ends[0]);
+		c->child = 0;
+		return snapshot_here(c, st, e);
+	}
+	c->child_fd = ends[0];
+	return 0;
+}
+
+int control_checkpoint(void *context, struct stage *st, const struct barrier *b,
+	const struct buf *handle, struct error *e)
+{
+	struct control *c = context;
+
+	if (c->child > 0 && reap(c, e) < 0) /* one at a time */
+		return -1;
+	mem_free(c->path);
+	c->checkpoint = b->checkpoint;
+	c->path = snapshot_path(c, b->checkpoint, e);
+	if (!c->path)
+		return -1;
+	buf_reset(&c->handle);
+	buf_put(&c->handle, handle->data, handle->len);
+	if (b->kind == BARRIER_FINAL)
+		c->final_epoch = b->checkpoint;
+	return snapshot_begin(c, st, e);
+}
+
+/* ---- the line ---- */
+
+static int commit(struct control *c, struct stage *st, uint64_t epoch, const uint8_t *handle,
+	size_t len, struct error *e)
+{
+	struct line_message m = {.kind = LINE_COMMITTED, .number = epoch};
+
+	if (stage_commit(st, epoch, handle, len, e) < 0)
+		return -1;
+	c->left |= epoch == c->final_epoch;
+	return line_send(c->line, &m, e);
+}
+
+static int restore(struct control *c, struct stage *st, struct error *e)
+{
+	struct channel_reader *files[LINE_FILES_MAX];
+	size_t n = 0;
+	int status = 0;
+
+	for (; n < c->plan.restore_len && status == 0; n++) {
+		int fd = open(c->plan.restore[n], O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0) {
+			status = error_errno(e, "%s: can't open", c->plan.restore[n]);
+			break;
+		}
+		files[n] = channel_reader_new(fd, c->plan.restore[n]);
+	}
+	if (status == 0 && n)
+		status = stage_restore(st, files, n, e);
+	for (size_t i = 0; i < n; i++) {
+		close(channel_reader_fd(files[i]));
+		channel_reader_free(files[i]);
+	}
+	if (status < 0 && e->code != ERROR_IO)
+		e->code = ERROR_STATE; /* starting again would not help */
+	return status;
+}
+
+int control_start(struct control *c, struct stage *st, struct error *e)
+{
+	const struct operator *op = stage_operator(st);
+	struct line_message m = {.kind = LINE_READY, .text = op->ops->type, .inputs = op->inputs,
+		.outputs = op->outputs, .bounded = op->bounded};
+
+	if (restore(c, st, e) < 0)
+		return -1;
+	for (size_t i = 0; i < c->plan.commits_len; i++) {
+		const struct line_handle *h = &c->plan.commits[i];
+
+		if (stage_commit(st, h->epoch, h->bytes, h->len, e) < 0)
+			return -1;
+	}
+	return line_send(c->line, &m, e);
+}
+
+static int pong(struct control *c, struct stage *st, uint64_t number, struct error *e)
+{
+	struct line_message m = {.kind = LINE_PONG, .number = number, .metrics = stage_metrics(st)};
+
+	return line_send(c->line, &m, e);
+}
+
+static int answer(struct control *c, struct stage *st, const struct line_message *m,
+	struct error *e)
+{
+	switch (m->kind) {
+	case LINE_CHECKPOINT: return stage_checkpoint(st, &m->checkpoint, e);
+	case LINE_COMMIT: return commit(c, st, m->number, m->handle, m->handle_len, e);
+	case LINE_DRAIN: stage_drain(st); return 0;
+	case LINE_STOP: return 1;
+	case LINE_PING: return pong(c, st, m->number, e);
+	case LINE_PLAN:
+	case LINE_READY:
+	case LINE_ACK:
+	case LINE_COMMITTED:
+	case LINE_FINISHED:
+	case LINE_FAILED:
+	case LINE_PONG: break;
+	}
+	return error_set(e, ERROR_DATA, "the supervisor sent message 0x%02x, which is no order",
+		m->kind);
+}
+
+static bool is_readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+int control_turn(struct control *c, struct stage *st, struct error *e)
+{
+	if (c->child > 0 && is_readable(c->child_fd) && reap(c, e) < 0)
+		return -1;
+	for (;;) {
+		struct line_message m;
+		int status;
+
+		switch (line_read(c->line, false, &m, e)) {
+		case LINE_MESSAGE:
+			status = answer(c, st, &m, e);
+			if (status)
+				return status;
+			break;
+		case LINE_AGAIN: return 0;
+		case LINE_CLOSED:
+			return error_set(e, ERROR_IO, "the supervisor has gone");
+		case LINE_ERROR: return -1;
+		}
+	}
+}
+
+size_t control_fds(const struct control *c, struct pollfd *fds)
+{
+	fds[0] = (struct pollfd){.fd = line_fd(c->line), .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = c->child_fd, .events = POLLIN};
+	return c->child_fd >= 0 ? 2 : 1;
+}
+
+static int wait_turn(struct control *c, struct stage *st, struct error *e)
+{
+	struct pollfd fds[2];
+	size_t n = control_fds(c, fds);
+
+	if (poll(fds, n, -1) < 0 && errno != EINTR)
+		return error_errno(e, "can't wait for the supervisor");
+	return control_turn(c, st, e);
+}
+
+int control_finish(struct control *c, struct stage *st, struct error *e)
+{
+	struct line_message m = {.kind = LINE_FINISHED, .number = stage_metrics(st).rows_out};
+	bool is_sink = stage_operator(st)->ops->prepare != NULL;
+	int status = 0;
+
+	if (c->child > 0 && reap(c, e) < 0)
+		return -1;
+	if (line_send(c->line, &m, e) < 0)
+		return -1;
+	while (is_sink && !c->left && status == 0)
+		status = wait_turn(c, st, e);
+	return status < 0 ? -1 : 0;
+}
+
+void control_fail(struct control *c, const struct error *cause)
+{
+	struct line_message m = {.kind = LINE_FAILED, .status = (int)cause->code,
+		.text = cause->text};
+	struct error ignored = ERROR_INIT;
+
+	line_send(c->line, &m, &ignored);
+}

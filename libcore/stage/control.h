@@ -1,0 +1,39 @@
+/* A stage under a supervisor: answers the line (line.h), takes snapshots in child processes, commits,
+ * and decides when to leave.  run.c calls it from its loop; alone in a shell there is none. */
+#ifndef RUNNEL_STAGE_CONTROL_H
+#define RUNNEL_STAGE_CONTROL_H
+
+#include "libcore/stage/line.h"
+
+#include <poll.h>
+
+struct control;
+
+/* Whether this process has been started by a supervisor. */
+bool control_is_wanted(void);
+
+/* Takes the line from the environment and waits for the plan. */
+int control_open(struct control **out, struct error *e);
+void control_close(struct control *c);
+const struct line_plan *control_plan(const struct control *c);
+
+/* For the stage's plan: called at an aligned barrier. */
+int control_checkpoint(void *context, struct stage *st, const struct barrier *b,
+	const struct buf *handle, struct error *e);
+
+/* Restores the stage, commits the plan's handles, says READY. */
+int control_start(struct control *c, struct stage *st, struct error *e);
+
+/* Answers what has come, acknowledges snapshots that are done.  0; 1: leave now, without END; -1. */
+int control_turn(struct control *c, struct stage *st, struct error *e);
+
+/* What to wait for beside the inputs; room for 2. */
+size_t control_fds(const struct control *c, struct pollfd *fds);
+
+/* The stage has ended: FINISHED, and for a sink the wait for its last commit. */
+int control_finish(struct control *c, struct stage *st, struct error *e);
+
+/* Says why the stage leaves; errors of the line itself are ignored. */
+void control_fail(struct control *c, const struct error *cause);
+
+#endif
