@@ -250,8 +250,7 @@ static enum channel_status at_eof(struct channel_reader *r, struct error *e)
 		not_a_stream(r, e);
 		return CHANNEL_ERROR;
 	}
-	error_set(e, ERROR_UPSTREAM, "%s ends in the middle of frame %llu, at byte %llu: "
-		"the stage in front failed", r->name, (unsigned long long)r->frames + 1,
+	error_set(e, ERROR_UPSTREAM, "%s ends in the middle of frame %llu, at byte %llu", r->name, (unsigned long long)r->frames + 1,
 		(unsigned long long)(r->bytes + (r->end - r->start)));
 	return CHANNEL_ERROR;
 }

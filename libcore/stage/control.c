@@ -288,6 +288,8 @@ static int restore(struct control *c, struct stage *st, struct error *e)
 		close(channel_reader_fd(files[i]));
 		channel_reader_free(files[i]);
 	}
+	if (status < 0 && (e->code == ERROR_UPSTREAM || e->code == ERROR_DATA))
+		error_context(e, "the snapshot is damaged");
 	if (status < 0 && e->code != ERROR_IO)
 		e->code = ERROR_STATE; /* starting again would not help */
 	return status;
