@@ -13,7 +13,7 @@
 enum channel_status {
 	CHANNEL_ERROR = -1,
 	CHANNEL_FRAME = 0,  /* *out is one frame */
-	CHANNEL_AGAIN = 1,  /* no whole frame here, and reading on would block */
+	CHANNEL_AGAIN = 1,  /* no whole frame here, and reading on would block; or a signal came */
 	CHANNEL_EOF = 2,    /* end of input at a frame's boundary */
 };
 
@@ -34,7 +34,7 @@ void channel_reader_free(struct channel_reader *r);
 enum channel_status channel_read(struct channel_reader *r, bool may_block, struct frame *out,
 	struct error *e);
 
-/* True if channel_read would return a frame without a system call. */
+/* True if channel_read would return a frame, or refuse one, without a system call. */
 bool channel_has_buffered(const struct channel_reader *r);
 
 /* Adds "<stream>: frame N at byte B: " to an error about the frame last returned. */
@@ -71,7 +71,8 @@ struct channel_writer *channel_writer_new(int fd, const char *name);
 struct channel_writer *channel_writer_new_memory(struct buf *b);
 void channel_writer_free(struct channel_writer *w);
 
-/* codec NULL (none), "lz4" or "zstd": BATCH and ROWS frames then travel PACKED. */
+/* codec NULL (none), "lz4" or "zstd": BATCH frames then travel PACKED, those excepted that come near
+ * FRAME_BODY_MAX and might not fit one. */
 int channel_writer_pack(struct channel_writer *w, const char *codec, struct error *e);
 
 /* Small frames collect in the writer's buffer; channel_write_batch and channel_flush send them.
@@ -81,7 +82,7 @@ int channel_write(struct channel_writer *w, const struct buf *frames, struct err
 
 /* One BATCH frame straight from the columns (writev, no copy), padded so that every buffer's data
  * lies at a multiple of 16 in the frame.  Rows are split over several frames if they would not fit
- * FRAME_BODY_MAX; one row that doesn't fit is ERROR_DATA. */
+ * FRAME_BODY_MAX or are more than FRAME_ROWS_MAX; one row that doesn't fit is ERROR_DATA. */
 int channel_write_batch(struct channel_writer *w, uint32_t schema_id, const struct batch *b,
 	struct error *e);
 int channel_flush(struct channel_writer *w, struct error *e);

@@ -227,11 +227,11 @@ static enum channel_status fill(struct channel_reader *r, bool may_block, size_t
 	if (!may_block && !is_readable(r->fd))
 		return CHANNEL_AGAIN;
 	n = read(r->fd, r->data + r->end, r->cap - r->end);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-		if (errno == EAGAIN && may_block)
-			poll(&(struct pollfd){.fd = r->fd, .events = POLLIN}, 1, -1);
+	if (n < 0 && errno == EAGAIN && may_block && poll(&(struct pollfd){.fd = r->fd,
+		.events = POLLIN}, 1, -1) > 0)
+		n = read(r->fd, r->data + r->end, r->cap - r->end);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return CHANNEL_AGAIN;
-	}
 	if (n < 0) {
 		error_errno(e, "%s: can't read", r->name);
 		return CHANNEL_ERROR;
@@ -242,11 +242,29 @@ static enum channel_status fill(struct channel_reader *r, bool may_block, size_t
 	return CHANNEL_FRAME;
 }
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether what is there could go on to be a HELLO: six bytes at least, and those of the body. */
+static bool begins_a_hello(const uint8_t *p, size_t len)
+{
+	static const char magic[] = "runnel";
+	struct header h;
+	size_t at;
+
+	if (header_parse(p, len, &h) != 0 || h.kind != FRAME_HELLO)
+		return false;
+	at = h.head_bytes + 2;
+	return len <= at || !memcmp(p + at, magic, least(len - at, sizeof magic - 1));
+}
+
 static enum channel_status at_eof(struct channel_reader *r, struct error *e)
 {
 	if (r->start == r->end)
 		return CHANNEL_EOF;
-	if (!r->hello) {
+	if (!r->hello && !begins_a_hello(r->data + r->start, r->end - r->start)) {
 		not_a_stream(r, e);
 		return CHANNEL_ERROR;
 	}
@@ -341,12 +359,16 @@ enum channel_status channel_read(struct channel_reader *r, bool may_block, struc
 
 bool channel_has_buffered(const struct channel_reader *r)
 {
+	size_t len = r->end - r->start;
 	struct header h;
 
 	if (r->unpacked_at < r->unpacked.len)
 		return true;
-	return header_parse(r->data + r->start, r->end - r->start, &h) == 0 &&
-		r->end - r->start >= (size_t)h.head_bytes + h.body_bytes;
+	switch (header_parse(r->data + r->start, len, &h)) {
+	case 0: return h.body_bytes > FRAME_BODY_MAX || len >= (size_t)h.head_bytes + h.body_bytes;
+	case 1: return false;
+	}
+	return true; /* an error: channel_read says it without reading on */
 }
 
 /* ---- schemas ---- */

@@ -18,6 +18,8 @@ enum {
 	PENDING_BYTES_MAX = 64 << 10,
 	IOVECS_MAX = 256, /* well below IOV_MAX */
 	PIPE_BYTES = 1 << 20,
+	/* What can't be compressed grows by a 255th (lz4), and by its head. */
+	PACKED_RAW_MAX = FRAME_BODY_MAX - (512 << 10),
 };
 
 struct channel_writer {
@@ -209,9 +211,9 @@ int channel_write_batch(struct channel_writer *w, uint32_t schema_id, const stru
 	if (w->closed)
 		return 0;
 	batch_layout_make(&w->layout, schema_id, b);
-	if (w->layout.frame_bytes - FRAME_HEADER_BYTES > FRAME_BODY_MAX)
+	if (w->layout.frame_bytes - FRAME_HEADER_BYTES > FRAME_BODY_MAX || b->rows > FRAME_ROWS_MAX)
 		return write_halves(w, schema_id, b, e);
-	if (w->codec)
+	if (w->codec && w->layout.frame_bytes <= PACKED_RAW_MAX)
 		return write_packed(w, e);
 	if (w->memory || w->layout.frame_bytes <= SMALL_FRAME_BYTES) {
 		copy_pieces(&w->layout, collecting(w));

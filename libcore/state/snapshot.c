@@ -249,7 +249,9 @@ int snapshot_next(struct snapshot_reader *s, const struct batch **b, struct erro
 		enum channel_status status = channel_read(stream, true, &f, e);
 		int taken;
 
-		if (status == CHANNEL_EOF || status == CHANNEL_AGAIN) {
+		if (status == CHANNEL_AGAIN)
+			continue; /* a signal */
+		if (status == CHANNEL_EOF) {
 			error_set(e, ERROR_STATE, "the snapshot is cut short");
 			return damaged(s, e);
 		}
