@@ -119,10 +119,17 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%_fuzz.o $(O)/tests/fuzz/driver.o $(lib)
 	$(call say,LD,$@)
 	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs)
 
+# Preloaded by tests: the n-th write or allocation fails.
+fault := $(BUILD)/fault.so
+$(fault): tests/fault/fault.c
+	$(quiet)mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(quiet)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O1 -shared -fPIC -o $@ $< -ldl
+
 # One pass of every test over this variant; prints "N passed, N failed" at the end.
 .PHONY: test
-test: all tests $(fuzzers:%=$(O)/fuzz/%)
-	@BIN=$(BIN) tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
+test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%)
+	@BIN=$(BIN) FAULT_SO=$(fault) tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
 
 .PHONY: check
 check:
