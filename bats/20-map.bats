@@ -34,6 +34,66 @@ fails() {
 	fails 2 "is there a * that the shell expanded?" a b
 }
 
+# shows TEXT ARGUMENT...: the whole message is TEXT, and nothing but HELLO and ERROR comes out.
+shows() {
+	local want=$1 status=0
+	shift
+	ssource d.csv | smap "$@" >out 2>errors || status=$?
+	[ "$status" -eq 2 ]
+	diff <(printf '%s\n' "$want") errors
+	[[ "$(python3 "$top/tests/tools/frames.py" --kinds <out)" =~ ^(HELLO\ (TICK\ )?ERROR)?$ ]]
+}
+
+@test "messages have the sentence, the place, and what helps, in this order" {
+	shows "smap: error: select list:1:5: the input has no column 'B'
+  a + B
+      ^
+did you mean 'b'?
+its columns: a, b, t" 'a + B'
+	shows "smap: error: select list:1:1: unknown function lenght()
+  lenght(b)
+  ^
+did you mean length()?" 'lenght(b)'
+	shows "smap: error: -w:1:5: the input has no column 'x'
+  b = \"x\"
+      ^
+its columns: a, b, t
+\"...\" is a name; a text is written 'x'" -w 'b = "x"'
+	shows "smap: error: -w:1:1: string and int don't go together
+  b = 1
+  ^
+cast one of them: x::string" -w 'b = 1'
+	shows "smap: error: select list:1:1: sum() is an aggregate: it belongs into swindow's list
+  sum(a)
+  ^" 'sum(a)'
+}
+
+@test "what other languages write is answered with SQL's word" {
+	shows "smap: error: -w:1:3: equality is written =
+  a == 1
+    ^" -w 'a == 1'
+	fails 2 "'and' is written in letters" -w 'a = 1 && t is null'
+	fails 2 "'or' is written in letters" -w 'a = 1 | t is null'
+	fails 2 "'not' is written in letters" -w '! (a = 1)'
+	gives "b x z" -w 'a != 0' b
+}
+
+@test "a * that the shell expanded is suspected" {
+	mkdir -p dir
+	touch dir/one dir/two
+	ssource d.csv >d.frames
+	cd dir
+	run bash -c 'smap -w "a = 1" * <../d.frames 2>&1 >/dev/null'
+	[ "$status" -eq 2 ]
+	[ "${lines[0]}" = "smap: error: one select list, not 2; the second is 'two'" ]
+	[ "${lines[1]}" = "is there a * that the shell expanded?  Quote it: smap '*, a + b as c'" ]
+}
+
+@test "an expression that starts with - stands behind --" {
+	gives "-a -1 0 -2" -- '-a'
+	fails 2 "an argument that starts with - stands behind --" '-a'
+}
+
 @test "wrong options exit 2" {
 	fails 2 "--else needs a condition" --else x.frames
 	fails 2 "-d belongs to --assign-time" -d 1s
@@ -55,6 +115,11 @@ fails() {
 	gives "b x" --bad skip -w '10 / a > 5' b
 	gives "q 10 5" --bad bad.ndjson '10 / a as q'
 	[ "$(wc -l < bad.ndjson)" -eq 1 ]
+	# Nothing under the name of a stream that breaks off.
+	ssource d.csv | head -c -16 > cut.frames
+	run bash -c 'smap --bad cut.ndjson "10 / a" < cut.frames 2>&1 > /dev/null'
+	[ "$status" -eq 3 ]
+	[ ! -e cut.ndjson ]
 	python3 -c 'import json; r = json.load(open("bad.ndjson"))
 assert r["record"].startswith("a=0, b=y") and "division by zero" in r["reason"], r'
 	run bash -c 'ssource d.csv | smap --bad skip "10 / a" | ssink null:'
@@ -102,15 +167,16 @@ assert r["record"].startswith("a=0, b=y") and "division by zero" in r["reason"],
 	[[ "$output" == *"'v' is no array: 7"* ]]
 }
 
-
 @test "event time stays with its column, also renamed, and goes with it" {
 	printf 'a,t\n1,2024-01-01T00:00:00Z\n2,2024-01-01T00:00:09Z\n' > t.csv
 	count() { ssource t.csv -t t | smap "$@" | swindow --tumble 5s 'count(*) as n' | ssink -f csv --header no; }
 	[ "$(count | wc -l)" -eq 2 ]
 	[ "$(count 't as at, a' | wc -l)" -eq 2 ]
 	[ "$(ssource t.csv | smap --assign-time t -d 1s | swindow --tumble 5s 'count(*) as n' | ssink -f csv --header no | wc -l)" -eq 2 ]
-	run bash -c 'ssource t.csv -t t | smap a | swindow --tumble 5s "count(*)" 2>&1 > /dev/null'
+	run bash -c 'ssource t.csv -t t | smap --name thin a | swindow --tumble 5s "count(*)" 2>&1 > /dev/null'
 	[ "$status" -eq 2 ]
+	[ "${lines[0]}" = "swindow: error: windows need an event time, and the stream from thin has none" ]
+	[[ "${lines[1]}" == *"smap must keep that column"* ]]
 }
 
 @test "an assigned event time that is null is an error with the way out" {

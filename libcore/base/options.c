@@ -197,7 +197,8 @@ static int refused(const struct flat *f, int what, char **argv, struct error *e)
 		return error_set(e, ERROR_USAGE, "--%s takes no argument",
 			f->all[optopt - VALUE_LONG]->name);
 	if (optopt)
-		return error_set(e, ERROR_USAGE, "unknown option -%c\n--help lists the options", optopt);
+		return error_set(e, ERROR_USAGE, "unknown option -%c\n--help lists the options; "
+			"an argument that starts with - stands behind --", optopt);
 	return unknown_option(f, word, e);
 }
 

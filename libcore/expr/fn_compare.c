@@ -197,7 +197,7 @@ static bool literal_shape(const struct expr *x, struct type *out)
 int resolve_common(struct resolving *r, size_t first, size_t step, struct type *out,
 	struct error *e)
 {
-	struct type t = {0}, shape;
+	struct type t = {0}, shape, both;
 	bool decimal = false;
 
 	for (size_t i = first; i < r->args_len; i += step)
@@ -213,9 +213,11 @@ int resolve_common(struct resolving *r, size_t first, size_t step, struct type *
 		if (!t.kind || (t.kind == TYPE_STRING && r->constants[first] &&
 			expr_is_string_literal(r->call->args[first])))
 			t = is;
-		else if (!type_common(t, is, &t))
+		else if (!type_common(t, is, &both))
 			return error_set(e, ERROR_USAGE, "%s and %s don't go together\n"
 				"cast one of them: x::%s", type_name(t), type_name(is), type_name(t));
+		else
+			t = both;
 	}
 	if (!t.kind)
 		t = TYPE_OF(TYPE_STRING);

@@ -15,7 +15,13 @@ void lexer_init(struct lexer *l, const char *what, const char *source, struct ar
 int source_context(const struct source_place *p, struct error *e)
 {
 	uint32_t line = 1, start = 0, end;
+	char *hints = strchr(e->text, '\n'), kept[ERROR_TEXT_MAX];
 	size_t caret;
+
+	/* What helps further stands behind the caret, not between it and the sentence. */
+	snprintf(kept, sizeof kept, "%s", hints ? hints + 1 : "");
+	if (hints)
+		*hints = '\0';
 
 	for (uint32_t i = 0; i < p->at && p->source[i]; i++) {
 		if (p->source[i] == '\n') {
@@ -25,11 +31,12 @@ int source_context(const struct source_place *p, struct error *e)
 	}
 	end = start + (uint32_t)strcspn(p->source + start, "\n");
 	error_context(e, "%s:%u:%u", p->what, line, p->at - start + 1);
-	if (end - start > 160) /* a caret far to the right helps nobody */
-		return -1;
-	caret = utf8_count(p->source + start, p->at - start);
-	error_hint(e, "  %.*s", (int)(end - start), p->source + start);
-	return error_hint(e, "  %*s^", (int)caret, "");
+	if (end - start <= 160) { /* a caret far to the right helps nobody */
+		caret = utf8_count(p->source + start, p->at - start);
+		error_hint(e, "  %.*s", (int)(end - start), p->source + start);
+		error_hint(e, "  %*s^", (int)caret, "");
+	}
+	return *kept ? error_hint(e, "%s", kept) : -1;
 }
 
 int source_error(const struct source_place *p, struct error *e, const char *format, ...)
@@ -142,11 +149,37 @@ static int lex_number(struct lexer *l, struct error *e)
 	return 0;
 }
 
+/* What other languages write for what SQL calls otherwise. */
+static int lex_foreign(const struct lexer *l, struct error *e)
+{
+	static const struct {
+		const char *text, *message;
+	} foreign[] = {
+		{"==", "equality is written ="},
+		{"&&", "'and' is written in letters"},
+		{"&", "there is no &; 'and' is written in letters"},
+		{"|", "there is no |; 'or' is written in letters, || joins texts"},
+		{"!", "'not' is written in letters"},
+		{"$", "unexpected $ (did the shell expand something? quote the expression with '...')"},
+		{"`", "unexpected ` (did the shell expand something? quote the expression with '...')"},
+		{";", "one expression only, without ';'"},
+	};
+	const char *s = l->source + l->at;
+
+	for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+		if (!strncmp(s, foreign[i].text, strlen(foreign[i].text)))
+			return error_here(l, l->at, foreign[i].message, e);
+	}
+	return error_here(l, l->at, "unexpected character", e);
+}
+
 static int lex_symbol(struct lexer *l, struct error *e)
 {
 	static const char *const symbols[] = {"<>", "!=", "<=", ">=", "||", "::", "!~", "+", "-", "*",
 		"/", "%", "(", ")", "[", "]", ",", ".", "<", ">", "=", "~", ":"};
 
+	if (!strncmp(l->source + l->at, "==", 2))
+		return lex_foreign(l, e);
 	for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
 		size_t len = strlen(symbols[i]);
 
@@ -158,10 +191,7 @@ static int lex_symbol(struct lexer *l, struct error *e)
 		l->at += (uint32_t)len;
 		return 0;
 	}
-	return error_here(l, l->at, l->source[l->at] == '$' || l->source[l->at] == '`' ?
-		"unexpected character (did the shell expand something? quote the expression with '...')" :
-		l->source[l->at] == ';' ? "one expression only, without ';'" :
-		"unexpected character", e);
+	return lex_foreign(l, e);
 }
 
 int lexer_next(struct lexer *l, struct error *e)

@@ -425,6 +425,8 @@ static uint32_t compile_column(struct compiling *c, const struct expr *x)
 {
 	int column = schema_require(c->schema, x->name, strlen(x->name), "the input", c->e);
 
+	if (column < 0 && x->quoted)
+		error_hint(c->e, "\"...\" is a name; a text is written '%s'", x->name);
 	return column < 0 ? compile_failed(c, x) : add_column(c, column, x);
 }
 
@@ -708,10 +710,14 @@ static uint32_t no_function(struct compiling *c, const struct resolving *r)
 {
 	const struct expr *x = r->call;
 	struct names names = {.wanted = x->name};
+	const char *const *aggregates;
+	size_t aggregates_len = expr_aggregate_names(&aggregates);
 	struct buf types = BUF_INIT;
 	int near;
 
 	function_each(collect_name, &names);
+	for (size_t i = 0; i < aggregates_len && names.len < sizeof names.all / sizeof *names.all; i++)
+		names.all[names.len++] = aggregates[i];
 	for (size_t i = 0; i < r->args_len; i++)
 		buf_printf(&types, "%s%s", i ? ", " : "",
 			r->args[i].kind ? type_name(r->args[i]) : "null");

@@ -173,6 +173,12 @@ static const char *const aggregate_names[] = {"count", "sum", "min", "max", "avg
 
 enum { AGGREGATES = sizeof aggregate_names / sizeof *aggregate_names };
 
+size_t expr_aggregate_names(const char *const **out)
+{
+	*out = aggregate_names;
+	return AGGREGATES;
+}
+
 bool expr_is_aggregate_name(const char *name, size_t len)
 {
 	for (size_t i = 0; i < AGGREGATES; i++) {

@@ -40,6 +40,9 @@ enum { EXPR_DEPTH_MAX = 400, EXPR_TEXT_MAX = 1 << 20, EXPR_ARGS_MAX = 1000 };
 bool expr_is_null_literal(const struct expr *x);
 bool expr_is_string_literal(const struct expr *x);
 
+/* The names of the aggregates, for suggestions; returns their number. */
+size_t expr_aggregate_names(const char *const **out);
+
 /* "<what>:line:column: <message>", the source line and a caret. */
 int expr_error(const struct expr *x, struct error *e, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
