@@ -58,8 +58,15 @@ refused() {
 	refused -k kk
 	[ "$status" -eq 2 ]
 	grep -q "no column 'kk'" errors
-	refused -k k 'smu(v)'
+	refused -k k 'summ(v)'
 	[ "$status" -eq 2 ]
+	grep -q 'unknown function summ()' errors
+	grep -q 'did you mean sum()?' errors
+	refused -k k 'v'
+	[ "$status" -eq 2 ]
+	grep -q "'v' is neither a key nor inside an aggregate" errors
+	refused -k k 'count'
+	grep -q 'its columns: k, v, at' errors
 	refused -k k 'sum(k)'
 	[ "$status" -eq 2 ]
 	grep -q "can't add values of type string" errors

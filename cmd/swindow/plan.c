@@ -241,6 +241,41 @@ static int out_add(struct window_plan *p, const char *name, struct type type, st
 	return 0;
 }
 
+/* A list that doesn't compile over the results: said in terms of the input, of which it perhaps
+ * takes a column that is neither a key nor inside an aggregate. */
+static int explain(
+	const struct window_plan *p, const struct expr *x, const struct schema *in, struct error *e)
+{
+	struct schema all = {.time_column = -1};
+	struct program *program = program_new();
+	const char *stray = NULL;
+	bool *used = mem_zero((in->fields_len + 1) * sizeof *used);
+	size_t index;
+
+	expr_mark_columns(x, in, used);
+	for (size_t i = 0; i < in->fields_len; i++) {
+		const char *name = in->fields[i].name;
+
+		if (used[i] && !stray && schema_find(&p->parts, name, strlen(name)) < 0)
+			stray = name;
+		schema_add(&all, name, strlen(name), in->fields[i].type);
+	}
+	for (size_t i = 0; i < p->parts.fields_len; i++) {
+		const char *name = p->parts.fields[i].name;
+
+		if (schema_find(&all, name, strlen(name)) < 0)
+			schema_add(&all, name, strlen(name), p->parts.fields[i].type);
+	}
+	if (program_add(program, x, &all, &index, e) == 0 && stray) {
+		error_set(e, ERROR_USAGE, "'%s' is neither a key nor inside an aggregate", stray);
+		error_hint(e, "one value per group: -k %s, or any_value(%s)", stray, stray);
+	}
+	program_free(program);
+	schema_clear(&all);
+	mem_free(used);
+	return -1;
+}
+
 static int results_compile(struct window_plan *p, const struct schema *in, struct error *e)
 {
 	size_t fixed = p->keys_len + (p->has_window ? 2 : 0), index;
@@ -255,7 +290,7 @@ static int results_compile(struct window_plan *p, const struct schema *in, struc
 		const struct select_item *item = &p->list.items[i];
 
 		if (program_add(p->results, item->expr, &p->parts, &index, e))
-			return -1;
+			return explain(p, item->expr, in, e);
 		if (out_add(p, item->name, program_type(p->results, index), e))
 			return -1;
 	}
