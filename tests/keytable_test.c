@@ -145,8 +145,8 @@ static void one_batch(
 		keys_put(columns, n, r, &key);
 		expected = insert ? model_insert(m, &key) : model_find(m, &key);
 		if (ids[r] != expected)
-			fail_msg("seed %llu: row %u has number %u, expected %u",
-				(unsigned long long)seed, r, ids[r], expected);
+			fail_msg("seed %llu: %s: row %u has number %u, expected %u",
+				(unsigned long long)seed, type_name(types[0]), r, ids[r], expected);
 	}
 	for (size_t i = 0; i < n; i++)
 		builder_clear(&builders[i]);

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Random rows through `ssource | ssink`: NDJSON and CSV against Python's json and csv.
 
-usage: writer_oracle.py DIRECTORY [SEED]; programs are found in PATH.  Prints the seed on failure."""
+    tests/writer_oracle.py [SEED]        BIN=build/bin"""
 import csv
 import io
 import json
+import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 
 SPECIAL = ['"', "\\", "\n", "\r", "\t", "\x00", "\x01", "\x1f", "\x7f", ",", ";", "é", "日", "😀",
@@ -82,10 +84,12 @@ def check(rows, directory):
 
 
 def main():
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else int(time.time())
+    os.environ["PATH"] = os.path.abspath(os.environ.get("BIN", "build/bin")) + ":" + os.environ["PATH"]
     r = random.Random(seed)
     print(f"seed {seed}")
-    check([row(r) for _ in range(3000)], sys.argv[1])
+    with tempfile.TemporaryDirectory() as directory:
+        check([row(r) for _ in range(3000)], directory)
 
 
 main()

@@ -4,6 +4,7 @@
 
 #include "libcore/base/memory.h"
 #include "libcore/base/number.h"
+#include "libcore/base/utf8.h"
 #include "libcore/table/builder.h"
 
 #include <math.h>
@@ -420,10 +421,8 @@ static int resolve_extreme(struct resolving *r, struct error *e)
 /* ---- like ---- */
 
 struct like {
-	char *pattern;         /* items: literal bytes, or ANY_ONE, ANY_RUN */
-	uint16_t *items;
+	uint16_t *items;       /* literal bytes, or ANY_ONE, ANY_RUN */
 	size_t len;
-	bool fold;             /* ilike */
 	enum { LIKE_GENERAL, LIKE_EXACT, LIKE_PREFIX, LIKE_SUFFIX, LIKE_CONTAINS } shape;
 	const char *part;      /* of the simple shapes */
 	size_t part_len;
@@ -431,9 +430,26 @@ struct like {
 
 enum { ANY_ONE = 256, ANY_RUN = 257 };
 
-static uint8_t fold_ascii(uint8_t c)
+/* ilike compares in lower case, character by character. */
+static struct text_view folded(struct text_view v, struct buf *b)
 {
-	return c >= 'A' && c <= 'Z' ? c | 32 : c;
+	size_t at = 0;
+
+	buf_reset(b);
+	while (at < v.len) {
+		char *to = (char *)buf_reserve(b, 4);
+		uint32_t code = (uint8_t)v.text[at];
+
+		if (code < 0x80) {
+			*to = (char)(code >= 'A' && code <= 'Z' ? code | 32 : code);
+			b->len++;
+			at++;
+		} else {
+			at += utf8_decode(v.text + at, v.len - at, &code);
+			b->len += utf8_encode(to, utf8_lower(code));
+		}
+	}
+	return (struct text_view){(const char *)b->data, b->len};
 }
 
 static const char bad_escape[] = "the pattern of like ends with its escape";
@@ -449,12 +465,12 @@ static bool like_parse(struct like *l, struct text_view pattern, int escape, str
 			if (++i == pattern.len)
 				return false;
 			c = (uint8_t)pattern.text[i];
-			l->items[l->len++] = l->fold ? fold_ascii(c) : c;
+			l->items[l->len++] = c;
 		} else if (c == '%') {
 			if (!l->len || l->items[l->len - 1] != ANY_RUN)
 				l->items[l->len++] = ANY_RUN;
 		} else {
-			l->items[l->len++] = c == '_' ? ANY_ONE : l->fold ? fold_ascii(c) : c;
+			l->items[l->len++] = c == '_' ? ANY_ONE : c;
 		}
 	}
 	return true;
@@ -469,8 +485,6 @@ static void like_simplify(struct like *l, struct arena *a)
 	char *part = arena_alloc(a, l->len + 1);
 
 	l->shape = LIKE_GENERAL;
-	if (l->fold)
-		return;
 	for (size_t i = from; i < to; i++) {
 		if (l->items[i] >= ANY_ONE)
 			return;
@@ -499,7 +513,7 @@ static bool like_match(const struct like *l, struct text_view text)
 	size_t i = 0, back_i = 0;
 
 	while (p < end) {
-		uint8_t c = l->fold ? fold_ascii(*p) : *p;
+		uint8_t c = *p;
 
 		if (i < l->len && l->items[i] == ANY_RUN) {
 			back_i = ++i;
@@ -548,7 +562,9 @@ static int like_escape(const struct kernel *k, uint32_t row)
 
 static void like_rows(struct kernel *k)
 {
-	struct like l = {.fold = k->state != NULL};
+	struct like l = {.items = NULL};
+	bool fold = k->state != NULL;
+	struct buf pattern = BUF_INIT, text = BUF_INIT;
 	bool constant = k->args[1].constant && (k->args_len < 3 || k->args[2].constant);
 	bool good = false;
 	uint8_t *out = vector_data(k);
@@ -558,14 +574,20 @@ static void like_rows(struct kernel *k)
 		if (!out_is_valid(k, r))
 			continue;
 		if (!good || !constant) {
-			good = like_parse(&l, arg_text(k, 1, r), like_escape(k, r), k->arena);
+			struct text_view p = arg_text(k, 1, r);
+
+			good = like_parse(&l, fold ? folded(p, &pattern) : p, like_escape(k, r),
+				k->arena);
 			like_simplify(&l, k->arena);
 		}
 		if (!good)
 			vector_fail(k, r, bad_escape);
 		else
-			out[r] = like_matches(&l, arg_text(k, 0, r));
+			out[r] = like_matches(&l, fold ? folded(arg_text(k, 0, r), &text) :
+				arg_text(k, 0, r));
 	}
+	buf_clear(&pattern);
+	buf_clear(&text);
 }
 
 static int resolve_like(struct resolving *r, struct error *e)

@@ -15,7 +15,8 @@ struct column_builder {
 	uint32_t nulls;
 	uint32_t width;       /* type_width(type), 0 behind offsets */
 	uint32_t rows_cap;    /* rows that data, offsets and valid have room for */
-	uint8_t *valid;       /* NULL until the first null; then every bit up to rows is right */
+	uint8_t *valid;       /* where nulls is not 0: right up to rows.  Else of no meaning, and perhaps
+	                       * not NULL: a reset keeps the memory */
 	uint8_t *data;        /* 64-byte aligned; fixed width only */
 	uint32_t *offsets;    /* rows_cap + 1 */
 	struct buf bytes;

@@ -387,7 +387,7 @@ static inline bool value_equal(
 static inline bool cell_equal(
 	const struct column_builder *b, uint32_t id, const struct column *c, uint32_t row)
 {
-	bool stored = !b->valid || (b->valid[id >> 3] >> (id & 7) & 1);
+	bool stored = !b->nulls || (b->valid[id >> 3] >> (id & 7) & 1);
 	bool given = column_is_valid(c, row);
 
 	return stored == given && (!given || value_equal(b, id, c, row));
@@ -423,7 +423,7 @@ static void candidates(
 static void refute(
 	const struct column_builder *b, const struct column *c, uint32_t rows, uint32_t *ids)
 {
-	if (b->width == 8 && b->type.kind != TYPE_FLOAT && !b->valid && !c->valid) {
+	if (b->width == 8 && b->type.kind != TYPE_FLOAT && !b->nulls && !c->valid) {
 		const int64_t *stored = (const int64_t *)(const void *)b->data, *given = c->data;
 
 		for (uint32_t r = 0; r < rows; r++) {
