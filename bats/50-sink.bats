@@ -29,6 +29,16 @@ fails() {
 	fails 5 "file/" file/
 }
 
+@test "a name that promises what wouldn't be in the file is refused" {
+	fails 2 "x.csv.bz2: can't compress to .bz2" x.csv.bz2
+	fails 2 "a name may end in .gz, .zst or .lz4" x.zip
+	fails 2 "x.parquet: there is no format parquet" x.parquet
+	fails 2 "-f csv, for example, says what to write" x.xlsx
+	[ -z "$(ls -A | grep '^x')" ]
+	fails 0 "" -f csv x.parquet
+	cmp a.csv x.parquet
+}
+
 @test "wrong options exit 2 and say what there is" {
 	fails 2 "'cvs' is none of" -f cvs
 	fails 2 "'maybe' is none of" --header maybe

@@ -349,11 +349,35 @@ static int check_output(const char *output, struct error *e)
 	return 0;
 }
 
+/* A name that promises what wouldn't be in the file. */
+static int check_name(const struct sink_options *o, struct error *e)
+{
+	static const char *const packings[] = {"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
+	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx", "xls",
+		"xml", "yaml", "html", "md", "msgpack", "db", "sqlite", "duckdb", NULL};
+	const char *slash = strrchr(o->output, '/');
+	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');
+	char extension[16];
+
+	for (size_t i = 0; dot && packings[i]; i++) {
+		if (!strcasecmp(dot + 1, packings[i]))
+			return error_set(e, ERROR_USAGE, "%s: can't compress to %s\n"
+				"a name may end in .gz, .zst or .lz4", o->output, dot);
+	}
+	format_extension(o->output, extension, sizeof extension);
+	for (size_t i = 0; !o->format && others[i]; i++) {
+		if (!strcasecmp(extension, others[i]))
+			return error_set(e, ERROR_USAGE, "%s: there is no format %s\n"
+				"-f csv, for example, says what to write", o->output, extension);
+	}
+	return 0;
+}
+
 int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
 {
 	struct sink *s;
 
-	if (check_output(o->output, e) < 0)
+	if (check_output(o->output, e) < 0 || check_name(o, e) < 0)
 		return -1;
 	s = mem_zero(sizeof *s);
 	s->o = *o;
