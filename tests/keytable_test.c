@@ -182,6 +182,36 @@ static void every_kind_of_key_gets_numbers_in_order_of_first_appearance(void **u
 	}
 }
 
+static void a_recycled_table_forgets_which_keys_were_null(void **state)
+{
+	struct type type = TYPE_OF(TYPE_BOOL);
+	struct keytable *t = keytable_new(&type, 1);
+	struct column_builder b;
+	uint64_t hashes[2];
+	uint32_t ids[2];
+
+	builder_init(&b, type);
+	for (int round = 0; round < 2; round++) {
+		struct column c;
+		const struct column *columns[] = {&c};
+
+		builder_reset(&b);
+		if (round == 0)
+			builder_put_null(&b);
+		else
+			builder_put_bool(&b, true);
+		builder_put_bool(&b, true);
+		c = builder_column(&b);
+		keys_hash(columns, 1, 2, hashes);
+		keytable_reset(t);
+		keytable_insert(t, columns, 2, hashes, ids);
+		assert_int_equal(ids[0], 0);
+		assert_int_equal(ids[1], round == 0);
+	}
+	builder_clear(&b);
+	keytable_free(t);
+}
+
 static void keys_of_several_columns_are_told_apart(void **unused)
 {
 	static const struct type shapes[][COLUMNS_MAX] = {
@@ -268,6 +298,7 @@ int main(void)
 		cmocka_unit_test(no_column_is_one_key),
 		cmocka_unit_test(equal_tags_of_other_keys_are_not_taken_for_hits),
 		cmocka_unit_test(every_kind_of_key_gets_numbers_in_order_of_first_appearance),
+		cmocka_unit_test(a_recycled_table_forgets_which_keys_were_null),
 		cmocka_unit_test(keys_of_several_columns_are_told_apart),
 		cmocka_unit_test(an_int_key_costs_at_most_40_bytes),
 	};
