@@ -182,7 +182,7 @@ static void every_kind_of_key_gets_numbers_in_order_of_first_appearance(void **u
 	}
 }
 
-static void a_recycled_table_forgets_which_keys_were_null(void **state)
+static void a_recycled_table_forgets_which_keys_were_null(void **unused)
 {
 	struct type type = TYPE_OF(TYPE_BOOL);
 	struct keytable *t = keytable_new(&type, 1);
