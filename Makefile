@@ -92,6 +92,9 @@ $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs) \
 		-lcmocka
 
+# msgpack-c is the oracle of ours.
+$(O)/tests/msgpack_test: link_libs += -lmsgpackc
+
 # Parts of programs that are tested by themselves.
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 
@@ -147,7 +150,7 @@ FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' '$(core_src)' \
-		'$(all_cppflags)' '$(PKG_LIBS)'
+		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
 
 .PHONY: tidy
 sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] cmd/*/*.[ch] tests/*.[ch] tests/*/*.[ch])

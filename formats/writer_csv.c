@@ -117,7 +117,7 @@ static size_t worst_bytes(const struct batch *b)
 	for (size_t i = 0; i < b->schema->fields_len; i++) {
 		if (type_is_text(b->columns[i].type))
 			texts += (size_t)b->columns[i].offsets[b->rows] *
-				(b->columns[i].type.kind == TYPE_ANY ? 48 : 2);
+				(b->columns[i].type.kind == TYPE_ANY ? 2 * MSGPACK_JSON_FACTOR : 2);
 	}
 	return b->rows * (b->schema->fields_len * VALUE_TEXT_MAX + SPARE_BYTES) + texts + SPARE_BYTES;
 }

@@ -81,9 +81,8 @@ static size_t worst_bytes(const struct writer *w, const struct batch *b)
 		row += VALUE_TEXT_MAX;
 		if (!type_is_text(b->columns[i].type))
 			continue;
-		/* A byte of msgpack gives 24 of JSON at the worst: a float of nine. */
 		texts += (size_t)b->columns[i].offsets[b->rows] *
-			(b->columns[i].type.kind == TYPE_ANY ? 24 : ESCAPED_MAX);
+			(b->columns[i].type.kind == TYPE_ANY ? MSGPACK_JSON_FACTOR : ESCAPED_MAX);
 	}
 	return row * b->rows + texts + SPARE_BYTES;
 }

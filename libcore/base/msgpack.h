@@ -23,7 +23,10 @@ enum msgpack_kind {
 	MSGPACK_EXT,
 };
 
-enum { MSGPACK_DEPTH_MAX = 128 };
+enum {
+	MSGPACK_DEPTH_MAX = 128,
+	MSGPACK_JSON_FACTOR = 24, /* JSON text of an object is at most so many times longer */
+};
 
 struct msgpack {
 	const uint8_t *at, *end;
@@ -63,7 +66,9 @@ void msgpack_put_array(struct buf *b, uint32_t count);
 void msgpack_put_map(struct buf *b, uint32_t pairs);
 
 /* JSON text of one object: `any` in csv, tables and json output, and cast(any as string).  Appends;
- * bytes as base64 text, non-finite floats as null, map keys that aren't text as their JSON text. */
+ * bytes as base64 text, non-finite floats as null, map keys that aren't text as their JSON text, but
+ * as the base64 of their msgpack in the third key of a key.  -1, with nothing appended: no object, or
+ * one deeper than MSGPACK_DEPTH_MAX. */
 int msgpack_put_json(const uint8_t *bytes, size_t len, struct buf *out);
 
 #endif
