@@ -30,6 +30,17 @@ static const struct option_spec standard_options[] = {
 	{.name = NULL},
 };
 
+enum { STANDARD = sizeof standard_options / sizeof *standard_options };
+
+static bool is_standard(const struct option_spec *o)
+{
+	for (size_t i = 0; i < STANDARD; i++) {
+		if (o == &standard_options[i])
+			return true;
+	}
+	return false;
+}
+
 /* All options of a program in one list. */
 struct flat {
 	const struct option_spec *all[OPTIONS_MAX];
@@ -205,7 +216,7 @@ static int refused(const struct flat *f, int what, char **argv, struct error *e)
 /* "-d ," : whoever knows cut and mlr means the delimiter. */
 static void hint_delimiter(const struct option_spec *o, const char *text, struct error *e)
 {
-	if (o->letter == 'd' && strlen(text) == 1 && ispunct((unsigned char)*text))
+	if (o->letter == 'd' && strlen(text) == 1 && !isalnum((unsigned char)*text))
 		error_hint(e, "-d is the delay of the watermark; for the field separator: --delimiter '%s'",
 			text);
 }
@@ -223,7 +234,8 @@ int options_parse(const struct program_info *p, const struct option_spec *const 
 	help_flag = version_flag = false;
 	complete_text = NULL;
 	for (size_t i = 0; i < f.len; i++) {
-		if (set_from_environment(p, f.all[i], e) < 0)
+		/* RUNNEL_SSINK_VERSION=1.2, set by a package's script, must not end every ssink. */
+		if (!is_standard(f.all[i]) && set_from_environment(p, f.all[i], e) < 0)
 			return -1;
 	}
 	opterr = 0;

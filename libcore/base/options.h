@@ -2,7 +2,8 @@
  * completions and the option part of the manuals, so that they can't drift.
  *
  * GNU style (getopt_long): short and long, "--" ends options, arguments may stand between.  Any
- * option's default can be set as RUNNEL_<PROGRAM>_<OPTION>.  Nothing here prints or exits. */
+ * option's default can be set as RUNNEL_<PROGRAM>_<OPTION>, --help and --version excepted.  Nothing here
+ * prints or exits. */
 #ifndef RUNNEL_BASE_OPTIONS_H
 #define RUNNEL_BASE_OPTIONS_H
 
