@@ -28,7 +28,8 @@ int outfile_write(struct outfile *f, const void *bytes, size_t len, struct error
 int fd_write_all(int fd, const char *name, const void *bytes, size_t len, struct error *e);
 
 /* Makes the bytes durable, and gives the file the name `prepared` (in the same directory), under
- * which a later process finds it: the first half of a commit that can be repeated. */
+ * which a later process finds it: the first half of a commit that can be repeated.  The second is a
+ * rename of whoever commits; of this outfile only outfile_abort is left, which closes it. */
 int outfile_prepare(struct outfile *f, const char *prepared, struct error *e);
 
 /* The final name, at once and whole; an older file of that name is replaced.  Closes.  durable: the

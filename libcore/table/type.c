@@ -65,7 +65,8 @@ static int decimal_shape_parse(const char *text, size_t len, struct type *t, str
 	int end = -1;
 
 	if (len >= sizeof copy)
-		len = sizeof copy - 1;
+		return error_set(e, ERROR_USAGE, "decimal%.*s...: expected decimal(p,s)",
+			(int)sizeof copy, text);
 	memcpy(copy, text, len);
 	copy[len] = '\0';
 	if (sscanf(copy, " ( %3u , %3u ) %n", &precision, &scale, &end) != 2 || end < 0) {
