@@ -16,7 +16,6 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-VERSION := 0.1.0
 PREFIX ?= /usr/local
 CC ?= cc
 ifeq ($(origin CC),default)
@@ -36,7 +35,7 @@ sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 PACKAGES := libarchive zlib libzstd liblz4 libxxhash libpcre2-8
 include build-deps.mk
 
-all_cppflags = -I. -D_GNU_SOURCE -DRUNNEL_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+all_cppflags = -I. -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
 all_cflags = -std=gnu17 $(WARNINGS) $(sanitize) $(CFLAGS)
 link_libs = -Wl,--as-needed $(PKG_LIBS) -lm
 

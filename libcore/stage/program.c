@@ -4,6 +4,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/outfile.h"
 #include "libcore/stage/run.h"
+#include "libcore/stage/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
