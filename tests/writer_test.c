@@ -64,6 +64,9 @@ static const struct value_case value_cases[] = {
 	TEXT(TYPE_ANY, "\xc0", "null", "null"),
 	TEXT(TYPE_ANY, "\x92\x01\xa1x", "[1,\"x\"]", "\"[1,\"\"x\"\"]\""),
 	TEXT(TYPE_ANY, "\x81\xa1k\xc3", "{\"k\":true}", "\"{\"\"k\"\":true}\""),
+	/* a key that is a map whose key is a map ...: five deep, of quotes */
+	TEXT(TYPE_ANY, "\x81\x81\x81\x81\x81\xa4\"\"\"\"\x01\x01\x01\x01\x01",
+		"{\"{\\\"{\\\\\\\"{\\\\\\\\\\\\\\\"gaQiIiIiAQ==\\\\\\\\\\\\\\\":1}\\\\\\\":1}\\\":1}\":1}", NULL),
 };
 
 static void put_case(struct column_builder *b, const struct value_case *c)
