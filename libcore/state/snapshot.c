@@ -231,6 +231,8 @@ static int frame_take(struct snapshot_reader *s, const struct frame *f, struct e
 {
 	if (!s->begun && f->kind != FRAME_HELLO)
 		return error_set(e, ERROR_STATE, "the snapshot has no HELLO");
+	if (s->begun && f->kind == FRAME_HELLO)
+		return error_set(e, ERROR_STATE, "a second HELLO in a snapshot");
 	switch (f->kind) {
 	case FRAME_HELLO: return hello_read(s, f, e);
 	case FRAME_SCHEMA: return section_read(s, f, e);
