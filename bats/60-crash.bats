@@ -27,13 +27,18 @@ wait_for() { # wait_for COMMAND...: until it succeeds, for ten seconds at most
 	return 1
 }
 
+# Whether the process has come to run the program, its redirections done.
+runs() { # runs PID PROGRAM
+	[[ "$(readlink "/proc/$1/exe")" = */"$2" ]]
+}
+
 @test "a stage killed without END: the next exits 3 and commits nothing" {
 	mkfifo edge
 	ssource 'nexmark:bid' --rate 1000 >edge 2>/dev/null 3>&- &
 	source=$!
 	ssink out.csv <edge 2>messages 3>&- &
 	sink=$!
-	wait_for test -e /proc/$source/fd/1
+	wait_for runs $source ssource
 	kill -9 $source
 	status=0
 	wait $sink || status=$?
@@ -59,7 +64,7 @@ wait_for() { # wait_for COMMAND...: until it succeeds, for ten seconds at most
 	ssource 'nexmark:bid?events=100000000' --rate 1000 >&4 2>source.messages 3>&- 4>&- &
 	source=$!
 	exec 4>&-
-	wait_for test -e /proc/$source/fd/1
+	wait_for runs $source ssource
 	wait_for grep -q . /proc/$source/wchan
 	kill -INT $source
 	status=0
@@ -78,7 +83,7 @@ wait_for() { # wait_for COMMAND...: until it succeeds, for ten seconds at most
 	sink=$!
 	ssource nexmark:bid --rate 20000 >edge 3>&- &
 	source=$!
-	wait_for test -e /proc/$source/fd/1
+	wait_for runs $source ssource
 	read -rt 0.2 <> <(:) || true
 	kill -INT $source
 	wait $source
