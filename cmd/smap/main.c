@@ -44,6 +44,8 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		return error_set(e, ERROR_USAGE, "--else needs a condition: -w COND");
 	if (opt.delay_given && !opt.assign_time)
 		return error_set(e, ERROR_USAGE, "-d belongs to --assign-time COLUMN");
+	if (opt.delay < 0)
+		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
 	if (text_argument_read(opt.where, "-w", &texts, &where, e) < 0 ||
 		text_argument_read(setup->arguments_len ? setup->arguments[0] : NULL, "select list",
 			&texts, &list, e) < 0)

@@ -149,7 +149,14 @@ int feed_context(const struct feed *f, const struct stage *st, struct error *e)
 	return -1;
 }
 
+/* HELLO in any of ext's forms, as channel_read takes it. */
 bool feed_looks_like_frames(const uint8_t *bytes, size_t len)
 {
-	return len >= FRAME_HEADER_BYTES && bytes[0] == 0xc9 && bytes[5] == FRAME_HELLO;
+	size_t kind_at;
+
+	if (!len || bytes[0] < 0xc7 || bytes[0] > 0xc9)
+		return false;
+	kind_at = bytes[0] == 0xc7 ? 2 : bytes[0] == 0xc8 ? 3 : 5;
+	return len >= kind_at + 9 && bytes[kind_at] == FRAME_HELLO &&
+		!memcmp(bytes + kind_at + 3, "runnel", 6);
 }
