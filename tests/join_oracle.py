@@ -14,7 +14,11 @@ import subprocess
 import sys
 import tempfile
 
-import duckdb
+try:
+    import duckdb
+except ImportError:
+    print("no duckdb module: pip install duckdb")
+    sys.exit(77)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
 import frames  # noqa: E402
