@@ -3,6 +3,7 @@
 #include "libcore/expr/kernel.h"
 
 #include "libcore/base/memory.h"
+#include "libcore/base/must.h"
 #include "libcore/base/number.h"
 #include "libcore/base/utf8.h"
 #include "libcore/table/builder.h"
@@ -445,7 +446,10 @@ static struct text_view folded(struct text_view v, struct buf *b)
 			b->len++;
 			at++;
 		} else {
-			at += utf8_decode(v.text + at, v.len - at, &code);
+			size_t n = utf8_decode(v.text + at, v.len - at, &code);
+
+			MUST(n > 0); /* text is UTF-8 where it comes in */
+			at += n;
 			b->len += utf8_encode(to, utf8_lower(code));
 		}
 	}

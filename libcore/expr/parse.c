@@ -9,6 +9,7 @@
 #include "libcore/base/civil.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/number.h"
+#include "libcore/base/utf8.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -801,6 +802,9 @@ static int parser_init(struct parser *p, const char *text, const char *what, str
 
 	if (len > EXPR_TEXT_MAX)
 		return error_set(e, ERROR_USAGE, "%s: longer than a megabyte", what);
+	if (!utf8_valid(text, len))
+		return error_set(e, ERROR_USAGE, "%s: the text is not UTF-8 (byte %zu)", what,
+			utf8_valid_len(text, len) + 1);
 	*p = (struct parser){.depth = 0};
 	lexer_init(&p->lex, arena_strdup(a, what), arena_strndup(a, text, len), a);
 	return lexer_next(&p->lex, e);
