@@ -77,6 +77,25 @@ static int print_completion(const struct stage_program *program,
 	return print_text(&text);
 }
 
+/* A program that fails before its stage exists still tells the one behind why: else that could only
+ * say that nothing came.  Only into a pipe: a file or a terminal is nobody's input yet. */
+static void tell_behind(const struct stage_program *program, const struct error *cause)
+{
+	struct hello hello = {.version = FRAME_VERSION};
+	struct buf frames = BUF_INIT;
+	struct error ignored = ERROR_INIT;
+	struct stat st;
+
+	if (!program->terminal_sink || fstat(STDOUT_FILENO, &st) < 0 ||
+		(!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode)))
+		return;
+	snprintf(hello.stage, sizeof hello.stage, "%s", program->info.name);
+	frame_put_hello(&frames, &hello);
+	frame_put_error(&frames, program->info.name, cause->text);
+	fd_write_all(STDOUT_FILENO, "standard output", frames.data, frames.len, &ignored);
+	buf_clear(&frames);
+}
+
 static int run_operator(const struct stage_program *program, struct stage_setup *setup,
 	struct error *e)
 {
@@ -91,6 +110,8 @@ static int run_operator(const struct stage_program *program, struct stage_setup 
 	if (program->create(setup, &op, e) < 0) {
 		if (control)
 			control_fail(control, e);
+		else
+			tell_behind(program, e);
 		control_close(control);
 		return -1;
 	}
@@ -110,6 +131,7 @@ int stage_main(int argc, char **argv, const struct stage_program *program)
 	signal(SIGPIPE, SIG_IGN);
 	common.memory = (int64_t)program->memory_default_bytes;
 	if (options_parse(&program->info, tables, 2, argc, argv, &result, &e) < 0) {
+		tell_behind(program, &e);
 		print_error(&e);
 		return (int)e.code;
 	}
