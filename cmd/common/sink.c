@@ -235,49 +235,35 @@ static int sink_idle(struct operator *op, struct error *e)
 
 /* ---- state: how much of the file is prepared ---- */
 
-static void state_schema(struct schema *s)
-{
-	schema_init(s);
-	schema_set_name(s, "file");
-	schema_add(s, "offset", 6, TYPE_OF(TYPE_INT));
-	schema_add(s, "rows", 4, TYPE_OF(TYPE_INT));
-}
+static const char *const state_names[] = {"offset", "rows"};
+
+enum { STATE_COLUMNS = 2 };
 
 static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct sink *s = sink_of(op);
-	struct batch_builder b;
-	struct schema schema;
-	int status;
+	int64_t values[STATE_COLUMNS] = {s->output ? (int64_t)output_offset(s->output) : 0,
+		(int64_t)s->rows};
 
-	state_schema(&schema);
-	batch_builder_init(&b, &schema);
-	builder_put_int(&b.columns[0], s->output ? (int64_t)output_offset(s->output) : 0);
-	builder_put_int(&b.columns[1], (int64_t)s->rows);
-	status = snapshot_section(w, &schema, e);
-	if (status == 0)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	return snapshot_put_ints(w, "file", state_names, values, STATE_COLUMNS, e);
 }
 
 static int sink_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
 {
 	struct sink *s = sink_of(op);
-	const struct column *offset, *rows;
+	int64_t values[STATE_COLUMNS];
 	const struct batch *b;
+	bool found;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (snapshot_column(b, "offset", TYPE_OF(TYPE_INT), &offset, e) < 0 ||
-			snapshot_column(b, "rows", TYPE_OF(TYPE_INT), &rows, e) < 0)
+		if (snapshot_read_ints(b, "file", state_names, values, STATE_COLUMNS, &found, e) < 0)
 			return -1;
-		for (uint32_t i = 0; i < b->rows; i++) {
-			s->restored_offset = (uint64_t)column_int(offset, i);
-			s->rows = (uint64_t)column_int(rows, i);
-			s->has_restored = true;
-		}
+		if (!found)
+			continue;
+		s->restored_offset = (uint64_t)values[0];
+		s->rows = (uint64_t)values[1];
+		s->has_restored = true;
 	}
 	return status < 0 ? -1 : 0;
 }

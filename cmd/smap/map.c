@@ -395,46 +395,26 @@ static int map_end(struct operator *op, struct error *e)
 
 /* ---- state: the greatest assigned time ---- */
 
-static void state_schema(struct schema *s)
-{
-	schema_init(s);
-	schema_set_name(s, "time");
-	schema_add(s, "greatest", 8, TYPE_OF(TYPE_TIMESTAMP));
-}
+static const char *const state_names[] = {"greatest"};
 
 static int map_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
-	struct batch_builder b;
-	struct schema s;
-	int status;
-
-	state_schema(&s);
-	batch_builder_init(&b, &s);
-	builder_put_int(&b.columns[0], map_of(op)->greatest_us);
-	status = snapshot_section(w, &s, e);
-	if (status == 0)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&s);
-	return status;
+	return snapshot_put_ints(w, "time", state_names, &map_of(op)->greatest_us, 1, e);
 }
 
 static int map_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
 {
 	struct map *m = map_of(op);
-	const struct column *greatest;
 	const struct batch *b;
+	int64_t greatest;
+	bool found;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (strcmp(b->schema->name, "time") != 0)
-			return error_set(e, ERROR_STATE, "unknown section %s", b->schema->name);
-		if (snapshot_column(b, "greatest", TYPE_OF(TYPE_TIMESTAMP), &greatest, e) < 0)
+		if (snapshot_read_ints(b, "time", state_names, &greatest, 1, &found, e) < 0)
 			return -1;
-		for (uint32_t i = 0; i < b->rows; i++) {
-			if (column_int(greatest, i) > m->greatest_us)
-				m->greatest_us = column_int(greatest, i);
-		}
+		if (found && greatest > m->greatest_us)
+			m->greatest_us = greatest;
 	}
 	return status < 0 ? -1 : 0;
 }

@@ -278,43 +278,27 @@ static int replay_snapshot(struct operator* op, struct snapshot_writer *w, struc
 	struct replay *r = replay_of(op);
 	int64_t values[STATE_COLUMNS] = {r->input, (int64_t)(r->reader ? r->frames : 0),
 		(int64_t)r->clockwork.rows, r->clockwork.greatest_us};
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder row;
-	int status;
 
-	schema_set_name(&schema, "position");
-	for (size_t i = 0; i < STATE_COLUMNS; i++)
-		schema_add(&schema, state_names[i], strlen(state_names[i]), TYPE_OF(TYPE_INT));
-	batch_builder_init(&row, &schema);
-	for (size_t i = 0; i < STATE_COLUMNS; i++)
-		builder_put_int(&row.columns[i], values[i]);
-	status = snapshot_section(w, &schema, e);
-	if (!status)
-		status = snapshot_put(w, batch_builder_view(&row), e);
-	batch_builder_clear(&row);
-	schema_clear(&schema);
-	return status;
+	return snapshot_put_ints(w, "position", state_names, values, STATE_COLUMNS, e);
 }
 
 static int replay_restore(struct operator* op, struct snapshot_reader *reader, struct error *e)
 {
 	struct replay *r = replay_of(op);
-	const struct column *columns[STATE_COLUMNS];
+	int64_t values[STATE_COLUMNS];
 	const struct batch *b;
+	bool found;
 	int status;
 
 	while ((status = snapshot_next(reader, &b, e)) == 0) {
-		for (size_t i = 0; i < STATE_COLUMNS; i++) {
-			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) <
-				0)
-				return -1;
-		}
-		if (!b->rows)
+		if (snapshot_read_ints(b, "position", state_names, values, STATE_COLUMNS, &found, e) < 0)
+			return -1;
+		if (!found)
 			continue;
-		r->input = (uint32_t)column_int(columns[0], 0);
-		r->frames_to_skip = (uint64_t)column_int(columns[1], 0);
-		r->clockwork.rows = (uint64_t)column_int(columns[2], 0);
-		r->clockwork.greatest_us = column_int(columns[3], 0);
+		r->input = (uint32_t)values[0];
+		r->frames_to_skip = (uint64_t)values[1];
+		r->clockwork.rows = (uint64_t)values[2];
+		r->clockwork.greatest_us = values[3];
 	}
 	return status < 0 ? -1 : 0;
 }

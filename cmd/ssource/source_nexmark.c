@@ -113,42 +113,26 @@ static int nexmark_snapshot(struct operator* op, struct snapshot_writer *w, stru
 	struct nexmark_source *s = source_of(op);
 	int64_t values[STATE_COLUMNS] = {
 		(int64_t)s->event, (int64_t)s->clockwork.rows, s->clockwork.greatest_us};
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder row;
-	int status;
 
-	schema_set_name(&schema, "position");
-	for (size_t i = 0; i < STATE_COLUMNS; i++)
-		schema_add(&schema, state_names[i], strlen(state_names[i]), TYPE_OF(TYPE_INT));
-	batch_builder_init(&row, &schema);
-	for (size_t i = 0; i < STATE_COLUMNS; i++)
-		builder_put_int(&row.columns[i], values[i]);
-	status = snapshot_section(w, &schema, e);
-	if (!status)
-		status = snapshot_put(w, batch_builder_view(&row), e);
-	batch_builder_clear(&row);
-	schema_clear(&schema);
-	return status;
+	return snapshot_put_ints(w, "position", state_names, values, STATE_COLUMNS, e);
 }
 
 static int nexmark_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
-	const struct column *columns[STATE_COLUMNS];
+	int64_t values[STATE_COLUMNS];
 	const struct batch *b;
+	bool found;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		for (size_t i = 0; i < STATE_COLUMNS; i++) {
-			if (snapshot_column(b, state_names[i], TYPE_OF(TYPE_INT), &columns[i], e) <
-				0)
-				return -1;
-		}
-		if (!b->rows)
+		if (snapshot_read_ints(b, "position", state_names, values, STATE_COLUMNS, &found, e) < 0)
+			return -1;
+		if (!found)
 			continue;
-		s->event = (uint64_t)column_int(columns[0], 0);
-		s->clockwork.rows = (uint64_t)column_int(columns[1], 0);
-		s->clockwork.greatest_us = column_int(columns[2], 0);
+		s->event = (uint64_t)values[0];
+		s->clockwork.rows = (uint64_t)values[1];
+		s->clockwork.greatest_us = values[2];
 	}
 	return status < 0 ? -1 : 0;
 }

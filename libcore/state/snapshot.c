@@ -1,5 +1,7 @@
 #include "libcore/state/snapshot.h"
 
+#include "libcore/table/builder.h"
+
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
@@ -288,5 +290,47 @@ int snapshot_column(const struct batch *b, const char *name, struct type type,
 			"column '%s' of the snapshot's section '%s' is %s, not %s", name, s->name,
 			type_name(s->fields[i].type), type_name(type));
 	*out = &b->columns[i];
+	return 0;
+}
+
+/* ---- one row of ints ---- */
+
+int snapshot_put_ints(struct snapshot_writer *w, const char *section, const char *const *names,
+	const int64_t *values, size_t n, struct error *e)
+{
+	struct schema schema = SCHEMA_INIT;
+	struct batch_builder row;
+	int status;
+
+	schema_set_name(&schema, section);
+	for (size_t i = 0; i < n; i++)
+		schema_add(&schema, names[i], strlen(names[i]), TYPE_OF(TYPE_INT));
+	batch_builder_init(&row, &schema);
+	for (size_t i = 0; i < n; i++)
+		builder_put_int(&row.columns[i], values[i]);
+	status = snapshot_section(w, &schema, e);
+	if (!status)
+		status = snapshot_put(w, batch_builder_view(&row), e);
+	batch_builder_clear(&row);
+	schema_clear(&schema);
+	return status;
+}
+
+int snapshot_read_ints(const struct batch *b, const char *section, const char *const *names,
+	int64_t *values, size_t n, bool *found, struct error *e)
+{
+	*found = false;
+	if (!b->schema->name || strcmp(b->schema->name, section) != 0)
+		return error_set(e, ERROR_STATE, "unknown section '%s'; there is only '%s'",
+			b->schema->name ? b->schema->name : "", section);
+	for (size_t i = 0; i < n; i++) {
+		const struct column *c;
+
+		if (snapshot_column(b, names[i], TYPE_OF(TYPE_INT), &c, e) < 0)
+			return -1;
+		if (b->rows)
+			values[i] = column_int(c, 0);
+	}
+	*found = b->rows > 0;
 	return 0;
 }

@@ -56,4 +56,17 @@ void snapshot_reader_intercept(struct snapshot_reader *s,
 int snapshot_column(const struct batch *b, const char *name, struct type type,
 	const struct column **out, struct error *e);
 
+/* ---- sections of one row of ints: positions, offsets, counters ---- */
+
+enum { SNAPSHOT_INTS_MAX = 16 };
+
+/* Starts the section and writes its row; as many names as values, the column names. */
+int snapshot_put_ints(struct snapshot_writer *w, const char *section, const char *const *names,
+	const int64_t *values, size_t n, struct error *e);
+
+/* The row back; *found false if the batch is only the section's start.  Another section's name, a
+ * missing column is ERROR_STATE. */
+int snapshot_read_ints(const struct batch *b, const char *section, const char *const *names,
+	int64_t *values, size_t n, bool *found, struct error *e);
+
 #endif

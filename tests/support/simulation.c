@@ -75,45 +75,30 @@ static enum produce_status source_produce(struct operator *op, struct error *e)
 	return PRODUCE_MORE;
 }
 
-static int one_row(struct snapshot_writer *w, const char *a, int64_t x, const char *b, int64_t y,
-	struct error *e)
-{
-	struct batch_builder rows;
-	struct schema s;
-	int status;
-
-	schema_init(&s);
-	schema_set_name(&s, "position");
-	schema_add(&s, a, strlen(a), TYPE_OF(TYPE_INT));
-	schema_add(&s, b, strlen(b), TYPE_OF(TYPE_INT));
-	batch_builder_init(&rows, &s);
-	builder_put_int(&rows.columns[0], x);
-	builder_put_int(&rows.columns[1], y);
-	status = snapshot_section(w, &s, e);
-	if (status == 0)
-		status = snapshot_put(w, batch_builder_view(&rows), e);
-	batch_builder_clear(&rows);
-	schema_clear(&s);
-	return status;
-}
+static const char *const position_names[] = {"next", "greatest"};
 
 static int source_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct source *s = (struct source *)op;
 
-	return one_row(w, "next", s->next, "greatest", s->greatest_us, e);
+	return snapshot_put_ints(w, "position", position_names,
+		(int64_t[]){s->next, s->greatest_us}, 2, e);
 }
 
 static int source_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
 {
 	struct source *s = (struct source *)op;
 	const struct batch *b;
+	int64_t values[2];
+	bool found;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (b->rows) {
-			s->next = column_int(&b->columns[0], 0);
-			s->greatest_us = column_int(&b->columns[1], 0);
+		if (snapshot_read_ints(b, "position", position_names, values, 2, &found, e) < 0)
+			return -1;
+		if (found) {
+			s->next = values[0];
+			s->greatest_us = values[1];
 		}
 	}
 	return status < 0 ? -1 : 0;
