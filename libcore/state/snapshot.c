@@ -324,7 +324,7 @@ int snapshot_read_ints(const struct batch *b, const char *section, const char *c
 		return error_set(e, ERROR_STATE, "unknown section '%s'; there is only '%s'",
 			b->schema->name ? b->schema->name : "", section);
 	for (size_t i = 0; i < n; i++) {
-		const struct column *c;
+		const struct column *c = NULL;
 
 		if (snapshot_column(b, names[i], TYPE_OF(TYPE_INT), &c, e) < 0)
 			return -1;
