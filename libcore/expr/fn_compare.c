@@ -437,6 +437,7 @@ static struct text_view folded(struct text_view v, struct buf *b)
 	size_t at = 0;
 
 	buf_reset(b);
+	buf_reserve(b, 1); /* nothing, too, has an address */
 	while (at < v.len) {
 		char *to = (char *)buf_reserve(b, 4);
 		uint32_t code = (uint8_t)v.text[at];
