@@ -784,11 +784,7 @@ bool stage_has_ended(const struct stage *st)
 
 bool stage_outputs_closed(const struct stage *st)
 {
-	for (unsigned i = 0; i < st->op->outputs; i++) {
-		if (outlet_is_closed(&st->outlets[i]))
-			return true; /* the main output decides; side outputs are files */
-	}
-	return false;
+	return st->op->outputs && outlet_is_closed(&st->outlets[0]);
 }
 
 const struct operator *stage_operator(const struct stage *st)

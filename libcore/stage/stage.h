@@ -92,7 +92,7 @@ void stage_fail(struct stage *st, const struct error *cause);
 /* ---- being asked ---- */
 
 bool stage_has_ended(const struct stage *st);
-/* Every reader behind has closed: nothing left to do. */
+/* Every reader of the main output has closed: nothing left to do, whatever side outputs there are. */
 bool stage_outputs_closed(const struct stage *st);
 const struct operator *stage_operator(const struct stage *st);
 /* If this failure came from the stage in front and that said why. */
