@@ -272,3 +272,17 @@ for i in range(0, len(data), 7001): sys.stdout.buffer.write(data[i:i + 7001]); s
 @test "Python's csv module reads the same" {
 	python3 "$top/tests/csv_oracle.py" "$(command -v ssource)" 300
 }
+
+@test "a compressed recording reads back as the plain one" {
+	cd "$BATS_TEST_TMPDIR"
+	printf 'a,b\n1,x\n2,y\n' >a.csv
+	ssource a.csv >a.frames
+	ssource a.csv | zstd -q >a.frames.zst
+	gzip -c a.frames >recorded
+	ssource a.frames | ssink -f csv >plain
+	ssource a.frames.zst | ssink -f csv | cmp plain -
+	ssource -f frames recorded | ssink -f csv | cmp plain -
+	head -c 60 recorded >cut.frames.gz
+	run ssource cut.frames.gz
+	[ "$status" -ne 0 ]
+}

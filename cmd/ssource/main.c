@@ -144,9 +144,12 @@ static int read_infer(uint32_t *out, struct error *e)
 	return 0;
 }
 
-/* Whether a file (or a redirection from one) holds frames; pipes can't be looked into. */
+/* Whether a file (or a redirection from one) holds frames; pipes can't be looked into, and of a
+ * compressed file the name tells. */
 static bool holds_frames(const char *path)
 {
+	char extension[16];
+
 	bool is_stdin = strcmp(path, "-") == 0;
 	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	off_t at = fd < 0 ? -1 : lseek(fd, 0, SEEK_CUR);
@@ -155,7 +158,8 @@ static bool holds_frames(const char *path)
 
 	if (fd >= 0 && !is_stdin)
 		close(fd);
-	return n > 0 && records_is_frames(head, (size_t)n);
+	format_extension(path, extension, sizeof extension);
+	return n > 0 && (records_is_frames(head, (size_t)n) || !strcmp(extension, "frames"));
 }
 
 static int check_inputs(const char *const *inputs, size_t n, bool *nexmark, struct error *e)

@@ -7,6 +7,7 @@
 #include "libcore/base/memory.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct replay {
@@ -19,6 +20,7 @@ struct replay {
 
 	uint32_t input;
 	int fd;
+	struct input *packed;          /* a compressed recording instead of fd; NULL: none */
 	struct channel_reader *reader; /* NULL: no input is open */
 	struct schema_set schemas;
 	const struct schema *current; /* of the last batch */
@@ -44,6 +46,33 @@ static void close_input(struct replay *r)
 	if (r->fd > STDIN_FILENO)
 		close(r->fd);
 	r->fd = -1;
+	input_close(r->packed);
+	r->packed = NULL;
+}
+
+/* An archive's entries would be streams of their own: only compression is undone. */
+static int take_packed(void *context, void *bytes, size_t cap, size_t *got, struct error *e)
+{
+	struct input *in = context;
+	int status = input_read(in, bytes, cap, got, e);
+
+	if (status == 2)
+		return error_set(e, ERROR_USAGE, "%s: a recording is one file, not an archive of several",
+			input_name(in));
+	return status;
+}
+
+/* Files that don't start like frames may be compressed; pipes are taken as they are. */
+static bool is_packed(int fd)
+{
+	uint8_t head[32];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	n = pread(fd, head, sizeof head, 0);
+	return n > 0 && !records_is_frames(head, (size_t)n);
 }
 
 static int open_input(struct replay *r, struct error *e)
@@ -54,7 +83,16 @@ static int open_input(struct replay *r, struct error *e)
 	r->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 	if (r->fd < 0)
 		return error_errno(e, "can't open %s", path);
-	r->reader = channel_reader_new(r->fd, is_stdin ? "standard input" : path);
+	if (!is_stdin && is_packed(r->fd)) {
+		struct channel_source source = {.take = take_packed};
+
+		if (input_open(path, &r->packed, e) < 0)
+			return -1;
+		source.context = r->packed;
+		r->reader = channel_reader_new_source(&source, path);
+	} else {
+		r->reader = channel_reader_new(r->fd, is_stdin ? "standard input" : path);
+	}
 	r->frames = r->rows = 0;
 	r->has_ended = false;
 	return 0;

@@ -25,6 +25,14 @@ struct channel_reader *channel_reader_new(int fd, const char *name);
 
 /* Reads from memory instead (tests, fuzzing, simulation): the bytes are borrowed. */
 struct channel_reader *channel_reader_new_memory(const void *bytes, size_t len, const char *name);
+
+/* Reads from wherever take gives bytes from (a compressed recording): up to cap of them into bytes,
+ * their number to *got.  0, 1 at the end, -1 with the error set.  It never waits for anybody. */
+struct channel_source {
+	int (*take)(void *context, void *bytes, size_t cap, size_t *got, struct error *e);
+	void *context;
+};
+struct channel_reader *channel_reader_new_source(const struct channel_source *s, const char *name);
 void channel_reader_free(struct channel_reader *r);
 
 /* The next frame, PACKED ones opened, unknown skippable ones skipped.  *out borrows the reader's

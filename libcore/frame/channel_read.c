@@ -21,7 +21,8 @@ enum {
  *                                                 aligned; the others' columns are copied
  */
 struct channel_reader {
-	int fd;              /* -1: from memory */
+	int fd;              /* -1: from memory, or from source */
+	struct channel_source source; /* take NULL: none */
 	char *name;
 	uint8_t *data;       /* owned, unless from memory */
 	size_t start, end, cap;
@@ -44,6 +45,14 @@ struct channel_reader *channel_reader_new(int fd, const char *name)
 	r->name = mem_strdup(name);
 	r->cap = READER_BYTES;
 	r->data = mem_alloc(r->cap);
+	return r;
+}
+
+struct channel_reader *channel_reader_new_source(const struct channel_source *s, const char *name)
+{
+	struct channel_reader *r = channel_reader_new(-1, name);
+
+	r->source = *s;
 	return r;
 }
 
@@ -218,12 +227,27 @@ static bool is_readable(int fd)
 	return poll(&p, 1, 0) > 0;
 }
 
+static enum channel_status fill_from_source(struct channel_reader *r, struct error *e)
+{
+	size_t got = 0;
+	int status = r->source.take(r->source.context, r->data + r->end, r->cap - r->end, &got, e);
+
+	if (status < 0)
+		return CHANNEL_ERROR;
+	r->eof = status == 1;
+	r->end += got;
+	r->bytes_read += got;
+	return CHANNEL_FRAME;
+}
+
 static enum channel_status fill(struct channel_reader *r, bool may_block, size_t needed,
 	struct error *e)
 {
 	ssize_t n;
 
 	make_room(r, needed);
+	if (r->source.take)
+		return fill_from_source(r, e);
 	if (!may_block && !is_readable(r->fd))
 		return CHANNEL_AGAIN;
 	n = read(r->fd, r->data + r->end, r->cap - r->end);
