@@ -1,0 +1,86 @@
+/* The pipeline file: a subset of shell that means the same to bash, read into a tree of stages.
+ *
+ *   file      = { blank | comment | assignment | set } pipeline { blank | comment }
+ *   set       = "set" with the flags -e -u, -o pipefail in any spelling (-euo pipefail)
+ *   pipeline  = stage { "|" stage }, a newline may follow "|" and a backslash continues a line
+ *   stage     = word { word | "<(" pipeline ")" } [ "<" word ] [ ">" word ]
+ *   word      = bare text, '...', "...", \x, $name, ${name}, ${name:-default}, in any mixture
+ *
+ * Words mean what they mean to bash: an unquoted expansion splits at blanks, a quoted one doesn't,
+ * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<" stands
+ * only at the first stage of a pipeline, ">" only at the last of the whole; they become that stage's
+ * path argument.  All else that bash would understand differently (loops, several commands, &&, ;, &,
+ * $( ), `...`, globs, ~, {a,b}, tee, >( ), 2>, >>, here documents, an assignment before a command,
+ * arithmetic, other ${...} forms, history) is refused with line, column, caret, and what to write
+ * instead, never half-understood.
+ *
+ * Which programs are stages this module doesn't know; it only reads.  It prints nothing, reads no
+ * environment (a callback does) and no file: anything a stranger writes may be parsed. */
+#ifndef RUNNEL_CMD_RUNNEL_PIPELINE_H
+#define RUNNEL_CMD_RUNNEL_PIPELINE_H
+
+#include "libcore/base/arena.h"
+#include "libcore/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Where something stands in the text; both from 1, columns in bytes. */
+struct pipeline_place {
+	unsigned line, column;
+};
+
+struct pipeline;
+
+/* One argument of a stage: a word, or a pipeline whose output it reads. */
+struct pipeline_argument {
+	const char *text;               /* the word; of a substitution its text, "<(ssource b.csv)" */
+	const struct pipeline *source;  /* NULL: a word */
+	struct pipeline_place place;
+};
+
+struct pipeline_stage {
+	struct pipeline_argument *arguments; /* [0] is the program */
+	size_t arguments_len;
+	struct pipeline_place place;
+};
+
+/* Stages in the order of the text; rows flow from the first to the last. */
+struct pipeline {
+	struct pipeline_stage *stages;
+	size_t stages_len;
+};
+
+enum {
+	PIPELINE_BYTES_MAX = 1 << 20,
+	PIPELINE_STAGES_MAX = 256,     /* in all, substitutions included */
+	PIPELINE_ARGUMENTS_MAX = 4096, /* of one stage */
+	PIPELINE_DEPTH_MAX = 16,       /* of substitutions */
+};
+
+struct pipeline_source {
+	const char *name;              /* in errors: the file's, or "-c" */
+	const char *text;
+	size_t len;
+	/* A variable of the environment, or NULL; NULL: there are none. */
+	const char *(*variable)(void *context, const char *name);
+	void *context;
+};
+
+/* Everything *out holds lives in the arena.  0, or -1 with ERROR_USAGE:
+ *
+ *   p.sh:3:12: tee can't be used in a pipeline file
+ *     ssource a.csv | tee copy | ssink
+ *                     ^
+ *   stee passes rows to several pipelines and waits for them
+ */
+int pipeline_parse(const struct pipeline_source *source, struct arena *arena,
+	struct pipeline *out, struct error *e);
+
+/* Fills *e (ERROR_USAGE) with an error about a place in the text, in the form above; hint NULL:
+ * none. */
+int pipeline_error(const struct pipeline_source *source, struct pipeline_place place,
+	const char *hint, struct error *e, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+#endif

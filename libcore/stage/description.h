@@ -1,0 +1,43 @@
+/* What a stage says of itself before it runs: all that a supervisor has to know to draw a plan.  A
+ * program fills it when it makes its operator, from its options alone; no input is read for it. */
+#ifndef RUNNEL_STAGE_DESCRIPTION_H
+#define RUNNEL_STAGE_DESCRIPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	DESCRIPTION_INPUTS_MAX = 4,
+	DESCRIPTION_SIDES_MAX = 4,
+	DESCRIPTION_KEYS_MAX = 32,
+};
+
+/* How a stage may be spread over subtasks. */
+enum stage_spread {
+	STAGE_SINGLE = 0, /* one subtask sees every row */
+	STAGE_ANY = 1,    /* a row may go to any subtask; a source: its input can be divided */
+	STAGE_KEYED = 2,  /* rows of a key go to the subtask that owns its key group */
+};
+
+/* A side output: rows that go to a path of their own, through a sink that the supervisor adds. */
+struct stage_side {
+	const char *path;   /* NULL: its rows vanish */
+	const char *format; /* of that sink; "frames" unless said */
+};
+
+struct stage_description {
+	enum stage_spread spread;
+	/* KEYED: the key of every input, as expressions over its columns, in the order of the state's
+	 * key. */
+	const char *keys[DESCRIPTION_INPUTS_MAX][DESCRIPTION_KEYS_MAX];
+	size_t keys_len[DESCRIPTION_INPUTS_MAX];
+	const char *inputs[DESCRIPTION_INPUTS_MAX]; /* paths of inputs 1..; NULL: the pipe */
+	struct stage_side sides[DESCRIPTION_SIDES_MAX]; /* of outputs 1.. */
+	const char *keeps;     /* its state, for a person: "count, sum per auction and window"; NULL */
+	const char *guarantee; /* sources and sinks: "file a.csv: goes back to a byte"; NULL */
+	bool cannot_replay;    /* sources: can't go back to a position (a pipe) */
+	bool whole_file;       /* sinks: the output appears at the end, so the input must have one */
+};
+
+#endif
