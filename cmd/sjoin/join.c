@@ -229,9 +229,19 @@ static int take_restored(struct join *j, unsigned side, struct error *e)
 	return 0;
 }
 
+/* Each side's exchange hashes its own column's type; the common type is known only here. */
+static int check_exchange(const struct join *j, struct error *e)
+{
+	if (stage_subtasks(j->op.stage) == 1 || (!j->plan.casts[LEFT] && !j->plan.casts[RIGHT]))
+		return 0;
+	error_set(e, ERROR_USAGE, "-k: the two sides' keys have different types, "
+		"so that equal ones may go to different subtasks");
+	return error_hint(e, "cast one in front, smap '*, cast(id as int) as id', or run with -p 1");
+}
+
 static int join_begin(struct join *j, struct error *e)
 {
-	if (plan_compile(&j->plan, e) < 0 || stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
+	if (plan_compile(&j->plan, e) < 0 || check_exchange(j, e) < 0 || stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
 		return -1;
 	if (j->plan.where && program_warnings(j->plan.where)[0])
 		stage_warn(j->op.stage, "%s", program_warnings(j->plan.where));
@@ -485,6 +495,16 @@ static int check_options(const struct join_options *o, struct error *e)
 			"--as-of looks up right rows for left rows: "
 			"--kind inner, left, semi or anti");
 	return 0;
+}
+
+size_t join_keys(const struct operator *op, unsigned side, const char **names, size_t max)
+{
+	const struct plan *p = &((const struct join *)op)->plan;
+	size_t n = p->keys_len < max ? p->keys_len : max;
+
+	for (size_t k = 0; k < n; k++)
+		names[k] = side == LEFT ? p->names[k].left : p->names[k].right;
+	return n;
 }
 
 int join_new(const struct join_options *options, struct operator **out, struct error *e)

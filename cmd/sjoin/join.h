@@ -75,6 +75,9 @@ extern const struct join_family equal_family, window_family, interval_family, as
  * doesn't parse and for combinations that make no sense. */
 int join_new(const struct join_options *options, struct operator **out, struct error *e);
 
+/* The names of a side's key columns, at most max; they live as long as the operator. */
+size_t join_keys(const struct operator *op, unsigned side, const char **names, size_t max);
+
 /* ERROR_USAGE if the kept rows have outgrown --memory. */
 int join_check_memory(struct join *j, struct error *e);
 

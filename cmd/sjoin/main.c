@@ -211,6 +211,45 @@ static int open_right(const char *path, struct operator **out, struct error *e)
 
 static struct arena texts = ARENA_INIT; /* of arguments; lives as long as the program */
 
+/* A column's name as an expression: quoted, whatever is in it. */
+static const char *quoted(const char *name)
+{
+	struct buf b = BUF_INIT;
+	const char *text;
+
+	buf_put_byte(&b, '"');
+	for (; *name; name++) {
+		if (*name == '"')
+			buf_put_byte(&b, '"');
+		buf_put_byte(&b, (uint8_t)*name);
+	}
+	buf_put_byte(&b, '"');
+	text = arena_strndup(&texts, (const char *)b.data, b.len);
+	buf_clear(&b);
+	return text;
+}
+
+static void describe(const struct operator *op, const struct join_options *o,
+	struct stage_description *about)
+{
+	static const char *const keeps[] = {
+		[JOIN_BY_KEY] = "the right side; the left one as long as that is read",
+		[JOIN_BY_WINDOW] = "both sides' rows until their window closes",
+		[JOIN_BY_INTERVAL] = "both sides' rows as long as a partner may come",
+		[JOIN_BY_LATEST] = "left rows until their time has come, right rows that may be the latest",
+	};
+
+	about->keeps = keeps[o->by];
+	if (!o->keys)
+		return;
+	about->spread = STAGE_KEYED;
+	for (unsigned side = 0; side < 2; side++) {
+		about->keys_len[side] = join_keys(op, side, about->keys[side], DESCRIPTION_KEYS_MAX);
+		for (size_t k = 0; k < about->keys_len[side]; k++)
+			about->keys[side][k] = quoted(about->keys[side][k]);
+	}
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
 	struct text_argument keys, where;
@@ -239,10 +278,13 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	o.keys = keys.text;
 	o.where = where.text;
 	o.where_what = where.what;
-	setup->input_paths[1] = setup->arguments[0];
+	setup->about.inputs[1] = setup->arguments[0];
 	setup->open_input = open_right;
-	setup->side_paths[LATE_OUTPUT - 1] = given.late;
-	return join_new(&o, out, e);
+	setup->about.sides[LATE_OUTPUT - 1].path = given.late;
+	if (join_new(&o, out, e) < 0)
+		return -1;
+	describe(*out, &o, &setup->about);
+	return 0;
 }
 
 static const struct stage_program sjoin_program = {

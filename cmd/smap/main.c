@@ -54,7 +54,8 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	o.where_what = where.what;
 	o.list = list.text;
 	o.list_what = list.what;
-	setup->side_paths[0] = opt.otherwise;
+	setup->about.sides[0].path = opt.otherwise;
+	setup->about.spread = STAGE_ANY;
 	return map_operator_new(&o, out, e);
 }
 

@@ -180,6 +180,47 @@ static int texts_read(struct window_options *o, const char *list_argument, struc
 	return 0;
 }
 
+/* What the state is, for a person: "count(*) as n per auction and window". */
+static const char *kept(const struct window_options *o)
+{
+	struct buf b = BUF_INIT;
+	const char *text;
+
+	buf_put_text(&b, o->list ? o->list : "the distinct keys");
+	if (o->keys && o->list)
+		buf_printf(&b, " per %s", o->keys);
+	if (o->shape != WINDOW_NONE)
+		buf_put_text(&b, o->keys && o->list ? " and window" : " per window");
+	text = arena_strndup(&texts, (const char *)b.data, b.len);
+	buf_clear(&b);
+	return text;
+}
+
+/* By key, if there is one: groups are then spread by key group. */
+static int describe(const struct window_options *o, struct stage_description *about,
+	struct error *e)
+{
+	struct select_list list = {.len = 0};
+
+	about->keeps = kept(o);
+	if (!o->keys)
+		return 0;
+	if (select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &texts, &list, e) < 0)
+		return -1;
+	for (size_t i = 0; i < list.len; i++) {
+		struct buf b = BUF_INIT;
+
+		if (list.items[i].kind == SELECT_STAR || i == DESCRIPTION_KEYS_MAX)
+			return 0; /* not by key: one subtask sees all */
+		expr_put(list.items[i].expr, &b);
+		about->keys[0][i] = arena_strndup(&texts, (const char *)b.data, b.len);
+		buf_clear(&b);
+	}
+	about->keys_len[0] = list.len;
+	about->spread = STAGE_KEYED;
+	return 0;
+}
+
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct window_options o = {
@@ -199,7 +240,9 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 	}
 	if (shape_parse(&o, e) || times_check(&o, e))
 		return -1;
-	setup->side_paths[0] = late;
+	setup->about.sides[0].path = late;
+	if (describe(&o, &setup->about, e) < 0)
+		return -1;
 	return window_operator_new(&o, out, e);
 }
 

@@ -95,6 +95,15 @@ int channel_write_batch(struct channel_writer *w, uint32_t schema_id, const stru
 	struct error *e);
 int channel_flush(struct channel_writer *w, struct error *e);
 
+/* What to do instead of waiting for a descriptor that would block (it must not be a blocking one
+ * then): returns once it may be written again, or -1.  A stage under a supervisor answers that one
+ * meanwhile.  blocked_us then counts these waits only. */
+struct channel_wait {
+	int (*wait)(void *context, int fd, struct error *e);
+	void *context;
+};
+void channel_writer_on_block(struct channel_writer *w, const struct channel_wait *wait);
+
 /* The reader has closed its end: writing on is pointless, and not an error of this stage. */
 bool channel_is_closed(const struct channel_writer *w);
 uint64_t channel_writer_bytes(const struct channel_writer *w);

@@ -33,6 +33,7 @@ struct channel_writer {
 	const char *codec;     /* NULL: none */
 	struct batch_layout layout;
 	struct buf raw;        /* a batch before it is packed */
+	struct channel_wait wait;
 };
 
 struct channel_writer *channel_writer_new(int fd, const char *name)
@@ -71,6 +72,11 @@ int channel_writer_pack(struct channel_writer *w, const char *codec, struct erro
 	return 0;
 }
 
+void channel_writer_on_block(struct channel_writer *w, const struct channel_wait *wait)
+{
+	w->wait = *wait;
+}
+
 /* ---- bytes out ---- */
 
 /* What one writev took is struck off the front of the list. */
@@ -87,6 +93,21 @@ static void advance(struct iovec **iov, size_t *n, size_t written)
 	}
 }
 
+static int wait_for_room(struct channel_writer *w, struct error *e)
+{
+	int64_t since;
+	int status;
+
+	if (!w->wait.wait) {
+		poll(&(struct pollfd){.fd = w->fd, .events = POLLOUT}, 1, -1);
+		return 0;
+	}
+	since = clock_mono_us();
+	status = w->wait.wait(w->wait.context, w->fd, e);
+	w->blocked_us += (uint64_t)(clock_mono_us() - since);
+	return status;
+}
+
 static int write_some(struct channel_writer *w, struct iovec **iov, size_t *n, struct error *e)
 {
 	ssize_t written = writev(w->fd, *iov, (int)(*n < IOVECS_MAX ? *n : IOVECS_MAX));
@@ -95,7 +116,7 @@ static int write_some(struct channel_writer *w, struct iovec **iov, size_t *n, s
 		w->bytes += (uint64_t)written;
 		advance(iov, n, (size_t)written);
 	} else if (errno == EAGAIN) {
-		poll(&(struct pollfd){.fd = w->fd, .events = POLLOUT}, 1, -1);
+		return wait_for_room(w, e);
 	} else if (errno == EPIPE || errno == ECONNRESET) {
 		w->closed = true;
 	} else if (errno != EINTR) {
@@ -106,13 +127,14 @@ static int write_some(struct channel_writer *w, struct iovec **iov, size_t *n, s
 
 static int write_all(struct channel_writer *w, struct iovec *iov, size_t n, struct error *e)
 {
-	int64_t since = clock_mono_us();
+	int64_t since = w->wait.wait ? 0 : clock_mono_us();
 	int status = 0;
 
 	advance(&iov, &n, 0); /* empty ones in front */
 	while (n && !w->closed && status == 0)
 		status = write_some(w, &iov, &n, e);
-	w->blocked_us += (uint64_t)(clock_mono_us() - since);
+	if (!w->wait.wait)
+		w->blocked_us += (uint64_t)(clock_mono_us() - since);
 	return status;
 }
 

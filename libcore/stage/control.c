@@ -25,8 +25,24 @@ struct snapshot_result {
 	struct error error;
 };
 
+enum {
+	/* Orders that may come while a stage is blocked: one checkpoint and one commit at a time, a
+	 * drain, a stop. */
+	DEFERRED_MAX = 16,
+};
+
+struct deferred {
+	struct line_message message;
+	struct buf handle;
+};
+
 struct control {
 	struct line *line;
+	struct stage *st;     /* once it has started */
+	struct deferred deferred[DEFERRED_MAX];
+	size_t deferred_len;
+	uint64_t idle_us;
+	uint64_t alignment_us; /* of the snapshot under way */
 	struct line_plan plan;
 	pid_t child;          /* a snapshot under way; 0: none */
 	int child_fd;         /* its result; -1 */
@@ -58,12 +74,20 @@ int control_open(struct control **out, struct error *e)
 	c = mem_zero(sizeof *c);
 	c->line = line_new((int)fd);
 	c->child_fd = -1;
-	if (line_read_plan(c->line, &c->plan, e) < 0) {
-		control_close(c);
-		return -1;
-	}
 	*out = c;
 	return 0;
+}
+
+int control_describe(struct control *c, const struct operator *op,
+	const struct stage_description *about, struct error *e)
+{
+	struct line_message m = {.kind = LINE_DESCRIPTION, .description = {.type = op->ops->type,
+		.inputs = op->inputs, .outputs = op->outputs, .bounded = op->bounded,
+		.about = *about}};
+
+	if (line_send(c->line, &m, e) < 0)
+		return -1;
+	return line_read_plan(c->line, &c->plan, e);
 }
 
 void control_close(struct control *c)
@@ -77,6 +101,8 @@ void control_close(struct control *c)
 	if (c->child_fd >= 0)
 		close(c->child_fd);
 	line_free(c->line);
+	for (size_t i = 0; i < DEFERRED_MAX; i++)
+		buf_clear(&c->deferred[i].handle);
 	buf_clear(&c->handle);
 	mem_free(c->path);
 	mem_free(c);
@@ -165,11 +191,13 @@ static void close_others(int keep, int lock)
 		closedir(d);
 }
 
-static void snapshot_child(struct control *c, struct stage *st, int to)
+static void snapshot_child(struct control *c, struct stage *st, pid_t parent, int to)
 {
 	struct snapshot_result result = {.failed = 0, .error = ERROR_INIT};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1); /* it died before it could take this process along */
 	close_others(to, c->plan.lock_fd);
 	result.failed = write_snapshot(st, c->path, &result, &result.error) < 0;
 	/* Smaller than PIPE_BUF: one write, whole or not at all. */
@@ -180,7 +208,15 @@ static int acknowledge(struct control *c, const struct snapshot_result *r, struc
 {
 	struct line_message m = {.kind = LINE_ACK, .number = c->checkpoint, .text = c->path,
 		.bytes = r->bytes, .hash = r->hash, .handle = c->handle.data,
-		.handle_len = c->handle.len};
+		.handle_len = c->handle.len, .alignment_us = c->alignment_us};
+
+	return line_send(c->line, &m, e);
+}
+
+/* A snapshot that couldn't be written (a full disk) costs a checkpoint, not the job. */
+static int decline(struct control *c, const struct error *why, struct error *e)
+{
+	struct line_message m = {.kind = LINE_DECLINED, .number = c->checkpoint, .text = why->text};
 
 	return line_send(c->line, &m, e);
 }
@@ -188,7 +224,7 @@ static int acknowledge(struct control *c, const struct snapshot_result *r, struc
 /* The child is done (or dead): its snapshot is acknowledged, or its error is the stage's. */
 static int reap(struct control *c, struct error *e)
 {
-	struct snapshot_result result;
+	struct snapshot_result result = {.error = ERROR_INIT};
 	ssize_t n;
 
 	do
@@ -199,32 +235,32 @@ static int reap(struct control *c, struct error *e)
 	waitpid(c->child, NULL, 0);
 	c->child = 0;
 	if (n != (ssize_t)sizeof result)
-		return error_set(e, ERROR_IO, "%s: the process that wrote it died", c->path);
-	if (result.failed) {
-		*e = result.error;
-		return -1;
-	}
-	return acknowledge(c, &result, e);
+		error_set(&result.error, ERROR_IO, "%s: the process that wrote it died", c->path);
+	else if (!result.failed)
+		return acknowledge(c, &result, e);
+	return decline(c, &result.error, e);
 }
 
 /* In this process: where fork fails. */
 static int snapshot_here(struct control *c, struct stage *st, struct error *e)
 {
-	struct snapshot_result result = {.failed = 0};
+	struct snapshot_result result = {.failed = 0, .error = ERROR_INIT};
 
-	return write_snapshot(st, c->path, &result, e) < 0 ? -1 : acknowledge(c, &result, e);
+	return write_snapshot(st, c->path, &result, &result.error) < 0 ?
+		decline(c, &result.error, e) : acknowledge(c, &result, e);
 }
 
 /* Copy on write keeps the state as it is now for the child, while this process goes on. */
 static int snapshot_begin(struct control *c, struct stage *st, struct error *e)
 {
+	pid_t parent = getpid();
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return snapshot_here(c, st, e);
 	c->child = fork();
 	if (c->child == 0)
-		snapshot_child(c, st, ends[1]);
+		snapshot_child(c, st, parent, ends[1]);
 	close(ends[1]);
 	if (c->child < 0) {
 		close(ends[0]);
@@ -239,18 +275,20 @@ int control_checkpoint(void *context, struct stage *st, const struct barrier *b,
 	const struct buf *handle, struct error *e)
 {
 	struct control *c = context;
+	struct error why = ERROR_INIT;
 
 	if (c->child > 0 && reap(c, e) < 0) /* one at a time */
 		return -1;
 	mem_free(c->path);
 	c->checkpoint = b->checkpoint;
-	c->path = snapshot_path(c, b->checkpoint, e);
-	if (!c->path)
-		return -1;
+	c->alignment_us = stage_alignment_us(st);
 	buf_reset(&c->handle);
 	buf_put(&c->handle, handle->data, handle->len);
 	if (b->kind == BARRIER_FINAL)
 		c->final_epoch = b->checkpoint;
+	c->path = snapshot_path(c, b->checkpoint, &why);
+	if (!c->path)
+		return decline(c, &why, e);
 	return snapshot_begin(c, st, e);
 }
 
@@ -297,10 +335,9 @@ static int restore(struct control *c, struct stage *st, struct error *e)
 
 int control_start(struct control *c, struct stage *st, struct error *e)
 {
-	const struct operator *op = stage_operator(st);
-	struct line_message m = {.kind = LINE_READY, .text = op->ops->type, .inputs = op->inputs,
-		.outputs = op->outputs, .bounded = op->bounded};
+	struct line_message m = {.kind = LINE_READY};
 
+	c->st = st;
 	if (restore(c, st, e) < 0)
 		return -1;
 	for (size_t i = 0; i < c->plan.commits_len; i++) {
@@ -316,6 +353,7 @@ static int pong(struct control *c, struct stage *st, uint64_t number, struct err
 {
 	struct line_message m = {.kind = LINE_PONG, .number = number, .metrics = stage_metrics(st)};
 
+	m.metrics.idle_us = c->idle_us;
 	return line_send(c->line, &m, e);
 }
 
@@ -334,7 +372,9 @@ static int answer(struct control *c, struct stage *st, const struct line_message
 	case LINE_COMMITTED:
 	case LINE_FINISHED:
 	case LINE_FAILED:
-	case LINE_PONG: break;
+	case LINE_PONG:
+	case LINE_DECLINED:
+	case LINE_DESCRIPTION: break;
 	}
 	return error_set(e, ERROR_DATA, "the supervisor sent message 0x%02x, which is no order",
 		m->kind);
@@ -347,8 +387,89 @@ static bool is_readable(int fd)
 	return poll(&p, 1, 0) > 0;
 }
 
+static int supervisor_gone(struct error *e)
+{
+	return error_set(e, ERROR_IO, "the supervisor has gone");
+}
+
+/* ---- while a write would block ---- */
+
+static int defer(struct control *c, const struct line_message *m, struct error *e)
+{
+	struct deferred *d = &c->deferred[c->deferred_len];
+
+	if (c->deferred_len == DEFERRED_MAX)
+		return error_set(e, ERROR_DATA, "the supervisor sends orders faster than they can be "
+			"followed");
+	c->deferred_len++;
+	d->message = *m;
+	buf_reset(&d->handle);
+	buf_put(&d->handle, m->handle, m->handle_len);
+	d->message.handle = d->handle.data;
+	return 0;
+}
+
+static int hear_while_blocked(struct control *c, struct error *e)
+{
+	for (;;) {
+		struct line_message m;
+		int status;
+
+		switch (line_read(c->line, false, &m, e)) {
+		case LINE_MESSAGE:
+			if (m.kind == LINE_STOP)
+				return error_set(e, ERROR_INTERRUPTED, "stopped");
+			status = m.kind == LINE_PING ? pong(c, c->st, m.number, e) : defer(c, &m, e);
+			if (status < 0)
+				return -1;
+			break;
+		case LINE_AGAIN: return 0;
+		case LINE_CLOSED: return supervisor_gone(e);
+		case LINE_ERROR: return -1;
+		}
+	}
+}
+
+static int wait_for_room(void *context, int fd, struct error *e)
+{
+	struct control *c = context;
+	struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
+		{.fd = c->st ? line_fd(c->line) : -1, .events = POLLIN}};
+
+	if (poll(fds, 2, -1) < 0)
+		return errno == EINTR ? 0 : error_errno(e, "can't wait for the next stage");
+	return fds[1].revents ? hear_while_blocked(c, e) : 0;
+}
+
+struct channel_wait control_wait(struct control *c)
+{
+	return (struct channel_wait){.wait = wait_for_room, .context = c};
+}
+
+void control_idled(struct control *c, int64_t us)
+{
+	c->idle_us += (uint64_t)us;
+}
+
+static int answer_deferred(struct control *c, struct stage *st, struct error *e)
+{
+	/* An answer may block in turn and defer more: those come behind. */
+	for (size_t i = 0; i < c->deferred_len; i++) {
+		int status = answer(c, st, &c->deferred[i].message, e);
+
+		if (status)
+			return status;
+	}
+	c->deferred_len = 0;
+	return 0;
+}
+
 int control_turn(struct control *c, struct stage *st, struct error *e)
 {
+	int deferred = answer_deferred(c, st, e);
+
+	if (deferred)
+		return deferred;
 	if (c->child > 0 && is_readable(c->child_fd) && reap(c, e) < 0)
 		return -1;
 	for (;;) {
@@ -362,8 +483,7 @@ int control_turn(struct control *c, struct stage *st, struct error *e)
 				return status;
 			break;
 		case LINE_AGAIN: return 0;
-		case LINE_CLOSED:
-			return error_set(e, ERROR_IO, "the supervisor has gone");
+		case LINE_CLOSED: return supervisor_gone(e);
 		case LINE_ERROR: return -1;
 		}
 	}

@@ -12,8 +12,13 @@ struct control;
 /* Whether this process has been started by a supervisor. */
 bool control_is_wanted(void);
 
-/* Takes the line from the environment and waits for the plan. */
+/* Takes the line from the environment. */
 int control_open(struct control **out, struct error *e);
+
+/* Describes the stage (its operator is not running yet) and waits for the plan.  0; 1: nobody wants
+ * more than the description; -1. */
+int control_describe(struct control *c, const struct operator *op,
+	const struct stage_description *about, struct error *e);
 void control_close(struct control *c);
 const struct line_plan *control_plan(const struct control *c);
 
@@ -26,6 +31,13 @@ int control_start(struct control *c, struct stage *st, struct error *e);
 
 /* Answers what has come, acknowledges snapshots that are done.  0; 1: leave now, without END; -1. */
 int control_turn(struct control *c, struct stage *st, struct error *e);
+
+/* For writers that would block: answers PING meanwhile, sees the line close, and keeps all other
+ * orders for control_turn. */
+struct channel_wait control_wait(struct control *c);
+
+/* Counts time spent waiting for input. */
+void control_idled(struct control *c, int64_t us);
 
 /* What to wait for beside the inputs; room for 2. */
 size_t control_fds(const struct control *c, struct pollfd *fds);

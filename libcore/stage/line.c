@@ -84,6 +84,45 @@ static int send_out(struct line *l, enum line_kind kind, struct error *e)
 	return 0;
 }
 
+static void put_text_or_nil(struct buf *b, const char *text)
+{
+	if (text)
+		put_text(b, text);
+	else
+		msgpack_put_nil(b);
+}
+
+static void put_description(struct buf *b, const struct line_description *d)
+{
+	const struct stage_description *about = &d->about;
+
+	msgpack_put_array(b, 12);
+	put_text(b, d->type);
+	msgpack_put_uint(b, d->inputs);
+	msgpack_put_uint(b, d->outputs);
+	msgpack_put_bool(b, d->bounded);
+	msgpack_put_uint(b, about->spread);
+	msgpack_put_array(b, DESCRIPTION_INPUTS_MAX);
+	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+		msgpack_put_array(b, (uint32_t)about->keys_len[i]);
+		for (size_t k = 0; k < about->keys_len[i]; k++)
+			put_text(b, about->keys[i][k]);
+	}
+	msgpack_put_array(b, DESCRIPTION_INPUTS_MAX);
+	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++)
+		put_text_or_nil(b, about->inputs[i]);
+	msgpack_put_array(b, DESCRIPTION_SIDES_MAX);
+	for (size_t i = 0; i < DESCRIPTION_SIDES_MAX; i++) {
+		msgpack_put_array(b, 2);
+		put_text_or_nil(b, about->sides[i].path);
+		put_text_or_nil(b, about->sides[i].format);
+	}
+	put_text_or_nil(b, about->keeps);
+	put_text_or_nil(b, about->guarantee);
+	msgpack_put_bool(b, about->cannot_replay);
+	msgpack_put_bool(b, about->whole_file);
+}
+
 static void put_body(struct buf *b, const struct line_message *m)
 {
 	switch (m->kind) {
@@ -100,27 +139,27 @@ static void put_body(struct buf *b, const struct line_message *m)
 		msgpack_put_bin(b, m->handle, m->handle_len);
 		break;
 	case LINE_DRAIN:
-	case LINE_STOP: msgpack_put_array(b, 0); break;
+	case LINE_STOP:
+	case LINE_READY: msgpack_put_array(b, 0); break;
 	case LINE_PING:
 	case LINE_COMMITTED:
 	case LINE_FINISHED:
 		msgpack_put_array(b, 1);
 		msgpack_put_uint(b, m->number);
 		break;
-	case LINE_READY:
-		msgpack_put_array(b, 4);
-		put_text(b, m->text);
-		msgpack_put_uint(b, m->inputs);
-		msgpack_put_uint(b, m->outputs);
-		msgpack_put_bool(b, m->bounded);
-		break;
 	case LINE_ACK:
-		msgpack_put_array(b, 5);
+		msgpack_put_array(b, 6);
 		msgpack_put_uint(b, m->number);
 		put_text(b, m->text);
 		msgpack_put_uint(b, m->bytes);
 		msgpack_put_uint(b, m->hash);
 		msgpack_put_bin(b, m->handle, m->handle_len);
+		msgpack_put_uint(b, m->alignment_us);
+		break;
+	case LINE_DECLINED:
+		msgpack_put_array(b, 2);
+		msgpack_put_uint(b, m->number);
+		put_text(b, m->text);
 		break;
 	case LINE_FAILED:
 		msgpack_put_array(b, 2);
@@ -128,7 +167,7 @@ static void put_body(struct buf *b, const struct line_message *m)
 		put_text(b, m->text);
 		break;
 	case LINE_PONG:
-		msgpack_put_array(b, 7);
+		msgpack_put_array(b, 9);
 		msgpack_put_uint(b, m->number);
 		msgpack_put_uint(b, m->metrics.rows_in);
 		msgpack_put_uint(b, m->metrics.rows_out);
@@ -136,7 +175,10 @@ static void put_body(struct buf *b, const struct line_message *m)
 		msgpack_put_uint(b, m->metrics.bad);
 		msgpack_put_int(b, m->metrics.watermark_us);
 		msgpack_put_uint(b, m->metrics.blocked_us);
+		msgpack_put_uint(b, m->metrics.idle_us);
+		msgpack_put_uint(b, m->metrics.bytes_out);
 		break;
+	case LINE_DESCRIPTION: put_description(b, &m->description); break;
 	}
 }
 
@@ -163,7 +205,7 @@ int line_send_plan(struct line *l, const struct line_plan *p, struct error *e)
 	struct buf *b = &l->out;
 
 	begin(l);
-	msgpack_put_array(b, 9);
+	msgpack_put_array(b, 12);
 	put_text(b, p->name);
 	msgpack_put_uint(b, p->subtask);
 	msgpack_put_uint(b, p->subtasks);
@@ -188,6 +230,9 @@ int line_send_plan(struct line *l, const struct line_plan *p, struct error *e)
 		msgpack_put_bin(b, p->commits[i].bytes, p->commits[i].len);
 	}
 	msgpack_put_int(b, p->lock_fd);
+	put_text(b, p->job);
+	msgpack_put_uint(b, p->attempt);
+	msgpack_put_bool(b, p->finished);
 	return send_out(l, LINE_PLAN, e);
 }
 
@@ -246,13 +291,58 @@ static const uint8_t *take_bin(struct fields *f, size_t *len)
 		item.bytes_len);
 }
 
+static const char *take_text_or_nil(struct fields *f)
+{
+	struct msgpack_item item = {.kind = MSGPACK_NIL};
+
+	if (!f->bad && (msgpack_next(&f->m, &item) != 0 ||
+		(item.kind != MSGPACK_STR && item.kind != MSGPACK_NIL)))
+		f->bad = true;
+	if (f->bad || item.kind == MSGPACK_NIL)
+		return NULL;
+	return arena_strndup(f->arena, (const char *)item.bytes, item.bytes_len);
+}
+
+static void take_description(struct fields *f, struct line_description *d)
+{
+	struct stage_description *about = &d->about;
+
+	d->type = take_text(f);
+	d->inputs = (unsigned)take_uint(f);
+	d->outputs = (unsigned)take_uint(f);
+	d->bounded = take(f, MSGPACK_BOOL).boolean;
+	about->spread = (enum stage_spread)take_uint(f);
+	f->bad |= take_array(f, DESCRIPTION_INPUTS_MAX) != DESCRIPTION_INPUTS_MAX;
+	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+		about->keys_len[i] = take_array(f, DESCRIPTION_KEYS_MAX);
+		for (size_t k = 0; k < about->keys_len[i]; k++)
+			about->keys[i][k] = take_text(f);
+	}
+	f->bad |= take_array(f, DESCRIPTION_INPUTS_MAX) != DESCRIPTION_INPUTS_MAX;
+	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++)
+		about->inputs[i] = take_text_or_nil(f);
+	f->bad |= take_array(f, DESCRIPTION_SIDES_MAX) != DESCRIPTION_SIDES_MAX;
+	for (size_t i = 0; i < DESCRIPTION_SIDES_MAX; i++) {
+		f->bad |= take_array(f, 2) != 2;
+		about->sides[i].path = take_text_or_nil(f);
+		about->sides[i].format = take_text_or_nil(f);
+	}
+	about->keeps = take_text_or_nil(f);
+	about->guarantee = take_text_or_nil(f);
+	about->cannot_replay = take(f, MSGPACK_BOOL).boolean;
+	about->whole_file = take(f, MSGPACK_BOOL).boolean;
+	f->bad |= d->inputs > DESCRIPTION_INPUTS_MAX || about->spread > STAGE_KEYED ||
+		d->outputs > LINE_OUTPUTS_MAX;
+}
+
 static void take_body(struct fields *f, struct line_message *m)
 {
 	take_array(f, 16);
 	switch (m->kind) {
 	case LINE_PLAN:
 	case LINE_DRAIN:
-	case LINE_STOP: break;
+	case LINE_STOP:
+	case LINE_READY: break;
 	case LINE_CHECKPOINT:
 		m->checkpoint.checkpoint = take_uint(f);
 		m->checkpoint.kind = (enum barrier_kind)take_uint(f);
@@ -266,18 +356,17 @@ static void take_body(struct fields *f, struct line_message *m)
 	case LINE_PING:
 	case LINE_COMMITTED:
 	case LINE_FINISHED: m->number = take_uint(f); break;
-	case LINE_READY:
-		m->text = take_text(f);
-		m->inputs = (unsigned)take_uint(f);
-		m->outputs = (unsigned)take_uint(f);
-		m->bounded = take(f, MSGPACK_BOOL).boolean;
-		break;
 	case LINE_ACK:
 		m->number = take_uint(f);
 		m->text = take_text(f);
 		m->bytes = take_uint(f);
 		m->hash = take_uint(f);
 		m->handle = take_bin(f, &m->handle_len);
+		m->alignment_us = take_uint(f);
+		break;
+	case LINE_DECLINED:
+		m->number = take_uint(f);
+		m->text = take_text(f);
 		break;
 	case LINE_FAILED:
 		m->status = (int)take_int(f);
@@ -291,13 +380,16 @@ static void take_body(struct fields *f, struct line_message *m)
 		m->metrics.bad = take_uint(f);
 		m->metrics.watermark_us = take_int(f);
 		m->metrics.blocked_us = take_uint(f);
+		m->metrics.idle_us = take_uint(f);
+		m->metrics.bytes_out = take_uint(f);
 		break;
+	case LINE_DESCRIPTION: take_description(f, &m->description); break;
 	}
 }
 
 static bool is_kind(uint8_t kind)
 {
-	return (kind >= LINE_PLAN && kind <= LINE_PING) || (kind >= LINE_READY && kind <= LINE_PONG);
+	return (kind >= LINE_PLAN && kind <= LINE_PING) || (kind >= LINE_READY && kind <= LINE_DECLINED);
 }
 
 /* The body of the next whole message, which is passed over; 0, 1 if it isn't here yet. */
@@ -417,6 +509,9 @@ static void take_plan(struct fields *f, struct line_plan *p)
 		p->commits[i].bytes = take_bin(f, &p->commits[i].len);
 	}
 	p->lock_fd = (int)take_int(f);
+	p->job = take_text(f);
+	p->attempt = take_uint(f);
+	p->finished = take(f, MSGPACK_BOOL).boolean;
 	f->bad |= p->subtasks < 1 || p->subtask >= p->subtasks || p->subtasks > KEY_GROUPS;
 }
 
@@ -430,8 +525,7 @@ int line_read_plan(struct line *l, struct line_plan *out, struct error *e)
 	case LINE_MESSAGE: break;
 	case LINE_ERROR: return -1;
 	case LINE_AGAIN:
-	case LINE_CLOSED:
-		return error_set(e, ERROR_IO, "the supervisor closed the line before a plan came");
+	case LINE_CLOSED: return 1;
 	}
 	if (kind == LINE_PLAN)
 		take_plan(&f, out);

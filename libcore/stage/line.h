@@ -5,8 +5,10 @@
  * is the only way of control: edges carry rows and barriers one way, nothing travels back on them.
  *
  *   supervisor -> stage                                  stage -> supervisor
- *   PLAN        once, first                              READY      the operator is made, restored
+ *   PLAN        once, first                              DESCRIPTION  once, first
+ *                                                        READY      the operator is restored
  *   CHECKPOINT  to sources, and to all that FINISHED     ACK        snapshot durable, epoch prepared
+ *                                                        DECLINED   the snapshot failed; life goes on
  *   COMMIT      an epoch's checkpoint is complete        COMMITTED
  *   DRAIN       unbounded sources: stop reading, END     FINISHED   END is sent on all outputs
  *   STOP        leave now, without END                   FAILED     why, before leaving
@@ -14,7 +16,9 @@
  *
  * A stage's life under it:
  *
- *   PLAN -> operator made and restored, the plan's handles committed -> READY
+ *   options read, operator made -> DESCRIPTION.  A supervisor that only wanted to know that closes
+ *   the line, and the stage leaves with status 0.
+ *   PLAN -> operator restored, the plan's handles committed -> READY
  *   sources: CHECKPOINT n -> BARRIER n down the stream; all: BARRIER n aligned -> prepare, snapshot
  *   in a child process -> ACK n when the file is on disk.  COMMIT n -> sinks make it visible, sources
  *   let go of what they kept for a replay -> COMMITTED n.
@@ -22,14 +26,20 @@
  *   acknowledged in every later checkpoint.  A sink stays: CHECKPOINT n of kind final -> ACK with the
  *   last handle -> COMMIT n -> COMMITTED n, and it leaves.
  *
- * A line that closes ends the stage at once (status 5): nothing may write beside a successor.  SIGINT
- * and SIGTERM are ignored: the supervisor decides. */
+ * A checkpoint that isn't completed is given up without a word: its number never comes again, a
+ * barrier with a greater one takes its place where channels are being aligned, and what a sink had
+ * prepared for it belongs to the next one.  A stage that is blocked in a write answers PING all the
+ * same, and sees the line close.
+ *
+ * A line that closes after PLAN ends the stage at once (status 5): nothing may write beside a
+ * successor.  SIGINT and SIGTERM are ignored: the supervisor decides. */
 #ifndef RUNNEL_STAGE_LINE_H
 #define RUNNEL_STAGE_LINE_H
 
 #include "libcore/base/buf.h"
 #include "libcore/base/error.h"
 #include "libcore/frame/frame.h"
+#include "libcore/stage/description.h"
 #include "libcore/stage/stage.h"
 
 #define LINE_ENVIRONMENT "RUNNEL_LINE"
@@ -42,12 +52,17 @@ enum line_kind {
 	LINE_STOP = 0x24,       /* [] */
 	LINE_PING = 0x25,       /* [number] */
 
-	LINE_READY = 0x30,      /* [type, inputs, outputs, bounded] */
-	LINE_ACK = 0x31,        /* [id, path, bytes, xxh64, handle] */
+	LINE_READY = 0x30,      /* [] */
+	LINE_ACK = 0x31,        /* [id, path, bytes, xxh64, handle, alignment_us] */
 	LINE_COMMITTED = 0x32,  /* [epoch] */
 	LINE_FINISHED = 0x33,   /* [rows sent] */
 	LINE_FAILED = 0x34,     /* [status, message] */
-	LINE_PONG = 0x35,       /* [number, rows in, rows out, late, bad, watermark_us, blocked_us] */
+	LINE_PONG = 0x35,       /* [number, rows in, rows out, late, bad, watermark_us, blocked_us,
+	                         *  idle_us, bytes out] */
+	LINE_DECLINED = 0x37,   /* [id, why] */
+	LINE_DESCRIPTION = 0x36, /* [type, inputs, outputs, bounded, spread, [[key, ...] per input],
+	                          *  [input path or nil, ...], [[path, format] per side], keeps or nil,
+	                          *  guarantee or nil, cannot replay, whole file] */
 };
 
 enum {
@@ -78,10 +93,14 @@ struct line_handle {
 };
 
 /* PLAN: [name, subtask, subtasks, [[input, fd, name], ...], [[[fd, ...], [key, ...]], ...],
- *        [restore path, ...], snapshot directory, [[epoch, handle], ...], lock fd or -1] */
+ *        [restore path, ...], snapshot directory, [[epoch, handle], ...], lock fd or -1, job,
+ *        attempt, finished] */
 struct line_plan {
 	const char *name;
 	uint32_t subtask, subtasks;
+	const char *job;       /* the state directory's uuid: 32 hex digits */
+	uint64_t attempt;      /* how often the job has been started; never the same twice */
+	bool finished;         /* it had ENDed in what is restored: say so again and do nothing else */
 	struct line_input inputs[LINE_INPUTS_MAX];
 	size_t inputs_len;
 	struct line_output outputs[LINE_OUTPUTS_MAX]; /* no fds: the output's rows vanish */
@@ -94,18 +113,25 @@ struct line_plan {
 	int lock_fd;                                  /* kept open by snapshot children; -1: none */
 };
 
+struct line_description {
+	const char *type;
+	unsigned inputs, outputs;
+	bool bounded; /* sources */
+	struct stage_description about;
+};
+
 /* One message of either side; which members count depends on the kind. */
 struct line_message {
 	enum line_kind kind;
 	struct barrier checkpoint;  /* CHECKPOINT */
 	uint64_t number;            /* COMMIT, COMMITTED: epoch; ACK: checkpoint; FINISHED: rows; PING */
-	const char *text;           /* READY: type; ACK: path; FAILED: message */
+	const char *text;           /* ACK: path; FAILED, DECLINED: why */
 	uint64_t bytes, hash;       /* ACK: of the file */
+	uint64_t alignment_us;      /* ACK: from the first barrier to the last */
 	const uint8_t *handle;      /* COMMIT, ACK */
 	size_t handle_len;
-	unsigned inputs, outputs;   /* READY */
-	bool bounded;               /* READY */
 	int status;                 /* FAILED */
+	struct line_description description;
 	struct stage_metrics metrics; /* PONG */
 };
 
@@ -127,7 +153,7 @@ enum line_status {
 };
 
 /* The next message; its texts and handle live until the next call.  PLAN comes by line_read_plan,
- * which blocks; texts live as long as the line. */
+ * which blocks; texts live as long as the line.  line_read_plan: 0; 1 if the line closes instead. */
 enum line_status line_read(struct line *l, bool may_block, struct line_message *out,
 	struct error *e);
 int line_read_plan(struct line *l, struct line_plan *out, struct error *e);

@@ -64,7 +64,9 @@ struct operator_ops {
 	/* ---- sinks: the epoch's rows have all been given to batch ---- */
 
 	/* Make everything since the last prepare durable, uncommitted, under the epoch's number.
-	 * Appends what a commit needs to *handle (opaque; goes to the manifest). */
+	 * Appends what a commit needs to *handle (opaque; goes to the manifest).  An epoch that was
+	 * prepared and for which commit has not been called since may have been given up: what it
+	 * needs is part of this handle, too. */
 	int (*prepare)(struct operator *op, uint64_t epoch, struct buf *handle, struct error *e);
 
 	/* Make a prepared epoch visible; may be repeated.  Without a supervisor the runtime calls
@@ -128,6 +130,13 @@ bool stage_input_has_ended(const struct stage *st, unsigned input);
 const char *stage_input_from(const struct stage *st, unsigned input);
 struct key_range stage_key_range(const struct stage *st);
 uint32_t stage_subtask(const struct stage *st);
+uint32_t stage_subtasks(const struct stage *st);
+
+/* The job this stage belongs to (32 hex digits, for ever the same for what is restored from its own
+ * checkpoints) and which start of it this is: what a sink's hidden files are named by.  "" and 0
+ * alone. */
+const char *stage_job(const struct stage *st);
+uint64_t stage_attempt(const struct stage *st);
 
 /* Counted in the metrics: rows that came after their window closed; malformed ones skipped. */
 void stage_count_late(struct stage *st, uint64_t rows);

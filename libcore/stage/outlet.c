@@ -35,7 +35,8 @@ void outlet_clear(struct outlet *o)
 	mem_free(o->sent);
 	mem_free(o->pending);
 	mem_free(o->rows);
-	mem_free(o->key_columns);
+	program_free(o->key_program);
+	arena_clear(&o->key_texts);
 	schema_clear(&o->schema);
 	schema_clear(&o->wire_schema);
 	buf_clear(&o->scratch);
@@ -77,24 +78,36 @@ static bool schema_key_has(const struct schema *s, int column)
 	return false;
 }
 
+/* One key of the exchange: a column, or what is computed from several. */
+static int outlet_add_key(struct outlet *o, const char *text, struct error *e)
+{
+	struct expr *x;
+	size_t index;
+	int column;
+
+	if (expr_parse(text, "key", &o->key_texts, &x, e) < 0 ||
+		program_add(o->key_program, x, &o->schema, &index, e) < 0)
+		return -1;
+	if (program_type(o->key_program, index).kind == TYPE_ANY)
+		return error_set(e, ERROR_USAGE, "the key '%s' has type any, which can't be a key\n"
+			"cast it: %s::string", text, text);
+	column = expr_column(x, &o->schema);
+	if (o->schema.changelog && (column < 0 || !schema_key_has(&o->schema, column)))
+		o->splits_updates = true;
+	return 0;
+}
+
 static int outlet_resolve_exchange(struct outlet *o, struct error *e)
 {
-	o->splits_updates = false;
-	mem_free(o->key_columns);
-	o->key_columns = mem_zero(o->plan.keys_len * sizeof *o->key_columns);
+	o->splits_updates = o->schema.changelog && !o->plan.keys_len;
+	program_free(o->key_program);
+	arena_reset(&o->key_texts);
+	o->key_program = program_new();
 	for (size_t i = 0; i < o->plan.keys_len; i++) {
-		const char *name = o->plan.keys[i];
-		int column = schema_require(&o->schema, name, strlen(name), "the exchange", e);
-
-		if (column < 0)
+		if (outlet_add_key(o, o->plan.keys[i], e) < 0)
 			return -1;
-		o->key_columns[i] = column;
-		if (o->schema.changelog && !schema_key_has(&o->schema, column))
-			o->splits_updates = true;
 	}
-	if (o->plan.writers_len > 1 && o->schema.changelog && !o->plan.keys_len)
-		o->splits_updates = true;
-	return keys_check(&o->schema, o->key_columns, o->plan.keys_len, e);
+	return 0;
 }
 
 int outlet_declare(struct outlet *o, const struct schema *s, struct error *e)
@@ -179,6 +192,7 @@ static const uint8_t *outlet_split_ops(struct outlet *o, const struct batch *b)
 static int outlet_exchange(struct outlet *o, const struct batch *b, struct error *e)
 {
 	size_t n = o->plan.writers_len;
+	struct column *values;
 	const struct column **keys;
 	uint64_t *hashes;
 	uint32_t *picks, *counts;
@@ -186,13 +200,16 @@ static int outlet_exchange(struct outlet *o, const struct batch *b, struct error
 
 	arena_reset(&o->arena);
 	keys = ARENA_ARRAY(&o->arena, const struct column *, o->plan.keys_len);
+	values = ARENA_ARRAY(&o->arena, struct column, o->plan.keys_len);
 	hashes = ARENA_ARRAY(&o->arena, uint64_t, b->rows);
 	picks = ARENA_ARRAY(&o->arena, uint32_t, n * b->rows);
 	counts = ARENA_ARRAY(&o->arena, uint32_t, n);
 	if (o->splits_updates)
 		split.ops = outlet_split_ops(o, b);
+	if (program_run(o->key_program, b, values, NULL, e) < 0)
+		return -1;
 	for (size_t k = 0; k < o->plan.keys_len; k++)
-		keys[k] = &b->columns[o->key_columns[k]];
+		keys[k] = &values[k];
 	keys_hash(keys, o->plan.keys_len, b->rows, hashes);
 	for (uint32_t r = 0; r < b->rows; r++) {
 		uint32_t to = key_group_subtask(key_group(hashes[r]), (uint32_t)n);

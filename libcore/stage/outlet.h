@@ -3,6 +3,7 @@
 #ifndef RUNNEL_STAGE_OUTLET_H
 #define RUNNEL_STAGE_OUTLET_H
 
+#include "libcore/expr/expr.h"
 #include "libcore/frame/channel.h"
 #include "libcore/stage/stage.h"
 #include "libcore/table/builder.h"
@@ -17,7 +18,8 @@ struct outlet {
 	size_t sent_len, sent_cap;
 	struct batch_builder *pending; /* per channel: rows held back to fill a batch */
 	uint64_t *rows;                /* per channel: sent, for END */
-	int *key_columns;              /* of the exchange, in the current schema */
+	struct program *key_program;   /* of the exchange, over the current schema */
+	struct arena key_texts;        /* what was parsed for it */
 	bool splits_updates;           /* -U and +U may go to different channels */
 	size_t next_channel;           /* round robin */
 	uint64_t rows_out;

@@ -96,6 +96,20 @@ static void tell_behind(const struct stage_program *program, const struct error 
 	buf_clear(&frames);
 }
 
+/* A program that fails before it has an operator says why to whoever waits for it. */
+static void tell(const struct stage_program *program, const struct error *cause)
+{
+	struct control *control;
+	struct error ignored = ERROR_INIT;
+
+	if (!control_is_wanted()) {
+		tell_behind(program, cause);
+	} else if (control_open(&control, &ignored) == 0) {
+		control_fail(control, cause);
+		control_close(control);
+	}
+}
+
 static int run_operator(const struct stage_program *program, struct stage_setup *setup,
 	struct error *e)
 {
@@ -103,6 +117,8 @@ static int run_operator(const struct stage_program *program, struct stage_setup 
 		.name = common.name ? common.name : program->info.name, .quiet = common.quiet};
 	struct control *control = NULL;
 	struct operator *op = NULL;
+
+	int status = 0;
 
 	if (control_is_wanted() && control_open(&control, e) < 0)
 		return -1;
@@ -115,7 +131,14 @@ static int run_operator(const struct stage_program *program, struct stage_setup 
 		control_close(control);
 		return -1;
 	}
-	return run_stage(&options, op, control, e);
+	if (control)
+		status = control_describe(control, op, &setup->about, e);
+	if (status == 0)
+		return run_stage(&options, op, control, e);
+	if (op->ops->free)
+		op->ops->free(op);
+	control_close(control);
+	return status < 0 ? -1 : 0;
 }
 
 int stage_main(int argc, char **argv, const struct stage_program *program)
@@ -131,7 +154,7 @@ int stage_main(int argc, char **argv, const struct stage_program *program)
 	signal(SIGPIPE, SIG_IGN);
 	common.memory = (int64_t)program->memory_default_bytes;
 	if (options_parse(&program->info, tables, 2, argc, argv, &result, &e) < 0) {
-		tell_behind(program, &e);
+		tell(program, &e);
 		print_error(&e);
 		return (int)e.code;
 	}

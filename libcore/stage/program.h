@@ -8,6 +8,7 @@
 #define RUNNEL_STAGE_PROGRAM_H
 
 #include "libcore/base/options.h"
+#include "libcore/stage/description.h"
 #include "libcore/stage/operator.h"
 
 /* What a program learns from its command line beyond its own options. */
@@ -19,8 +20,8 @@ struct stage_setup {
 	bool supervised;           /* a line to a supervisor exists */
 
 	/* Filled by create: */
-	const char *side_paths[4]; /* frames of output 1.. go to these paths; NULL: nowhere */
-	const char *input_paths[4];/* inputs 1.. come from these paths (sjoin's RIGHT) */
+	/* Alone, the runtime opens the paths in it itself: inputs[1..] and sides. */
+	struct stage_description about;
 	bool text_output;          /* a sink that owns standard output: the runtime leaves it alone */
 	/* sjoin's RIGHT may be a file that isn't frames: opens it as a source in this process.
 	 * NULL: only frame streams.  Set by cmd/, which may use formats/. */

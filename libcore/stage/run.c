@@ -167,6 +167,16 @@ static int open_planned_inputs(struct run *r, const struct operator *op, struct 
 	return 0;
 }
 
+static struct channel_writer *planned_writer(struct run *r, int fd)
+{
+	struct channel_writer *w = channel_writer_new(fd, "the next stage");
+	struct channel_wait wait = control_wait(r->control);
+
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	channel_writer_on_block(w, &wait);
+	return w;
+}
+
 static int open_planned_outputs(struct run *r, const struct operator *op,
 	struct stage_output_plan *plans, struct error *e)
 {
@@ -179,7 +189,7 @@ static int open_planned_outputs(struct run *r, const struct operator *op,
 		if (out->fds_len > sizeof r->writers / sizeof *r->writers - first)
 			return error_set(e, ERROR_USAGE, "the plan has too many outputs");
 		for (size_t i = 0; i < out->fds_len; i++)
-			r->writers[r->writers_len++] = channel_writer_new(out->fds[i], "the next stage");
+			r->writers[r->writers_len++] = planned_writer(r, out->fds[i]);
 		plans[o] = (struct stage_output_plan){.writers = r->writers + first,
 			.writers_len = out->fds_len, .keys = out->keys, .keys_len = out->keys_len};
 	}
@@ -192,7 +202,7 @@ static int open_inputs(struct run *r, const struct operator *op, struct error *e
 	if (r->control)
 		return open_planned_inputs(r, op, e);
 	for (unsigned i = 0; i < op->inputs; i++) {
-		const char *path = r->options->setup->input_paths[i];
+		const char *path = r->options->setup->about.inputs[i];
 
 		if (path ? open_path(r, i, path, e) : open_standard_input(r, e))
 			return -1;
@@ -249,7 +259,7 @@ static int open_outputs(struct run *r, const struct operator *op, struct stage_o
 		return open_planned_outputs(r, op, plans, e);
 	for (unsigned i = 0; i < op->outputs; i++) {
 		int status = i == 0 ? open_main_output(r, &plans[0], e) :
-			open_side(r, r->options->setup->side_paths[i - 1], &plans[i], e);
+			open_side(r, r->options->setup->about.sides[i - 1].path, &plans[i], e);
 
 		if (status < 0)
 			return -1;
@@ -339,14 +349,18 @@ static int run_wait(struct run *r, struct error *e)
 {
 	struct pollfd fds[RUN_FEEDS_MAX + 2];
 	nfds_t n = r->control ? control_fds(r->control, fds) : 0;
+	int64_t since;
 
 	for (size_t i = 0; i < r->feeds_len; i++) {
 		if (stage_wants(r->st, i))
 			fds[n++] = (struct pollfd){.fd = feed_fd(&r->feeds[i]), .events = POLLIN};
 	}
 	MUST(n > 0);
+	since = r->control ? clock_mono_us() : 0;
 	if (poll(fds, n, -1) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
+	if (r->control)
+		control_idled(r->control, clock_mono_us() - since);
 	return 0;
 }
 
@@ -389,11 +403,15 @@ static int source_wait(struct run *r, struct error *e)
 	struct timespec timeout = {op->wait_us / 1000000, op->wait_us % 1000000 * 1000};
 	struct pollfd fds[3] = {{.fd = op->wait_fd, .events = POLLIN}};
 	nfds_t n = 1 + (r->control ? control_fds(r->control, fds + 1) : 0);
+	int64_t since;
 
 	if (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0)
 		return -1;
+	since = r->control ? clock_mono_us() : 0;
 	if (ppoll(fds, n, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
+	if (r->control)
+		control_idled(r->control, clock_mono_us() - since);
 	return 0;
 }
 
@@ -475,6 +493,9 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 		plan.name = control_plan(control)->name;
 		plan.subtask = control_plan(control)->subtask;
 		plan.subtasks = control_plan(control)->subtasks;
+		plan.job = control_plan(control)->job;
+		plan.attempt = control_plan(control)->attempt;
+		plan.finished = control_plan(control)->finished;
 		plan.hooks.checkpoint = run_checkpoint;
 	} else {
 		catch_signals();

@@ -1,5 +1,6 @@
 #include "libcore/stage/stage.h"
 
+#include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 #include "libcore/stage/outlet.h"
@@ -36,7 +37,7 @@ struct input {
 
 struct stage {
 	struct stage_plan plan;
-	char *name;
+	char *name, *job;
 	struct operator *op;
 	struct channel *channels;
 	struct input inputs[INPUTS_MAX];
@@ -53,6 +54,8 @@ struct stage {
 	int64_t now;
 	bool aligning;
 	struct barrier barrier;  /* while aligning */
+	int64_t aligning_since_us;
+	uint64_t alignment_us;   /* of the last one */
 	struct arena arena;      /* of one frame */
 	struct buf scratch;
 	struct buf cause_stage, cause;
@@ -69,6 +72,7 @@ struct stage *stage_new(const struct stage_plan *plan, struct operator *op)
 	st->plan = *plan;
 	st->name = mem_strdup(plan->name);
 	st->plan.name = st->name;
+	st->job = mem_strdup(plan->job ? plan->job : "");
 	st->op = op;
 	op->stage = st;
 	st->channels = mem_zero(plan->channels_len * sizeof *st->channels);
@@ -110,6 +114,7 @@ void stage_free(struct stage *st)
 	buf_clear(&st->cause_stage);
 	buf_clear(&st->cause);
 	mem_free(st->name);
+	mem_free(st->job);
 	mem_free(st);
 }
 
@@ -155,6 +160,8 @@ static int stage_announce(struct stage *st, unsigned input, const struct schema 
 		return 0;
 	}
 	in->schema = s;
+	if (st->plan.finished)
+		return 0;
 	st->in_operator = true;
 	return st->op->ops->schema ? st->op->ops->schema(st->op, input, s, e) : 0;
 }
@@ -255,6 +262,8 @@ static int stage_advance(struct stage *st, struct error *e)
 	if (least <= st->watermark)
 		return 0;
 	st->watermark = out = least;
+	if (st->plan.finished)
+		return stage_put_watermark(st, out, e);
 	st->in_operator = true;
 	if (st->op->ops->watermark && st->op->ops->watermark(st->op, least, &out, e) < 0)
 		return -1;
@@ -329,6 +338,7 @@ static int stage_try_align(struct stage *st, struct error *e)
 			return 0;
 	}
 	st->aligning = false;
+	st->alignment_us = (uint64_t)(clock_mono_us() - st->aligning_since_us);
 	return stage_at_barrier(st, &st->barrier, e);
 }
 
@@ -347,6 +357,7 @@ static int stage_take_barrier(struct stage *st, struct channel *c, const struct 
 	if (!st->aligning || b.checkpoint > st->barrier.checkpoint) {
 		st->aligning = true;
 		st->barrier = b;
+		st->aligning_since_us = clock_mono_us();
 	}
 	return stage_try_align(st, e);
 }
@@ -422,7 +433,7 @@ static int stage_take_rows(struct stage *st, struct channel *c, const struct fra
 	if (frame_read_batch(f, s, true, &st->arena, &b, e) < 0)
 		return -1;
 	c->rows += b.rows;
-	if (in->discard || !b.rows)
+	if (in->discard || st->plan.finished || !b.rows)
 		return 0;
 	c->idle = false;
 	if (stage_put_idle(st, false, e) < 0)
@@ -440,7 +451,7 @@ static int stage_finish(struct stage *st, struct error *e)
 	struct buf handle = BUF_INIT;
 	int status = -1;
 
-	if (st->op->ops->end && st->op->ops->end(st->op, e) < 0)
+	if (!st->plan.finished && st->op->ops->end && st->op->ops->end(st->op, e) < 0)
 		return -1;
 	for (unsigned i = 0; i < st->op->outputs; i++) {
 		if (outlet_put_end(&st->outlets[i], e) < 0)
@@ -476,7 +487,7 @@ static int stage_take_end(struct stage *st, struct channel *c, const struct fram
 			in->ended = false;
 	}
 	st->in_operator = true;
-	if (in->ended && st->op->ops->input_end &&
+	if (in->ended && !st->plan.finished && st->op->ops->input_end &&
 		st->op->ops->input_end(st->op, c->input, e) < 0)
 		return -1;
 	if (stage_advance(st, e) < 0 || stage_try_align(st, e) < 0 || stage_update_idle(st, e) < 0)
@@ -598,7 +609,7 @@ enum produce_status stage_produce(struct stage *st, struct error *e)
 
 	if (!st->began && stage_begin(st, e) < 0)
 		return PRODUCE_ERROR;
-	status = st->op->ops->produce(st->op, e);
+	status = st->plan.finished ? PRODUCE_END : st->op->ops->produce(st->op, e);
 	if (status != PRODUCE_END)
 		return status;
 	if (stage_put_watermark(st, WATERMARK_FINAL, e) < 0 || stage_finish(st, e) < 0)
@@ -765,6 +776,26 @@ uint32_t stage_subtask(const struct stage *st)
 	return st->plan.subtask;
 }
 
+uint32_t stage_subtasks(const struct stage *st)
+{
+	return st->plan.subtasks;
+}
+
+const char *stage_job(const struct stage *st)
+{
+	return st->job;
+}
+
+uint64_t stage_attempt(const struct stage *st)
+{
+	return st->plan.attempt;
+}
+
+uint64_t stage_alignment_us(const struct stage *st)
+{
+	return st->alignment_us;
+}
+
 void stage_count_late(struct stage *st, uint64_t rows)
 {
 	st->metrics.late += rows;
@@ -809,8 +840,10 @@ struct stage_metrics stage_metrics(const struct stage *st)
 	m.watermark_us = st->watermark;
 	for (unsigned i = 0; i < st->op->outputs; i++) {
 		m.rows_out += st->outlets[i].rows_out;
-		for (size_t k = 0; k < st->outlets[i].plan.writers_len; k++)
+		for (size_t k = 0; k < st->outlets[i].plan.writers_len; k++) {
 			m.blocked_us += channel_writer_blocked_us(st->outlets[i].plan.writers[k]);
+			m.bytes_out += channel_writer_bytes(st->outlets[i].plan.writers[k]);
+		}
 	}
 	return m;
 }

@@ -5,7 +5,7 @@
  *               stage_take_eof(channel)      [ watermarks]   emit
  *
  * It is what operator.h describes, seen from the other side: the side that moves bytes.  It reads no
- * descriptor, no clock and starts no process, so that the same code runs as a program (run.c), as a
+ * descriptor, no clock (but for the metrics) and starts no process, so that the same code runs as a program (run.c), as a
  * neighbour in the same process (a terminal behind a stage, a file in front of a join), and under a
  * seeded scheduler in tests/support/simulation.c.
  *
@@ -21,8 +21,8 @@
 struct stage_output_plan {
 	struct channel_writer *const *writers; /* borrowed; one per subtask behind; 0: rows vanish */
 	size_t writers_len;
-	/* More than one writer: rows go by the key group of these columns; without columns, batches
-	 * go round. */
+	/* More than one writer: rows go by the key group of these expressions over the output's
+	 * columns; without any, batches go round. */
 	const char *const *keys;
 	size_t keys_len;
 };
@@ -44,6 +44,11 @@ struct stage_plan {
 	size_t channels_len;
 	const struct stage_output_plan *outputs; /* operator's outputs many */
 	bool supervised;                 /* a sink prepares at barriers, and commits when told */
+	const char *job;                 /* the job's uuid; NULL alone */
+	uint64_t attempt;
+	/* It had ENDed before it was restored: what its inputs send is dropped, the operator hears
+	 * nothing, and END goes out at once. */
+	bool finished;
 	struct stage_hooks hooks;
 };
 
@@ -76,6 +81,9 @@ enum produce_status stage_produce(struct stage *st, struct error *e);
 /* Sources: the coordinator asks for a checkpoint here; also for stages that have ended. */
 int stage_checkpoint(struct stage *st, const struct barrier *b, struct error *e);
 
+/* From the first barrier of the last alignment to its last, in microseconds. */
+uint64_t stage_alignment_us(const struct stage *st);
+
 /* Nothing more to read at the moment: sends what was held back to fill batches. */
 int stage_idle(struct stage *st, struct error *e);
 
@@ -106,6 +114,8 @@ struct stage_metrics {
 	uint64_t rows_in, rows_out, late, bad;
 	int64_t watermark_us;
 	uint64_t blocked_us; /* in writes: backpressured */
+	uint64_t idle_us;    /* waiting for input; the runtime's loop counts it */
+	uint64_t bytes_out;
 };
 struct stage_metrics stage_metrics(const struct stage *st);
 

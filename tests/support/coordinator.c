@@ -153,6 +153,11 @@ static void take_message(struct job_process *x, const struct line_message *m)
 		mem_free(x->failure);
 		x->failure = mem_strdup(m->text);
 		break;
+	case LINE_DECLINED:
+		mem_free(x->failure);
+		x->failure = mem_strdup(m->text);
+		break;
+	case LINE_DESCRIPTION:
 	case LINE_PONG:
 	case LINE_PLAN:
 	case LINE_CHECKPOINT:
