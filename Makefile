@@ -32,7 +32,7 @@ BIN := $(if $(SAN),$(O)/bin,$(BUILD)/bin)
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla \
 	-Wundef -Wformat=2 -Wno-unused-parameter $(if $(WERROR),-Werror)
 sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-PACKAGES := libarchive zlib libzstd liblz4 libxxhash libpcre2-8
+PACKAGES := libmicrohttpd libarchive zlib libzstd liblz4 libxxhash libpcre2-8
 include build-deps.mk
 
 all_cppflags = -I. -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)

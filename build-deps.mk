@@ -1,5 +1,6 @@
 # What the build needs, found with pkg-config; a missing one names the package to install.
 PKG_CONFIG ?= pkg-config
+deb_libmicrohttpd := libmicrohttpd-dev
 deb_libarchive := libarchive-dev
 deb_zlib := zlib1g-dev
 deb_libzstd := libzstd-dev

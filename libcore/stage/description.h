@@ -27,6 +27,7 @@ struct stage_side {
 };
 
 struct stage_description {
+	const char *name; /* --name; NULL: not given */
 	enum stage_spread spread;
 	/* KEYED: the key of every input, as expressions over its columns, in the order of the state's
 	 * key. */

@@ -96,7 +96,8 @@ static void put_description(struct buf *b, const struct line_description *d)
 {
 	const struct stage_description *about = &d->about;
 
-	msgpack_put_array(b, 12);
+	msgpack_put_array(b, 13);
+	put_text_or_nil(b, about->name);
 	put_text(b, d->type);
 	msgpack_put_uint(b, d->inputs);
 	msgpack_put_uint(b, d->outputs);
@@ -307,6 +308,7 @@ static void take_description(struct fields *f, struct line_description *d)
 {
 	struct stage_description *about = &d->about;
 
+	about->name = take_text_or_nil(f);
 	d->type = take_text(f);
 	d->inputs = (unsigned)take_uint(f);
 	d->outputs = (unsigned)take_uint(f);

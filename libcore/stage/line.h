@@ -60,7 +60,7 @@ enum line_kind {
 	LINE_PONG = 0x35,       /* [number, rows in, rows out, late, bad, watermark_us, blocked_us,
 	                         *  idle_us, bytes out] */
 	LINE_DECLINED = 0x37,   /* [id, why] */
-	LINE_DESCRIPTION = 0x36, /* [type, inputs, outputs, bounded, spread, [[key, ...] per input],
+	LINE_DESCRIPTION = 0x36, /* [name or nil, type, inputs, outputs, bounded, spread, [[key, ...] per input],
 	                          *  [input path or nil, ...], [[path, format] per side], keeps or nil,
 	                          *  guarantee or nil, cannot replay, whole file] */
 };

@@ -64,17 +64,61 @@ static int print_text(struct buf *text)
 	return (int)e.code;
 }
 
-static int print_completion(const struct stage_program *program,
-	const struct option_spec *const *tables, const char *shell)
+static int print_completion(const struct program_info *info,
+	const struct option_spec *const *tables, size_t tables_len, const char *shell)
 {
 	struct buf text = BUF_INIT;
 
-	if (options_put_completion(&program->info, tables, 2, shell, &text) < 0) {
+	if (options_put_completion(info, tables, tables_len, shell, &text) < 0) {
 		fprintf(stderr, "%s: error: no completion for '%s'; there is bash\n", program_name,
 			shell);
 		return ERROR_USAGE;
 	}
 	return print_text(&text);
+}
+
+int program_failed(const struct error *e)
+{
+	print_error(e);
+	return (int)e->code;
+}
+
+/* --help, --version and --complete; false: none of them was given. */
+static bool answer_question(const struct program_info *info,
+	const struct option_spec *const *tables, size_t tables_len,
+	const struct options_result *result, int *status)
+{
+	struct buf text = BUF_INIT;
+
+	if (!result->help && !result->version && !result->complete)
+		return false;
+	if (result->help)
+		options_put_help(info, tables, tables_len, &text);
+	else if (result->version)
+		buf_printf(&text, "%s (runnel) %s\n", info->name, RUNNEL_VERSION);
+	*status = result->help || result->version ? print_text(&text) :
+		print_completion(info, tables, tables_len, result->complete);
+	return true;
+}
+
+static void program_begin(const struct program_info *info)
+{
+	program_name = info->name;
+	mem_on_failure(out_of_memory);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+bool program_options(const struct program_info *info, const struct option_spec *const *tables,
+	size_t tables_len, int argc, char **argv, struct options_result *out, int *status)
+{
+	struct error e = ERROR_INIT;
+
+	program_begin(info);
+	if (options_parse(info, tables, tables_len, argc, argv, out, &e) < 0) {
+		*status = program_failed(&e);
+		return false;
+	}
+	return !answer_question(info, tables, tables_len, out, status);
 }
 
 /* A program that fails before its stage exists still tells the one behind why: else that could only
@@ -146,33 +190,23 @@ int stage_main(int argc, char **argv, const struct stage_program *program)
 	const struct option_spec *tables[] = {program->options, common_options};
 	struct stage_setup setup = {.arguments = NULL};
 	struct options_result result;
-	struct buf text = BUF_INIT;
 	struct error e = ERROR_INIT;
+	int status;
 
-	program_name = program->info.name;
-	mem_on_failure(out_of_memory);
-	signal(SIGPIPE, SIG_IGN);
+	program_begin(&program->info);
 	common.memory = (int64_t)program->memory_default_bytes;
 	if (options_parse(&program->info, tables, 2, argc, argv, &result, &e) < 0) {
 		tell(program, &e);
-		print_error(&e);
-		return (int)e.code;
+		return program_failed(&e);
 	}
-	if (result.help) {
-		options_put_help(&program->info, tables, 2, &text);
-		return print_text(&text);
-	}
-	if (result.version) {
-		buf_printf(&text, "%s (runnel) %s\n", program->info.name, RUNNEL_VERSION);
-		return print_text(&text);
-	}
-	if (result.complete)
-		return print_completion(program, tables, result.complete);
+	if (answer_question(&program->info, tables, 2, &result, &status))
+		return status;
 	setup.arguments = result.arguments;
 	setup.arguments_len = result.arguments_len;
 	setup.quiet = common.quiet;
 	setup.verbose = common.verbose;
 	setup.memory_bytes = common.memory;
+	setup.about.name = common.name;
 	if (run_operator(program, &setup, &e) == 0)
 		return 0;
 	if (!run_error_is_silent(&e))

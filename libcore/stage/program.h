@@ -43,4 +43,13 @@ struct stage_program {
 
 int stage_main(int argc, char **argv, const struct stage_program *program);
 
+/* What programs that are no stages (runnel, sctl) share with those: reads the options, answers
+ * --help, --version and --complete, prints what is wrong with them.  true: *out holds the rest; false:
+ * the program ends with *status. */
+bool program_options(const struct program_info *info, const struct option_spec *const *tables,
+	size_t tables_len, int argc, char **argv, struct options_result *out, int *status);
+
+/* "NAME: error: ..." on standard error; returns the exit status. */
+int program_failed(const struct error *e);
+
 #endif

@@ -1,0 +1,18 @@
+/* `--metrics [host:]port`: Prometheus text over HTTP (libmicrohttpd), GET /metrics; loopback unless
+ * a host is given.  No thread: the supervisor's loop polls metrics_fd and calls metrics_turn. */
+#ifndef RUNNEL_CMD_RUNNEL_METRICS_H
+#define RUNNEL_CMD_RUNNEL_METRICS_H
+
+#include "libcore/base/buf.h"
+#include "libcore/base/error.h"
+
+struct metrics;
+
+/* put appends the text of the moment. */
+int metrics_open(const char *address, void (*put)(void *context, struct buf *out), void *context,
+	struct metrics **out, struct error *e);
+void metrics_close(struct metrics *m);
+int metrics_fd(const struct metrics *m);
+void metrics_turn(struct metrics *m);
+
+#endif
