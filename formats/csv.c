@@ -837,6 +837,11 @@ static void csv_start(struct reader *r, const char *input_name)
 	c->group_rows = CSV_INDEX_ROWS;
 }
 
+static bool csv_needs_start(const struct reader *r)
+{
+	return ((const struct csv *)r)->at_start;
+}
+
 static uint64_t csv_line(const struct reader *r)
 {
 	return ((const struct csv *)r)->line;
@@ -869,6 +874,7 @@ static const struct reader_ops csv_ops = {
 	.infer = csv_infer,
 	.want = csv_want,
 	.start = csv_start,
+	.needs_start = csv_needs_start,
 	.parse = csv_parse,
 	.line = csv_line,
 	.resume = csv_resume,

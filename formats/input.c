@@ -383,6 +383,33 @@ void input_close(struct input *in)
 	mem_free(in);
 }
 
+int input_look(const char *path, struct input_facts *out, struct error *e)
+{
+	struct input in = {.fd = -1};
+	struct stat st;
+	ssize_t n;
+
+	*out = (struct input_facts){.regular = false};
+	if (strcmp(path, "-") == 0)
+		return 0;
+	if (stat(path, &st) < 0)
+		return error_errno(e, "can't open %s", path);
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	out->regular = true;
+	out->bytes = (uint64_t)st.st_size;
+	in.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (in.fd < 0)
+		return error_errno(e, "can't open %s", path);
+	n = pread(in.fd, in.head, HEAD_BYTES, 0);
+	close(in.fd);
+	if (n < 0)
+		return error_errno(e, "can't read %s", path);
+	in.head_len = (size_t)n;
+	out->packed = magic_of(&in) != NULL;
+	return 0;
+}
+
 /* ---- reading ---- */
 
 static int read_archive(struct input *in, void *bytes, size_t cap, size_t *got, struct error *e)

@@ -21,6 +21,14 @@ struct input;
 int input_open(const char *path, struct input **out, struct error *e);
 void input_close(struct input *in);
 
+/* What a path is, without opening it as an input; of what isn't a regular file nothing is read. */
+struct input_facts {
+	bool regular; /* a file that can be read again from anywhere */
+	bool packed;  /* compressed, or an archive */
+	uint64_t bytes;
+};
+int input_look(const char *path, struct input_facts *out, struct error *e);
+
 /* Up to `cap` bytes.  *got 0 with return 0 never happens; 1: the end of the last entry; 2: the end
  * of this entry, another follows (its name is in input_name from now on).  A damaged archive or
  * compressed stream is ERROR_DATA with path, entry and decompressed offset. */

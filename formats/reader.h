@@ -76,6 +76,10 @@ struct reader_ops {
 	/* A new input (file, entry): line 1, a header expected again; name for messages. */
 	void (*start)(struct reader *r, const char *input_name);
 
+	/* Whether the first bytes of the input are still to be seen, because they tell the names.
+	 * NULL: no input's start is special. */
+	bool (*needs_start)(const struct reader *r);
+
 	/* Parses whole records until rows_max are in the builders, or the bytes have no further
 	 * whole record.  last: no bytes follow, so what is left is a record (or a malformed one).
 	 * *consumed: bytes that need not be shown again.  A record longer than 64 MiB is malformed.

@@ -15,6 +15,7 @@ enum {
 	SAMPLE_BYTES = 1 << 20, /* types are inferred from so much unless --infer asks for more */
 	SAMPLE_BYTES_MAX = 1 << 30,
 	INFER_ROWS = 10000,
+	LINE_RELATIVE = 2, /* readers look for a byte order mark on line 1 */
 	LIVE_SAMPLE_MS = 100, /* a live input's first record must not wait for 9,999 others */
 };
 
@@ -28,16 +29,24 @@ struct records {
 	struct schema schema;
 	bool done;
 
+	struct records_range *ranges;
+	size_t ranges_len, at; /* at: the one being read */
+	uint64_t end;          /* of it */
+
 	struct input *in;
-	char *name;     /* of the entry whose bytes are in the window */
-	uint32_t input; /* index of in */
-	enum entry_state entry;
+	char *name; /* of the entry whose bytes are in the window */
+	enum entry_state entry; /* over, too, where the range is */
 	uint8_t *window; /* window[from, to) is read and not yet parsed */
 	size_t cap, from, to;
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
 
-	uint64_t rows, bad, bytes;
+	/* Lines of a range whose first line's number is unknown: the reader counts from LINE_RELATIVE
+	 * on, which stands at the byte counted_from. */
+	bool is_relative, is_counted;
+	uint64_t counted_from, lines_before;
+
+	uint64_t bad, bytes;
 };
 
 /* ---- bytes ---- */
@@ -72,6 +81,27 @@ static bool is_readable(const struct records *r, int timeout_ms)
 	return status != 0;
 }
 
+/* The record that begins before the range's end ends with the first newline from its last byte on:
+ * what is behind it is another range's.  fresh: bytes of the window that were not looked at. */
+static void cut_at_end(struct records *r, size_t fresh)
+{
+	uint64_t first = r->entry_bytes - fresh;
+	const uint8_t *newline;
+	size_t at = r->to - fresh;
+
+	if (r->entry_bytes < r->end || !fresh)
+		return;
+	if (r->end > first + 1)
+		at += (size_t)(r->end - 1 - first);
+	newline = memchr(r->window + at, '\n', r->to - at);
+	if (!newline)
+		return;
+	at = (size_t)(newline - r->window) + 1;
+	r->entry_bytes -= r->to - at;
+	r->to = at;
+	r->entry = ENTRY_OVER;
+}
+
 /* One read.  0, or -1; r->entry tells the end. */
 static int fill(struct records *r, struct error *e)
 {
@@ -88,6 +118,7 @@ static int fill(struct records *r, struct error *e)
 	r->bytes += got;
 	r->entry_bytes += got;
 	r->starved = false;
+	cut_at_end(r, got);
 	return 0;
 }
 
@@ -117,32 +148,110 @@ static void begin_entry(struct records *r)
 	r->starved = true;
 }
 
-static int open_input(struct records *r, struct error *e)
+static int open_input(struct records *r, uint32_t input, struct error *e)
 {
 	input_close(r->in);
 	r->in = NULL;
-	if (input_open(r->o.inputs[r->input], &r->in, e) < 0)
+	if (input_open(r->o.inputs[input], &r->in, e) < 0)
 		return -1;
 	begin_entry(r);
+	r->end = RECORDS_TO_END;
 	return 0;
 }
 
-/* The next entry or input; done if there is none. */
+/* Lets the reader see the start of an entry, where a header may be, and take no rows. */
+static int pass_header(struct records *r, size_t *header_bytes, struct error *e)
+{
+	struct batch_builder none;
+	int status = 0;
+
+	*header_bytes = 0;
+	if (!r->reader->ops->needs_start)
+		return 0;
+	batch_builder_init(&none, &r->schema);
+	do {
+		status = fill(r, e);
+		if (!status)
+			status = r->reader->ops->parse(r->reader, r->window + r->from,
+				r->to - r->from, r->entry != ENTRY_OPEN, 0, none.columns, NULL,
+				header_bytes, e);
+	} while (!status && r->reader->ops->needs_start(r->reader) && r->entry == ENTRY_OPEN);
+	batch_builder_clear(&none);
+	return status;
+}
+
+/* Behind the next newline, or to the end. */
+static int skip_line(struct records *r, struct error *e)
+{
+	for (;;) {
+		const uint8_t *newline = memchr(r->window + r->from, '\n', r->to - r->from);
+
+		r->from = newline ? (size_t)(newline - r->window) + 1 : r->to;
+		if (newline || r->entry != ENTRY_OPEN)
+			return 0;
+		if (fill(r, e) < 0)
+			return -1;
+	}
+}
+
+/* In the open input: from the middle of an entry on. */
+static int begin_in_middle(struct records *r, const struct records_range *range, struct error *e)
+{
+	struct input_position to = {.entry = range->entry, .offset = range->start};
+	size_t header_bytes;
+
+	if (pass_header(r, &header_bytes, e) < 0)
+		return -1;
+	if (!range->is_begun)
+		to.offset = (range->start > header_bytes ? range->start : header_bytes) - 1;
+	if (input_seek(r->in, to, e) < 0)
+		return -1;
+	begin_entry(r);
+	r->entry_bytes = to.offset;
+	r->end = range->end;
+	r->is_relative = !range->line;
+	r->reader->ops->resume(r->reader, range->line ? range->line : LINE_RELATIVE);
+	if (!range->is_begun) {
+		make_room(r);
+		if (skip_line(r, e) < 0)
+			return -1;
+	}
+	r->counted_from = r->entry_bytes - (r->to - r->from);
+	return 0;
+}
+
+/* Opens what range `at` is of, and goes to its start. */
+static int begin_range(struct records *r, struct error *e)
+{
+	const struct records_range *range = &r->ranges[r->at];
+	struct input_position entry = {.entry = range->entry};
+
+	if (open_input(r, range->input, e) < 0)
+		return -1;
+	if (range->entry) {
+		if (input_seek(r->in, entry, e) < 0)
+			return -1;
+		begin_entry(r);
+	}
+	r->is_relative = r->is_counted = false;
+	r->reader->ops->start(r->reader, r->name);
+	if (range->start)
+		return begin_in_middle(r, range, e);
+	r->end = range->end;
+	return 0;
+}
+
+/* The next entry or range; done if there is none. */
 static int advance(struct records *r, struct error *e)
 {
 	if (r->entry == ENTRY_OVER_NEXT_FOLLOWS) {
 		begin_entry(r);
-	} else {
-		r->input++;
-		if (r->input == r->o.inputs_len) {
-			r->done = true;
-			return 0;
-		}
-		if (open_input(r, e) < 0)
-			return -1;
+		r->reader->ops->start(r->reader, r->name);
+		return 0;
 	}
-	r->reader->ops->start(r->reader, r->name);
-	return 0;
+	r->at++;
+	r->done = r->at == r->ranges_len;
+	return r->done ? 0 : begin_range(r, e);
 }
 
 /* ---- format ---- */
@@ -413,7 +522,11 @@ int records_open(const struct records_options *o, struct records **out, struct e
 	MUST(o->inputs_len);
 	r->o = *o;
 	schema_init(&r->schema);
-	if (open_input(r, e) < 0 || new_reader(r, e) < 0 || settle_schema(r, e) < 0) {
+	r->ranges_len = o->inputs_len;
+	r->ranges = mem_alloc(r->ranges_len * sizeof *r->ranges);
+	for (uint32_t i = 0; i < o->inputs_len; i++)
+		r->ranges[i] = (struct records_range){.input = i, .end = RECORDS_TO_END};
+	if (open_input(r, 0, e) < 0 || new_reader(r, e) < 0 || settle_schema(r, e) < 0) {
 		records_close(r);
 		return -1;
 	}
@@ -432,6 +545,7 @@ void records_close(struct records *r)
 	arena_clear(&r->arena);
 	mem_free(r->window);
 	mem_free(r->name);
+	mem_free(r->ranges);
 	mem_free(r);
 }
 
@@ -440,18 +554,53 @@ const struct schema *records_schema(const struct records *r)
 	return &r->schema;
 }
 
-static int count_bad(void *context, const struct bad_record *bad, struct error *e)
+/* Of the open input, up to where its lines are counted from. */
+static int count_lines_before(struct records *r, struct error *e)
+{
+	uint8_t *bytes = mem_alloc(READ_BYTES);
+	uint64_t left = r->counted_from, lines = 0;
+	struct input *in = NULL;
+	int status = input_open(r->o.inputs[r->ranges[r->at].input], &in, e);
+
+	while (!status && left) {
+		size_t got;
+
+		status = input_read(in, bytes, left < READ_BYTES ? left : READ_BYTES, &got, e);
+		lines += count_lines(bytes, got);
+		left -= got;
+	}
+	input_close(in);
+	mem_free(bytes);
+	r->lines_before = lines;
+	r->is_counted = true;
+	return status < 0 ? -1 : 0;
+}
+
+static uint64_t true_line(const struct records *r, uint64_t line)
+{
+	return r->is_relative ? line - LINE_RELATIVE + 1 + r->lines_before : line;
+}
+
+static int take_bad(void *context, const struct bad_record *bad, struct error *e)
 {
 	struct records *r = context;
+	struct bad_record b = *bad;
 
+	if (r->is_relative && !r->is_counted && count_lines_before(r, e) < 0)
+		return -1;
+	b.line = true_line(r, b.line);
+	if (!r->o.bad.take)
+		return error_set(e, ERROR_DATA, "%s:%llu:%u: %s", b.input,
+			(unsigned long long)b.line, b.column, b.reason);
 	r->bad++;
-	return r->o.bad.take(r->o.bad.context, bad, e);
+	return r->o.bad.take(r->o.bad.context, &b, e);
 }
 
 /* Parses what is in the window.  Rows appended, or -1. */
 static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder *b, struct error *e)
 {
-	struct bad_sink bad = {.take = r->o.bad.take ? count_bad : NULL, .context = r};
+	struct bad_sink bad = {
+		.take = r->o.bad.take || r->is_relative ? take_bad : NULL, .context = r};
 	uint32_t before = b->columns[0].rows, n;
 	size_t consumed = 0;
 
@@ -464,7 +613,6 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 		for (uint32_t i = 0; i < n; i++)
 			builder_put_text(&b->columns[r->spec.len], r->name, strlen(r->name));
 	}
-	r->rows += n;
 	return n;
 }
 
@@ -480,8 +628,12 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 			r->starved = true;
 		}
 		if (r->entry != ENTRY_OPEN) {
+			size_t range = r->at;
+
 			if (advance(r, e) < 0)
 				return -1;
+			if (r->at != range)
+				return r->done;
 		} else {
 			int status = fill_more(r, may_block, e);
 
@@ -499,65 +651,55 @@ int records_fd(const struct records *r)
 
 /* ---- position ---- */
 
-struct records_position records_position(const struct records *r)
+size_t records_ranges_over(const struct records *r)
 {
-	struct records_position p = {.input = r->input, .rows = r->rows};
+	return r->at;
+}
 
-	if (r->done)
-		return p;
-	p.at = input_position(r->in);
+bool records_left(const struct records *r, size_t i, struct records_range *out)
+{
+	if (i < r->at || i >= r->ranges_len)
+		return false;
+	*out = r->ranges[i];
+	if (i > r->at)
+		return true;
+	out->entry = input_position(r->in).entry;
 	if (r->entry == ENTRY_OVER_NEXT_FOLLOWS) /* the input stands in the next one already */
-		p.at.entry--;
-	p.at.offset = r->entry_bytes - (r->to - r->from);
-	p.line = r->reader->ops->line(r->reader);
-	return p;
+		out->entry--;
+	out->is_begun = true;
+	out->start = r->entry_bytes - (r->to - r->from);
+	out->line = r->is_relative && !r->is_counted ? 0
+						     : true_line(r, r->reader->ops->line(r->reader));
+	return out->start < out->end;
 }
 
-/* Lets the reader see the start of an entry, where a header may be, and take no rows. */
-static int pass_header(struct records *r, struct error *e)
+bool records_is_divisible(const struct records *r)
 {
-	struct batch_builder none;
-	int status = 0;
-
-	batch_builder_init(&none, &r->schema);
-	do {
-		size_t consumed = 0;
-
-		status = fill(r, e);
-		if (!status)
-			status = r->reader->ops->parse(r->reader, r->window + r->from,
-				r->to - r->from, r->entry != ENTRY_OPEN, 0, none.columns, NULL,
-				&consumed, e);
-		if (consumed)
-			break;
-	} while (!status && r->entry == ENTRY_OPEN);
-	batch_builder_clear(&none);
-	return status;
+	return strcmp(r->reader->ops->name, "csv") != 0 || !r->o.reader.quoted_newlines;
 }
 
-int records_seek(struct records *r, const struct records_position *p, struct error *e)
+int records_read(struct records *r, const struct records_range *ranges, size_t n, struct error *e)
 {
-	struct input_position start = {.entry = p->at.entry};
+	size_t header_bytes;
 
-	r->rows = p->rows;
-	r->input = p->input;
-	r->done = p->input >= r->o.inputs_len;
+	mem_free(r->ranges);
+	r->ranges = mem_alloc((n + 1) * sizeof *r->ranges);
+	if (n)
+		memcpy(r->ranges, ranges, n * sizeof *r->ranges);
+	r->ranges_len = n;
+	r->at = 0;
+	r->done = !n;
 	if (r->done)
 		return 0;
-	if (open_input(r, e) < 0)
-		return -1;
-	if (input_seek(r->in, start, e) < 0)
-		return -1;
-	begin_entry(r);
-	r->reader->ops->start(r->reader, r->name);
-	if (!p->at.offset)
+	if (!ranges->input && !ranges->entry && !ranges->start) { /* it is open: may be a pipe */
+		r->end = ranges->end;
+		cut_at_end(r, r->to - r->from);
 		return 0;
-	if (pass_header(r, e) < 0 || input_seek(r->in, p->at, e) < 0)
+	}
+	/* Whether there are headers is for the first input to say. */
+	if (ranges->input && pass_header(r, &header_bytes, e) < 0)
 		return -1;
-	begin_entry(r);
-	r->entry_bytes = p->at.offset;
-	r->reader->ops->resume(r->reader, p->line);
-	return 0;
+	return begin_range(r, e);
 }
 
 static void put_quoted(struct buf *out, const char *name)

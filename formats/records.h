@@ -33,15 +33,32 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 	struct error *e);
 int records_fd(const struct records *r);
 
-/* A snapshot's position: after the last row handed out. */
-struct records_position {
+/* A part of an input: the records that begin in its bytes [start, end).  Where it isn't a whole
+ * input a newline must always end a record (records_is_divisible), and the input be a plain file. */
+#define RECORDS_TO_END UINT64_MAX
+struct records_range {
 	uint32_t input;
-	struct input_position at;
-	uint64_t line;
-	uint64_t rows;
+	uint32_t entry; /* of an archive: from this one on, which start counts in */
+	bool is_begun;  /* a record begins at start; else the first line that begins at it or behind
+	                 * is the first record */
+	uint64_t start;
+	uint64_t end;  /* RECORDS_TO_END: all of it, however long it is by then */
+	uint64_t line; /* of start, from 1; 0: unknown, and counted when a message needs it */
 };
-struct records_position records_position(const struct records *r);
-int records_seek(struct records *r, const struct records_position *p, struct error *e);
+
+/* Reads these one after another instead of every input whole.  Before the first records_next. */
+int records_read(struct records *r, const struct records_range *ranges, size_t n, struct error *e);
+
+/* The number of ranges that are over (without records_read: of inputs); records_next takes rows of
+ * one range a call. */
+size_t records_ranges_over(const struct records *r);
+
+/* What is left of range i: a snapshot's position, after the last row handed out, and what
+ * records_read goes on with.  False: nothing is. */
+bool records_left(const struct records *r, size_t i, struct records_range *out);
+
+/* Whether a newline ends a record of this format wherever it stands. */
+bool records_is_divisible(const struct records *r);
 
 /* Appends the schema as a -s text that infers nothing: paths, types with their units, names. Opened
  * with it, an input has the same columns again. */

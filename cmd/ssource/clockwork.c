@@ -9,6 +9,7 @@ void clockwork_init(struct clockwork *c, const struct source_options *o)
 	*c = (struct clockwork){.o = o,
 		.time_column = -1,
 		.greatest_us = WATERMARK_NONE,
+		.subtasks = 1,
 		.ticked_us = WATERMARK_NONE};
 }
 
@@ -42,14 +43,14 @@ int clockwork_set_schema(struct clockwork *c, struct schema *s, struct error *e)
 	return 0;
 }
 
-static bool places_watermarks(const struct clockwork *c)
+bool clockwork_places(const struct clockwork *c)
 {
 	return c->time_column >= 0 && c->o->has_delay;
 }
 
 static uint64_t slice_of_rate(const struct clockwork *c)
 {
-	uint64_t slice = (uint64_t)c->o->rate / RATE_SLICES;
+	uint64_t slice = (uint64_t)c->o->rate / c->subtasks / RATE_SLICES;
 
 	return slice ? slice : 1;
 }
@@ -78,22 +79,26 @@ int64_t clockwork_wait_us(struct clockwork *c)
 	now = clock_mono_us();
 	if (!c->paced_rows)
 		c->paced_from_us = now;
-	due = c->paced_from_us + (int64_t)((double)c->paced_rows * 1e6 / (double)c->o->rate);
+	due = c->paced_from_us + (int64_t)((double)c->paced_rows * c->subtasks * 1e6 /
+					 (double)c->o->rate);
 	return due > now ? due - now : 0;
 }
 
-static void see_times(struct clockwork *c, const struct batch *b)
+int64_t clockwork_greatest(const struct clockwork *c, const struct batch *b, uint32_t first,
+	uint32_t n, int64_t before_us)
 {
 	const struct column *times = &b->columns[c->time_column];
+	int64_t greatest_us = before_us;
 
-	for (uint32_t r = 0; r < b->rows; r++) {
+	for (uint32_t r = first; r < first + n; r++) {
 		int64_t us;
 
 		if (column_is_valid(times, r) &&
 			!__builtin_add_overflow(column_int(times, r), c->time_offset_us, &us) &&
-			us > c->greatest_us)
-			c->greatest_us = us;
+			us > greatest_us)
+			greatest_us = us;
 	}
+	return greatest_us;
 }
 
 static int64_t subtract(int64_t a, int64_t b)
@@ -107,13 +112,13 @@ int clockwork_emit(struct clockwork *c, struct stage *st, const struct batch *b,
 {
 	if (!b->rows)
 		return 0;
-	if (places_watermarks(c))
-		see_times(c, b);
+	if (clockwork_places(c))
+		c->greatest_us = clockwork_greatest(c, b, 0, b->rows, c->greatest_us);
 	if (stage_emit(st, 0, b, e) < 0)
 		return -1;
 	c->rows += b->rows;
 	c->paced_rows += b->rows;
-	if (!places_watermarks(c) || c->rows % SOURCE_WATERMARK_ROWS ||
+	if (!clockwork_places(c) || c->rows % SOURCE_WATERMARK_ROWS ||
 		c->greatest_us == WATERMARK_NONE)
 		return 0;
 	return stage_emit_watermark(st, subtract(subtract(c->greatest_us, c->o->delay_us), 1), e);

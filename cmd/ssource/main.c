@@ -12,7 +12,7 @@
 
 enum { FORMAT_AUTO, FORMAT_CSV, FORMAT_TSV, FORMAT_NDJSON, FORMAT_LINES, FORMAT_FRAMES };
 enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
-enum { LIMIT_NONE = -1 };
+enum { LIMIT_NONE = -1, NAMES_MAX = 3 };
 
 static const char *const format_choices[] = {
 	"auto", "csv", "tsv", "ndjson", "lines", "frames", NULL};
@@ -180,10 +180,78 @@ static int check_inputs(const char *const *inputs, size_t n, bool *nexmark, stru
 	return 0;
 }
 
+/* Of the inputs of one kind: " a.csv, b.csv and 7 more". */
+static size_t put_names(struct buf *out, const struct records_options *r, bool packed, bool recorded)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->inputs_len; i++) {
+		struct input_facts facts;
+		struct error ignored = ERROR_INIT;
+
+		if (input_look(r->inputs[i], &facts, &ignored) < 0)
+			facts = (struct input_facts){.regular = true}; /* opening it will tell */
+		if (facts.packed != packed && !recorded)
+			continue;
+		if (n++ < NAMES_MAX)
+			buf_printf(out, "%s %s", n > 1 ? "," : "", r->inputs[i]);
+	}
+	if (n > NAMES_MAX)
+		buf_printf(out, " and %zu more", n - NAMES_MAX);
+	return n;
+}
+
+static void put_guarantee(struct buf *out, const struct records_options *r, bool recorded)
+{
+	struct buf plain = BUF_INIT, packed = BUF_INIT;
+	size_t n = put_names(&plain, r, false, recorded);
+	size_t packed_n = recorded ? 0 : put_names(&packed, r, true, false);
+
+	if (n)
+		buf_printf(out, "file%s%s: goes back to a %s", n > 1 ? "s" : "", buf_cstr(&plain),
+			recorded ? "frame" : "byte");
+	if (packed_n)
+		buf_printf(out, "%scompressed file%s%s: reads again from the start up to a byte",
+			n ? "; " : "", packed_n > 1 ? "s" : "", buf_cstr(&packed));
+	buf_clear(&plain);
+	buf_clear(&packed);
+}
+
+/* What can't be read a second time, or NULL. */
+static const char *find_stream(const struct records_options *r)
+{
+	for (size_t i = 0; i < r->inputs_len; i++) {
+		struct input_facts facts;
+		struct error ignored = ERROR_INIT;
+
+		if (input_look(r->inputs[i], &facts, &ignored) == 0 && !facts.regular)
+			return strcmp(r->inputs[i], "-") == 0 ? "standard input" : r->inputs[i];
+	}
+	return NULL;
+}
+
+static void describe(struct stage_description *about, bool nexmark, bool recorded)
+{
+	static struct buf guarantee; /* lives as long as the process */
+	const struct records_options *r = &source.records;
+	const char *stream = nexmark ? NULL : find_stream(r);
+
+	buf_reset(&guarantee);
+	if (nexmark)
+		buf_put_text(&guarantee, "nexmark: goes back to an event");
+	else if (stream)
+		buf_printf(&guarantee, "%s: can't be read again", stream);
+	else
+		put_guarantee(&guarantee, r, recorded);
+	about->guarantee = buf_cstr(&guarantee);
+	about->cannot_replay = stream != NULL;
+	about->spread = stream || recorded || opt.limit >= 0 ? STAGE_SINGLE : STAGE_ANY;
+}
+
 static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct records_options *r = &source.records;
-	bool nexmark;
+	bool nexmark, recorded;
 
 	*r = (struct records_options){
 		.inputs = setup->arguments_len ? (const char *const *)setup->arguments
@@ -214,15 +282,16 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 		return -1;
 	source.progress_late = !nexmark && !setup->quiet && isatty(STDERR_FILENO) &&
 			       !isatty(STDOUT_FILENO);
+	recorded = !nexmark && (opt.format == FORMAT_FRAMES ||
+				       (opt.format == FORMAT_AUTO && holds_frames(r->inputs[0])));
+	describe(&setup->about, nexmark, recorded);
 	if (nexmark)
 		return source_new_nexmark(&source, r->inputs[0], out, e);
-	if (opt.delay_given && !opt.time && opt.format != FORMAT_FRAMES &&
-		!holds_frames(r->inputs[0]))
+	if (recorded)
+		return source_new_replay(&source, out, e);
+	if (opt.delay_given && !opt.time && !holds_frames(r->inputs[0]))
 		return error_set(
 			e, ERROR_USAGE, "-d needs the column of the event time: -t COLUMN");
-	if (opt.format == FORMAT_FRAMES ||
-		(opt.format == FORMAT_AUTO && holds_frames(r->inputs[0])))
-		return source_new_replay(&source, out, e);
 	return source_new_records(&source, out, e);
 }
 

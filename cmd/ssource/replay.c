@@ -317,7 +317,7 @@ static int replay_snapshot(struct operator* op, struct snapshot_writer *w, struc
 	int64_t values[STATE_COLUMNS] = {r->input, (int64_t)(r->reader ? r->frames : 0),
 		(int64_t)r->clockwork.rows, r->clockwork.greatest_us};
 
-	return snapshot_put_ints(w, "position", state_names, values, STATE_COLUMNS, e);
+	return snapshot_put_ints(w, "recording", state_names, values, STATE_COLUMNS, e);
 }
 
 static int replay_restore(struct operator* op, struct snapshot_reader *reader, struct error *e)
@@ -329,7 +329,8 @@ static int replay_restore(struct operator* op, struct snapshot_reader *reader, s
 	int status;
 
 	while ((status = snapshot_next(reader, &b, e)) == 0) {
-		if (snapshot_read_ints(b, "position", state_names, values, STATE_COLUMNS, &found, e) < 0)
+		if (source_check_section(b, "recording", e) < 0 ||
+			snapshot_read_ints(b, "recording", state_names, values, STATE_COLUMNS, &found, e) < 0)
 			return -1;
 		if (!found)
 			continue;
@@ -353,7 +354,7 @@ static void replay_free(struct operator* op)
 }
 
 static const struct operator_ops replay_ops = {
-	.type = "ssource frames",
+	.type = SOURCE_TYPE,
 	.free = replay_free,
 	.produce = replay_produce,
 	.snapshot = replay_snapshot,

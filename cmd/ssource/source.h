@@ -2,7 +2,10 @@
  *
  * Watermarks.  A bounded source sends none of its own unless a delay is given: then one after every
  * SOURCE_WATERMARK_ROWS rows, so that they depend on the rows and not on how they were read:
- * greatest event time - delay - 1 us. */
+ * greatest event time - delay - 1 us.
+ *
+ * Several subtasks.  Files are divided (split.h, positions.h), Nexmark goes in lanes (lanes.h): all
+ * subtasks together send what one would.  Neither --limit nor a recording can be divided. */
 #ifndef RUNNEL_CMD_SSOURCE_SOURCE_H
 #define RUNNEL_CMD_SSOURCE_SOURCE_H
 
@@ -10,6 +13,8 @@
 #include "libcore/stage/operator.h"
 
 enum { SOURCE_WATERMARK_ROWS = BATCH_ROWS };
+
+#define SOURCE_TYPE "ssource" /* of them all, in snapshots too: their sections tell them apart */
 
 struct source_options { /* borrowed; outlives the operator */
 	struct records_options records; /* its bad sink is filled by the source */
@@ -19,6 +24,7 @@ struct source_options { /* borrowed; outlives the operator */
 	int64_t limit;                  /* rows; < 0: all */
 	int64_t rate;                   /* rows per second; 0: as fast as it goes */
 	const char *bad;                /* "stop", "skip", or a path */
+	uint64_t cut_min_bytes;         /* of a file's pieces, in several subtasks; 0: the default */
 	bool progress;                  /* a line on standard error, from the start */
 	bool progress_late;             /* only when it takes over a second */
 };
@@ -30,5 +36,8 @@ int source_new_nexmark(const struct source_options *o, const char *url, struct o
 
 /* Recorded edges, one after another. */
 int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);
+
+/* A snapshot's section that isn't this source's own is ERROR_STATE, with what it is. */
+int source_check_section(const struct batch *b, const char *own, struct error *e);
 
 #endif

@@ -1,4 +1,6 @@
+/* Nexmark events as a source, in lanes: a subtask generates the blocks of its own. */
 #include "cmd/ssource/clockwork.h"
+#include "cmd/ssource/lanes.h"
 #include "cmd/ssource/nexmark.h"
 #include "cmd/ssource/progress.h"
 
@@ -17,7 +19,8 @@ struct nexmark_source {
 	int *columns;
 	struct batch_builder batch;
 	bool is_open, draining;
-	uint64_t event; /* the next one */
+	struct lanes lanes; /* of all subtasks when restored, of this one once settled */
+	bool is_settled;
 };
 
 static struct nexmark_source *source_of(struct operator* op)
@@ -74,23 +77,70 @@ static int nexmark_open(struct nexmark_source *s, struct error *e)
 	return 0;
 }
 
+/* Which lanes are this subtask's. */
+static void settle_lanes(struct nexmark_source *s)
+{
+	uint32_t subtasks = stage_subtasks(s->base.stage);
+
+	if (s->is_settled)
+		return;
+	if (!s->lanes.len)
+		lanes_begin(&s->lanes, subtasks);
+	lanes_share(&s->lanes, stage_subtask(s->base.stage), subtasks);
+	for (size_t i = 0; i < s->lanes.len; i++)
+		s->clockwork.rows += s->lanes.items[i].rows;
+	s->clockwork.subtasks = subtasks;
+	s->is_settled = true;
+}
+
+/* Appends the lanes' events in their order.  Every later event has a greater number than all of
+ * these, so their times are what a watermark may go by. */
+static void generate(struct nexmark_source *s, uint64_t end, uint32_t rows_max)
+{
+	struct lane *lane;
+	uint32_t rows = 0;
+
+	s->clockwork.greatest_us = WATERMARK_NONE;
+	while (rows < rows_max && (lane = lanes_least(&s->lanes)) && lane->event < end) {
+		uint64_t until = lane_until(lane), event = lane->event;
+		uint32_t n = nexmark_generate(&s->generator, &event, until < end ? until : end,
+			rows_max - rows, s->columns, &s->batch);
+
+		lane_advance(lane, event);
+		lane->rows += n;
+		if (clockwork_places(&s->clockwork)) {
+			lane->greatest_us = clockwork_greatest(&s->clockwork,
+				batch_builder_view(&s->batch), rows, n, lane->greatest_us);
+			if (lane->greatest_us > s->clockwork.greatest_us)
+				s->clockwork.greatest_us = lane->greatest_us;
+		}
+		rows += n;
+	}
+}
+
+static bool is_over(struct nexmark_source *s, uint64_t end)
+{
+	const struct lane *lane = lanes_least(&s->lanes);
+
+	return s->draining || !lane || lane->event >= end || !clockwork_rows_max(&s->clockwork);
+}
+
 static enum produce_status nexmark_produce(struct operator* op, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
 	uint64_t end = s->nexmark.events ? s->nexmark.events : UINT64_MAX;
-	uint32_t rows_max;
 
+	settle_lanes(s);
 	if (clockwork_tick(&s->clockwork, op->stage, e) < 0 ||
 		(!s->is_open && nexmark_open(s, e) < 0))
 		return PRODUCE_ERROR;
 	if ((op->wait_us = clockwork_wait_us(&s->clockwork)) && !s->draining)
 		return PRODUCE_WAIT;
-	rows_max = clockwork_rows_max(&s->clockwork);
-	if (s->draining || !rows_max || s->event >= end) {
+	if (is_over(s, end)) {
 		progress_show(&s->progress, s->clockwork.rows, 0, true);
 		return PRODUCE_END;
 	}
-	nexmark_generate(&s->generator, &s->event, end, rows_max, s->columns, &s->batch);
+	generate(s, end, clockwork_rows_max(&s->clockwork));
 	if (clockwork_emit(&s->clockwork, op->stage, batch_builder_view(&s->batch), e) < 0)
 		return PRODUCE_ERROR;
 	batch_builder_reset(&s->batch);
@@ -103,36 +153,23 @@ static void nexmark_drain(struct operator* op)
 	source_of(op)->draining = true;
 }
 
-/* ---- snapshots: the number of the next event ---- */
-
-static const char *const state_names[] = {"event", "rows", "greatest_time"};
-enum { STATE_COLUMNS = 3 };
-
 static int nexmark_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct nexmark_source *s = source_of(op);
-	int64_t values[STATE_COLUMNS] = {
-		(int64_t)s->event, (int64_t)s->clockwork.rows, s->clockwork.greatest_us};
 
-	return snapshot_put_ints(w, "position", state_names, values, STATE_COLUMNS, e);
+	settle_lanes(s);
+	return lanes_put(&s->lanes, w, e);
 }
 
 static int nexmark_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
-	struct nexmark_source *s = source_of(op);
-	int64_t values[STATE_COLUMNS];
 	const struct batch *b;
-	bool found;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (snapshot_read_ints(b, "position", state_names, values, STATE_COLUMNS, &found, e) < 0)
+		if (source_check_section(b, "lanes", e) < 0 ||
+			lanes_take(&source_of(op)->lanes, b, e) < 0)
 			return -1;
-		if (!found)
-			continue;
-		s->event = (uint64_t)values[0];
-		s->clockwork.rows = (uint64_t)values[1];
-		s->clockwork.greatest_us = values[2];
 	}
 	return status < 0 ? -1 : 0;
 }
@@ -144,12 +181,13 @@ static void nexmark_free(struct operator* op)
 	if (s->is_open)
 		batch_builder_clear(&s->batch);
 	schema_clear(&s->schema);
+	lanes_clear(&s->lanes);
 	mem_free(s->columns);
 	mem_free(s);
 }
 
 static const struct operator_ops nexmark_ops = {
-	.type = "ssource nexmark",
+	.type = SOURCE_TYPE,
 	.free = nexmark_free,
 	.produce = nexmark_produce,
 	.drain = nexmark_drain,

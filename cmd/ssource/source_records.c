@@ -1,5 +1,6 @@
 #include "cmd/common/bad.h"
 #include "cmd/ssource/clockwork.h"
+#include "cmd/ssource/positions.h"
 #include "cmd/ssource/progress.h"
 
 #include "libcore/base/memory.h"
@@ -14,15 +15,16 @@ struct source {
 	struct clockwork clockwork;
 	struct bad_records bad;
 	struct progress progress;
-	struct records *records; /* NULL before the first produce */
+	struct records *records; /* NULL: not open */
 	struct schema schema;
 	struct batch_builder batch;
-	bool has_batch;
-	bool at_end;
+	bool has_batch; /* and has declared its schema */
 
-	struct records_position restored;
-	bool is_restored;
-	char *spec; /* the schema as text, from a snapshot */
+	/* What there was to read at the start: of all subtasks when restored, of this one once it is
+	 * settled. */
+	struct positions positions;
+	bool is_restored, is_settled;
+	size_t at; /* the range whose rows were last emitted */
 };
 
 static struct source *source_of(struct operator* op)
@@ -30,27 +32,84 @@ static struct source *source_of(struct operator* op)
 	return (struct source *)op;
 }
 
-static int source_open(struct source *s, struct error *e)
+/* Opens the inputs, as far as it takes to know the schema. */
+static int source_open_records(struct source *s, struct error *e)
 {
-	if (bad_records_open(&s->bad, s->base.stage, e) < 0)
-		return -1;
+	if (s->records)
+		return 0;
 	s->records_options = s->o->records;
 	s->records_options.bad = bad_records_sink(&s->bad);
 	s->records_options.required_column = s->o->time_column;
-	if (s->spec)
-		s->records_options.schema_text = s->spec;
-	if (records_open(&s->records_options, &s->records, e) < 0)
+	if (s->positions.spec)
+		s->records_options.schema_text = s->positions.spec;
+	return records_open(&s->records_options, &s->records, e);
+}
+
+/* What this subtask has to read.  Only a division has to look at the inputs for it. */
+static int source_settle(struct source *s, struct error *e)
+{
+	const struct records_options *o = &s->o->records;
+	struct positions_way way = {.subtask = stage_subtask(s->base.stage),
+		.subtasks = stage_subtasks(s->base.stage),
+		.cut_min_bytes = s->o->cut_min_bytes};
+
+	if (s->is_settled)
+		return 0;
+	if (!s->is_restored)
+		positions_begin(&s->positions, o->inputs_len);
+	if (way.subtasks > 1 && s->positions.len &&
+		(source_open_records(s, e) < 0 ||
+			positions_share(&s->positions, way, s->records, o->inputs, e) < 0))
+		return -1;
+	for (size_t i = 0; i < s->positions.len; i++)
+		s->clockwork.rows += s->positions.items[i].rows;
+	if (s->positions.len)
+		s->clockwork.greatest_us = s->positions.items[0].greatest_us;
+	s->clockwork.subtasks = way.subtasks;
+	s->is_settled = true;
+	return 0;
+}
+
+static int source_open(struct source *s, struct error *e)
+{
+	struct records_range *ranges;
+	int status;
+
+	if (bad_records_open(&s->bad, s->base.stage, e) < 0)
+		return -1;
+	if (source_open_records(s, e) < 0)
 		return -1;
 	schema_init(&s->schema);
 	schema_copy(&s->schema, records_schema(s->records));
 	if (clockwork_set_schema(&s->clockwork, &s->schema, e) < 0 ||
 		stage_declare(s->base.stage, 0, &s->schema, e) < 0)
 		return -1;
-	if (s->is_restored && records_seek(s->records, &s->restored, e) < 0)
+	ranges = mem_alloc((s->positions.len + 1) * sizeof *ranges);
+	for (size_t i = 0; i < s->positions.len; i++)
+		ranges[i] = s->positions.items[i].range;
+	status = records_read(s->records, ranges, s->positions.len, e);
+	mem_free(ranges);
+	if (status < 0)
 		return -1;
 	batch_builder_init(&s->batch, &s->schema);
 	s->has_batch = true;
 	return 0;
+}
+
+/* Whether the next rows are of another partition than those before. */
+static bool source_has_moved(const struct source *s)
+{
+	return s->positions.is_divided && records_ranges_over(s->records) != s->at;
+}
+
+/* A partition's watermarks go by its own rows: the runtime holds back what would fall. */
+static void source_follow(struct source *s)
+{
+	bool moved = source_has_moved(s);
+
+	s->at = records_ranges_over(s->records);
+	if (moved && s->at < s->positions.len)
+		s->clockwork.greatest_us = s->positions.items[s->at].greatest_us;
 }
 
 /* Fills a batch as far as watermarks, limit and what is there allow.  1: at the end of the input or
@@ -63,7 +122,7 @@ static int source_fill(struct source *s, struct error *e)
 	while (!status && !batch_builder_is_full(&s->batch)) {
 		uint32_t rows = batch_builder_rows(&s->batch);
 
-		if (rows == rows_max)
+		if (rows == rows_max || source_has_moved(s))
 			break;
 		status = records_next(s->records, false, rows_max - rows, &s->batch, e);
 	}
@@ -86,12 +145,14 @@ static enum produce_status source_produce(struct operator* op, struct error *e)
 
 	if (clockwork_tick(&s->clockwork, op->stage, e) < 0)
 		return PRODUCE_ERROR;
+	if (s->is_restored && !s->is_settled && !s->positions.len)
+		return PRODUCE_END; /* all of it was read before */
 	if (!s->records && is_silent(s->o->records.inputs[0])) {
 		op->wait_fd = STDIN_FILENO;
 		op->wait_us = -1;
 		return PRODUCE_WAIT;
 	}
-	if (!s->records && source_open(s, e) < 0)
+	if (!s->has_batch && (source_settle(s, e) < 0 || source_open(s, e) < 0))
 		return PRODUCE_ERROR;
 	op->wait_fd = -1;
 	if ((op->wait_us = clockwork_wait_us(&s->clockwork)))
@@ -101,6 +162,7 @@ static enum produce_status source_produce(struct operator* op, struct error *e)
 		clockwork_emit(&s->clockwork, op->stage, batch_builder_view(&s->batch), e) < 0)
 		return PRODUCE_ERROR;
 	batch_builder_reset(&s->batch);
+	source_follow(s);
 	progress_show(&s->progress, s->clockwork.rows, records_bytes(s->records), false);
 	if (status == 2) {
 		op->wait_fd = records_fd(s->records);
@@ -113,115 +175,59 @@ static enum produce_status source_produce(struct operator* op, struct error *e)
 	return bad_records_commit(&s->bad, e) < 0 ? PRODUCE_ERROR : PRODUCE_END;
 }
 
-/* ---- snapshots: one row ---- */
+/* ---- snapshots ---- */
 
-enum { S_INPUT, S_ENTRY, S_OFFSET, S_LINE, S_ROWS, S_ROWS_READ, S_GREATEST, S_SPEC };
-
-static void snapshot_schema(struct schema *s)
+/* What is left to read now. */
+static void positions_now(const struct source *s, struct positions *out)
 {
-	static const struct {
-		const char *name;
-		enum type_kind kind;
-	} columns[] = {
-		[S_INPUT] = {"input", TYPE_INT},
-		[S_ENTRY] = {"entry", TYPE_INT},
-		[S_OFFSET] = {"offset", TYPE_INT},
-		[S_LINE] = {"line", TYPE_INT},
-		[S_ROWS] = {"rows", TYPE_INT},
-		[S_ROWS_READ] = {"rows_read", TYPE_INT},
-		[S_GREATEST] = {"greatest_time", TYPE_TIMESTAMP},
-		[S_SPEC] = {"schema", TYPE_STRING},
-	};
+	out->is_divided = s->positions.is_divided;
+	for (size_t i = 0; i < s->positions.len; i++) {
+		struct position p = s->positions.items[i];
+		bool is_first = !out->len;
 
-	schema_set_name(s, "position");
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		schema_add(s, columns[i].name, strlen(columns[i].name), TYPE_OF(columns[i].kind));
-}
-
-static void put_position(const struct source *s, struct batch_builder *b)
-{
-	struct records_position p = s->records ? records_position(s->records) : s->restored;
-	struct buf spec = BUF_INIT;
-
-	builder_put_int(&b->columns[S_INPUT], p.input);
-	builder_put_int(&b->columns[S_ENTRY], p.at.entry);
-	builder_put_int(&b->columns[S_OFFSET], (int64_t)p.at.offset);
-	builder_put_int(&b->columns[S_LINE], (int64_t)p.line);
-	builder_put_int(&b->columns[S_ROWS], (int64_t)s->clockwork.rows);
-	builder_put_int(&b->columns[S_ROWS_READ], (int64_t)p.rows);
-	builder_put_int(&b->columns[S_GREATEST], s->clockwork.greatest_us);
-	if (s->records)
-		records_put_spec(s->records, &spec);
-	else
-		buf_put_text(&spec, s->spec);
-	builder_put_text(&b->columns[S_SPEC], spec.data, spec.len);
-	buf_clear(&spec);
+		if (s->has_batch && !records_left(s->records, i, &p.range))
+			continue;
+		p.rows = is_first ? s->clockwork.rows : 0;
+		if (i == s->at || (is_first && !out->is_divided))
+			p.greatest_us = s->clockwork.greatest_us;
+		positions_add(out, p);
+	}
 }
 
 static int source_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct source *s = source_of(op);
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder row;
+	struct positions now = POSITIONS_INIT;
+	struct buf spec = BUF_INIT;
 	int status;
 
-	if (!s->records && !s->is_restored)
-		return 0; /* nothing was read: it starts at the start */
-	snapshot_schema(&schema);
-	batch_builder_init(&row, &schema);
-	put_position(s, &row);
-	status = snapshot_section(w, &schema, e);
-	if (!status)
-		status = snapshot_put(w, batch_builder_view(&row), e);
-	batch_builder_clear(&row);
-	schema_clear(&schema);
-	return status;
-}
-
-static int take_position(struct source *s, const struct batch *b, struct error *e)
-{
-	struct schema schema = SCHEMA_INIT;
-	const struct column *columns[S_SPEC + 1];
-	struct text_view spec;
-	int status = 0;
-
-	snapshot_schema(&schema);
-	for (size_t i = 0; i < schema.fields_len && !status; i++)
-		status = snapshot_column(
-			b, schema.fields[i].name, schema.fields[i].type, &columns[i], e);
-	schema_clear(&schema);
-	if (status < 0)
+	if (source_settle(s, e) < 0)
 		return -1;
-	if (b->rows != 1)
-		return error_set(e, ERROR_STATE, "a source has one position, not %u", b->rows);
-	s->restored.input = (uint32_t)column_int(columns[S_INPUT], 0);
-	s->restored.at.entry = (uint32_t)column_int(columns[S_ENTRY], 0);
-	s->restored.at.offset = (uint64_t)column_int(columns[S_OFFSET], 0);
-	s->restored.line = (uint64_t)column_int(columns[S_LINE], 0);
-	s->restored.rows = (uint64_t)column_int(columns[S_ROWS_READ], 0);
-	s->clockwork.rows = (uint64_t)column_int(columns[S_ROWS], 0);
-	s->clockwork.greatest_us = column_int(columns[S_GREATEST], 0);
-	spec = column_text(columns[S_SPEC], 0);
-	mem_free(s->spec);
-	s->spec = mem_strndup(spec.len ? spec.text : "", spec.len);
-	s->is_restored = true;
-	return 0;
+	positions_now(s, &now);
+	if (s->records)
+		records_put_spec(s->records, &spec);
+	else if (s->positions.spec)
+		buf_put_text(&spec, s->positions.spec);
+	now.spec = spec.len ? mem_strdup(buf_cstr(&spec)) : NULL;
+	status = positions_put(&now, w, e);
+	buf_clear(&spec);
+	positions_clear(&now);
+	return status;
 }
 
 static int source_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
+	struct source *s = source_of(op);
 	const struct batch *b;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (!b->schema->name || strcmp(b->schema->name, "position") != 0)
-			return error_set(e, ERROR_STATE,
-				"an unknown section '%s' in a source's state",
-				b->schema->name ? b->schema->name : "");
-		if (take_position(source_of(op), b, e) < 0)
+		if (source_check_section(b, "position", e) < 0 ||
+			positions_take(&s->positions, b, e) < 0)
 			return -1;
 	}
-	return status < 0 ? -1 : 0;
+	s->is_restored = true;
+	return status < 0 ? -1 : positions_check(&s->positions, s->o->records.inputs_len, e);
 }
 
 static void source_free(struct operator* op)
@@ -233,17 +239,43 @@ static void source_free(struct operator* op)
 	if (s->has_batch)
 		batch_builder_clear(&s->batch);
 	schema_clear(&s->schema);
-	mem_free(s->spec);
+	positions_clear(&s->positions);
 	mem_free(s);
 }
 
 static const struct operator_ops source_ops = {
-	.type = "ssource",
+	.type = SOURCE_TYPE,
 	.free = source_free,
 	.produce = source_produce,
 	.snapshot = source_snapshot,
 	.restore = source_restore,
 };
+
+int source_check_section(const struct batch *b, const char *own, struct error *e)
+{
+	static const struct {
+		const char *section, *what;
+	} kinds[] = {
+		{"position", "files of records"},
+		{"lanes", "nexmark events"},
+		{"recording", "a recorded stream"},
+	};
+	const char *section = b->schema->name ? b->schema->name : "", *is = NULL, *wanted = own;
+
+	if (strcmp(section, own) == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		if (strcmp(section, kinds[i].section) == 0)
+			is = kinds[i].what;
+		if (strcmp(own, kinds[i].section) == 0)
+			wanted = kinds[i].what;
+	}
+	if (!is)
+		return error_set(
+			e, ERROR_STATE, "an unknown section '%s' in a source's state", section);
+	return error_set(
+		e, ERROR_STATE, "the state is that of a source of %s, not of %s", is, wanted);
+}
 
 int source_new_records(const struct source_options *o, struct operator** out, struct error *e)
 {

@@ -1,0 +1,263 @@
+#include "cmd/ssource/positions.h"
+
+#include "cmd/ssource/split.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/table/builder.h"
+
+#include <stdlib.h>
+
+enum { PACKED_FACTOR = 4 }; /* about what compressed text grows to */
+
+void positions_clear(struct positions *p)
+{
+	mem_free(p->items);
+	mem_free(p->spec);
+	*p = (struct positions)POSITIONS_INIT;
+}
+
+void positions_add(struct positions *p, struct position item)
+{
+	MEM_GROW(p->items, p->cap, p->len + 1);
+	p->items[p->len++] = item;
+}
+
+void positions_begin(struct positions *p, size_t inputs_len)
+{
+	for (uint32_t i = 0; i < inputs_len; i++)
+		positions_add(p, (struct position){.range = {.input = i, .end = RECORDS_TO_END},
+					 .greatest_us = WATERMARK_NONE});
+}
+
+/* ---- division ---- */
+
+static uint64_t bytes_left(const struct records_range *r, const struct input_facts *facts)
+{
+	uint64_t end = facts->bytes * (facts->packed ? PACKED_FACTOR : 1);
+
+	if (r->end < end)
+		end = r->end;
+	return r->start < end ? end - r->start : 0;
+}
+
+static int look_at_items(const struct positions *p, bool can_cut, const char *const *inputs,
+	struct split_item *items, struct error *e)
+{
+	struct input_facts facts = {.regular = false};
+	uint32_t input = UINT32_MAX;
+
+	for (size_t i = 0; i < p->len; i++) {
+		const struct records_range *r = &p->items[i].range;
+
+		if (r->input != input && input_look(inputs[r->input], &facts, e) < 0)
+			return -1;
+		input = r->input;
+		if (!facts.regular)
+			return error_set(e, ERROR_USAGE,
+				"%s is no regular file: several subtasks can't read it",
+				inputs[input]);
+		items[i].bytes = bytes_left(r, &facts);
+		items[i].can_cut = can_cut && !facts.packed;
+	}
+	return 0;
+}
+
+static struct position piece_of(const struct position *whole, struct split_piece piece,
+	uint64_t bytes)
+{
+	struct position part = *whole;
+
+	if (piece.from) {
+		part.range.start += piece.from;
+		part.range.is_begun = false;
+		part.range.line = 0;
+		part.rows = 0;
+	}
+	if (piece.to < bytes)
+		part.range.end = whole->range.start + piece.to;
+	return part;
+}
+
+int positions_share(struct positions *p, struct positions_way way, const struct records *r,
+	const char *const *inputs, struct error *e)
+{
+	struct split_item *items = mem_zero((p->len + 1) * sizeof *items);
+	struct split_piece *pieces = mem_alloc((p->len + 1) * sizeof *pieces);
+	struct position *own = mem_alloc((p->len + 1) * sizeof *own);
+	struct split_way split = {.subtask = way.subtask,
+		.subtasks = way.subtasks,
+		.cut_min_bytes = way.cut_min_bytes ? way.cut_min_bytes : SPLIT_CUT_MIN_BYTES};
+	int status = look_at_items(p, records_is_divisible(r), inputs, items, e);
+	size_t n = status < 0 ? 0 : split_share(items, p->len, split, pieces);
+
+	for (size_t i = 0; i < n; i++)
+		own[i] = piece_of(
+			&p->items[pieces[i].item], pieces[i], items[pieces[i].item].bytes);
+	mem_free(p->items);
+	p->items = own;
+	p->cap = p->len + 1;
+	p->len = n;
+	p->is_divided = true;
+	mem_free(items);
+	mem_free(pieces);
+	return status;
+}
+
+/* ---- snapshots ---- */
+
+enum {
+	P_INPUT,
+	P_ENTRY,
+	P_OFFSET,
+	P_BEGUN,
+	P_END,
+	P_LINE,
+	P_ROWS,
+	P_GREATEST,
+	P_DIVIDED,
+	P_SPEC,
+	P_COLUMNS
+};
+
+static const struct {
+	const char *name;
+	enum type_kind kind;
+} columns[P_COLUMNS] = {
+	[P_INPUT] = {"input", TYPE_INT},
+	[P_ENTRY] = {"entry", TYPE_INT},
+	[P_OFFSET] = {"offset", TYPE_INT},
+	[P_BEGUN] = {"begun", TYPE_BOOL},
+	[P_END] = {"end", TYPE_INT},
+	[P_LINE] = {"line", TYPE_INT},
+	[P_ROWS] = {"rows", TYPE_INT},
+	[P_GREATEST] = {"greatest_time", TYPE_TIMESTAMP},
+	[P_DIVIDED] = {"divided", TYPE_BOOL},
+	[P_SPEC] = {"schema", TYPE_STRING},
+};
+
+static void put_int_unless(struct column_builder *b, bool unknown, int64_t v)
+{
+	if (unknown)
+		builder_put_null(b);
+	else
+		builder_put_int(b, v);
+}
+
+static void put_row(const struct positions *p, size_t i, struct batch_builder *b)
+{
+	const struct position *x = &p->items[i];
+	const struct records_range *r = &x->range;
+	struct column_builder *c = b->columns;
+
+	builder_put_int(&c[P_INPUT], r->input);
+	builder_put_int(&c[P_ENTRY], r->entry);
+	builder_put_int(&c[P_OFFSET], (int64_t)r->start);
+	builder_put_bool(&c[P_BEGUN], r->is_begun);
+	put_int_unless(&c[P_END], r->end == RECORDS_TO_END, (int64_t)r->end);
+	put_int_unless(&c[P_LINE], !r->line, (int64_t)r->line);
+	builder_put_int(&c[P_ROWS], (int64_t)x->rows);
+	put_int_unless(&c[P_GREATEST], x->greatest_us == WATERMARK_NONE, x->greatest_us);
+	builder_put_bool(&c[P_DIVIDED], p->is_divided);
+	if (i || !p->spec)
+		builder_put_null(&c[P_SPEC]);
+	else
+		builder_put_text(&c[P_SPEC], p->spec, strlen(p->spec));
+}
+
+int positions_put(const struct positions *p, struct snapshot_writer *w, struct error *e)
+{
+	struct schema schema = SCHEMA_INIT;
+	struct batch_builder b;
+	int status;
+
+	schema_set_name(&schema, "position");
+	for (size_t i = 0; i < P_COLUMNS; i++)
+		schema_add(&schema, columns[i].name, strlen(columns[i].name),
+			TYPE_OF(columns[i].kind));
+	batch_builder_init(&b, &schema);
+	status = snapshot_section(w, &schema, e);
+	for (size_t i = 0; i < p->len && !status; i++) {
+		put_row(p, i, &b);
+		if (!batch_builder_is_full(&b) && i + 1 < p->len)
+			continue;
+		status = snapshot_put(w, batch_builder_view(&b), e);
+		batch_builder_reset(&b);
+	}
+	batch_builder_clear(&b);
+	schema_clear(&schema);
+	return status;
+}
+
+static int64_t int_or(const struct column *c, uint32_t row, int64_t otherwise)
+{
+	return column_is_valid(c, row) ? column_int(c, row) : otherwise;
+}
+
+static bool is_true(const struct column *c, uint32_t row)
+{
+	return column_is_valid(c, row) && column_bool(c, row);
+}
+
+static struct position read_row(const struct column *const *c, uint32_t row)
+{
+	struct position x = {.rows = (uint64_t)int_or(c[P_ROWS], row, 0),
+		.greatest_us = int_or(c[P_GREATEST], row, WATERMARK_NONE)};
+
+	x.range.input = (uint32_t)int_or(c[P_INPUT], row, UINT32_MAX);
+	x.range.entry = (uint32_t)int_or(c[P_ENTRY], row, 0);
+	x.range.start = (uint64_t)int_or(c[P_OFFSET], row, 0);
+	x.range.is_begun = is_true(c[P_BEGUN], row);
+	x.range.end = (uint64_t)int_or(c[P_END], row, (int64_t)RECORDS_TO_END);
+	x.range.line = (uint64_t)int_or(c[P_LINE], row, 0);
+	return x;
+}
+
+int positions_take(struct positions *p, const struct batch *b, struct error *e)
+{
+	const struct column *c[P_COLUMNS];
+
+	for (size_t i = 0; i < P_COLUMNS; i++) {
+		if (snapshot_column(b, columns[i].name, TYPE_OF(columns[i].kind), &c[i], e) < 0)
+			return -1;
+	}
+	for (uint32_t row = 0; row < b->rows; row++) {
+		positions_add(p, read_row(c, row));
+		p->is_divided |= is_true(c[P_DIVIDED], row);
+		if (!p->spec && column_is_valid(c[P_SPEC], row)) {
+			struct text_view spec = column_text(c[P_SPEC], row);
+
+			p->spec = mem_strndup(spec.len ? spec.text : "", spec.len);
+		}
+	}
+	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct records_range *x = &((const struct position *)a)->range;
+	const struct records_range *y = &((const struct position *)b)->range;
+
+	if (x->input != y->input)
+		return x->input < y->input ? -1 : 1;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+int positions_check(struct positions *p, size_t inputs_len, struct error *e)
+{
+	if (p->len)
+		qsort(p->items, p->len, sizeof *p->items, by_place);
+	for (size_t i = 0; i < p->len; i++) {
+		const struct records_range *r = &p->items[i].range;
+
+		if (r->input >= inputs_len)
+			return error_set(e, ERROR_STATE,
+				"the state is of input %u, but there are only %zu inputs",
+				r->input + 1, inputs_len);
+		if (i && r->input == p->items[i - 1].range.input &&
+			r->start < p->items[i - 1].range.end)
+			return error_set(e, ERROR_STATE,
+				"the state holds bytes of input %u twice, from %llu on",
+				r->input + 1, (unsigned long long)r->start);
+	}
+	return 0;
+}
