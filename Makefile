@@ -79,6 +79,9 @@ $(BIN)/$(1): $(call cmd_obj,$(1)) $(lib)
 endef
 $(foreach p,$(programs),$(eval $(call program_rule,$(p))))
 
+# What the supervisor takes for a stage.
+$(O)/cmd/runnel/launch.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel sctl,$(programs))"'
+
 # RIGHT may be a file: sjoin opens it as ssource would.
 $(BIN)/sjoin: $(filter-out %/main.o,$(call cmd_obj,ssource))
 
@@ -96,6 +99,9 @@ $(O)/tests/msgpack_test: link_libs += -lmsgpackc
 
 # Parts of programs that are tested by themselves.
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
+
+$(O)/tests/backoff_test: $(O)/cmd/runnel/backoff.o
+$(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/checkpoint.o
 
 # Tests of an operator take it in without its main.
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))

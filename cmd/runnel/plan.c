@@ -1,0 +1,421 @@
+#include "cmd/runnel/plan.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct draw {
+	const struct pipeline_source *source;
+	const struct plan_programs *programs;
+	uint32_t parallelism;
+	struct plan *plan;
+	struct error *e;
+};
+
+/* ---- stages ---- */
+
+static struct plan_stage *add_stage(struct plan *p)
+{
+	struct plan_stage *s;
+
+	MEM_GROW(p->stages, p->stages_cap, p->stages_len + 1);
+	s = &p->stages[p->stages_len++];
+	*s = (struct plan_stage){.name = NULL};
+	for (unsigned i = 0; i < DESCRIPTION_INPUTS_MAX; i++)
+		s->inputs[i].stage = -1;
+	return s;
+}
+
+static int refuse_program(struct draw *d, const struct pipeline_stage *text)
+{
+	const char *word = text->arguments[0].text;
+
+	if (!strcmp(word, "tee"))
+		return pipeline_error(d->source, text->place,
+			"stee passes rows on to several pipelines, and waits for them", d->e,
+			"tee is no stage");
+	return pipeline_error(d->source, text->place,
+		"a pipeline under runnel consists of Runnel's stages only: what runs in front goes into\n"
+		"a file first, what runs behind reads one",
+		d->e, "'%s' is no stage", word);
+}
+
+static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int front);
+
+/* Stages of a pipeline and of what stands in their arguments; the index of the last, or -1. */
+static int add_pipeline(struct draw *d, const struct pipeline *text)
+{
+	int last = -1;
+
+	for (size_t i = 0; i < text->stages_len; i++) {
+		last = add_text_stage(d, &text->stages[i], last);
+		if (last < 0)
+			return -1;
+	}
+	return last;
+}
+
+static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int front)
+{
+	struct plan *p = d->plan;
+	struct plan_stage *s;
+	const char **argv;
+	const char *program;
+	int index;
+
+	if (d->programs->find(d->programs->context, text->arguments[0].text, p->arena, &program))
+		return refuse_program(d, text);
+	s = add_stage(p);
+	index = (int)p->stages_len - 1;
+	argv = ARENA_ARRAY(p->arena, const char *, text->arguments_len + 1);
+	for (size_t i = 0; i < text->arguments_len; i++)
+		argv[i] = text->arguments[i].text;
+	s->program = program;
+	s->argv = argv;
+	s->argv_len = text->arguments_len;
+	s->place = text->place;
+	s->text = text;
+	s->inputs[0].stage = front;
+	return index;
+}
+
+/* A stage that the text doesn't have. */
+static int add_implied(struct draw *d, const char *name, const char *const *words, size_t n,
+	struct pipeline_place place)
+{
+	struct plan *p = d->plan;
+	const char **argv = ARENA_ARRAY(p->arena, const char *, n + 1);
+	struct plan_stage *s;
+	const char *program;
+
+	if (d->programs->find(d->programs->context, words[0], p->arena, &program))
+		return error_set(d->e, ERROR_USAGE, "%s isn't installed beside runnel", words[0]);
+	for (size_t i = 0; i < n; i++)
+		argv[i] = words[i];
+	s = add_stage(p);
+	s->name = name;
+	s->program = program;
+	s->argv = argv;
+	s->argv_len = n;
+	s->place = place;
+	return (int)p->stages_len - 1;
+}
+
+/* ---- what they are ---- */
+
+static int describe(struct draw *d, size_t first)
+{
+	size_t failed = 0;
+
+	if (d->programs->describe(d->programs->context, d->plan, first, &failed, d->e) == 0)
+		return 0;
+	if (d->e->code == ERROR_USAGE) {
+		const struct plan_stage *s = &d->plan->stages[failed];
+		struct error cause = *d->e;
+		char *hint = strchr(cause.text, '\n');
+
+		if (hint)
+			*hint++ = '\0';
+		*d->e = (struct error)ERROR_INIT;
+		pipeline_error(d->source, s->place, hint, d->e, "%s: %s", s->argv[0], cause.text);
+	}
+	return -1;
+}
+
+/* ---- what reads what ---- */
+
+/* The pipeline that stands in a stage's argument of this text. */
+static const struct pipeline *substitution(const struct pipeline_stage *text, const char *argument)
+{
+	for (size_t i = 1; text && i < text->arguments_len; i++) {
+		if (text->arguments[i].source && !strcmp(text->arguments[i].text, argument))
+			return text->arguments[i].source;
+	}
+	return NULL;
+}
+
+static int add_input(struct draw *d, size_t stage, unsigned input)
+{
+	const char *path = d->plan->stages[stage].d.about.inputs[input];
+	const struct pipeline *text = substitution(d->plan->stages[stage].text, path);
+	const char *words[] = {"ssource", path};
+	int last = text ? add_pipeline(d, text) :
+		add_implied(d, NULL, words, 2, d->plan->stages[stage].place);
+
+	if (last < 0)
+		return -1;
+	d->plan->stages[stage].inputs[input] = (struct plan_input){.stage = last};
+	return 0;
+}
+
+static int add_side(struct draw *d, size_t stage, unsigned output)
+{
+	const struct plan_stage *s = &d->plan->stages[stage];
+	const struct stage_side *side = &s->d.about.sides[output - 1];
+	const char *words[] = {"ssink", "-f", side->format ? side->format : "frames", side->path};
+	char name[160];
+	int sink;
+
+	if (!side->path)
+		return 0;
+	snprintf(name, sizeof name, "%s-side%u", s->name, output);
+	sink = add_implied(d, arena_strndup(d->plan->arena, name, strlen(name)), words, 4, s->place);
+	if (sink < 0)
+		return -1;
+	d->plan->stages[sink].inputs[0] = (struct plan_input){.stage = (int)stage, .output = output};
+	return 0;
+}
+
+static int check_place_in_pipe(struct draw *d, size_t stage)
+{
+	const struct plan_stage *s = &d->plan->stages[stage];
+
+	if (!s->d.inputs && s->inputs[0].stage >= 0)
+		return pipeline_error(d->source, s->place,
+			"a second source is joined: sjoin ... <(ssource ...)", d->e,
+			"%s is a source: it reads nothing from a pipe", s->argv[0]);
+	if (s->d.inputs && s->inputs[0].stage < 0)
+		return pipeline_error(d->source, s->place, "put ssource in front: ssource FILE | ...",
+			d->e, "%s has no input", s->argv[0]);
+	if (s->d.about.cannot_replay)
+		return pipeline_error(d->source, s->place,
+			"a job reads again where its last checkpoint was: name a file",
+			d->e, "%s can't go back: %s", s->argv[0],
+			s->d.about.guarantee ? s->d.about.guarantee : "its input is read once");
+	return 0;
+}
+
+static int connect_inputs(struct draw *d, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++) {
+		if (check_place_in_pipe(d, i) < 0)
+			return -1;
+		for (unsigned in = 1; in < d->plan->stages[i].d.inputs; in++) {
+			if (d->plan->stages[i].d.about.inputs[in] &&
+				d->plan->stages[i].inputs[in].stage < 0 && add_input(d, i, in) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* ---- names ---- */
+
+static bool is_plain(const char *name)
+{
+	for (const char *c = name; *c; c++) {
+		if (!isalnum((unsigned char)*c) && !strchr("_-.", *c))
+			return false;
+	}
+	return *name && *name != '.' && strlen(name) < 64;
+}
+
+/* The type without what the path or a prefix makes of it: a stage keeps its name when it moves. */
+static const char *numbered_name(struct draw *d, size_t stage)
+{
+	const char *type = d->plan->stages[stage].d.type;
+	unsigned number = 1;
+	char name[80];
+
+	for (size_t i = 0; i < stage; i++) {
+		const struct plan_stage *s = &d->plan->stages[i];
+
+		number += !s->d.about.name && !strcmp(s->d.type, type);
+	}
+	if (number == 1)
+		return type;
+	snprintf(name, sizeof name, "%s%u", type, number);
+	return arena_strndup(d->plan->arena, name, strlen(name));
+}
+
+static int name_stages(struct draw *d, size_t first)
+{
+	for (size_t i = first; i < d->plan->stages_len; i++) {
+		struct plan_stage *s = &d->plan->stages[i];
+
+		if (s->d.about.name && !is_plain(s->d.about.name))
+			return pipeline_error(d->source, s->place,
+				"a name has letters, digits, _, - and .; it stands in file names", d->e,
+				"--name '%s' can't be a stage's name", s->d.about.name);
+		if (!s->name)
+			s->name = s->d.about.name ? s->d.about.name : numbered_name(d, i);
+		for (size_t k = 0; k < i; k++) {
+			if (!strcmp(d->plan->stages[k].name, s->name))
+				return pipeline_error(d->source, s->place,
+					"its state is found by its name: --name another", d->e,
+					"two stages are named '%s'", s->name);
+		}
+	}
+	return 0;
+}
+
+/* ---- what follows from all of it ---- */
+
+static bool is_bounded(const struct plan *p, int stage)
+{
+	const struct plan_stage *s = &p->stages[stage];
+	bool bounded = s->d.inputs || s->d.bounded;
+
+	for (unsigned i = 0; i < s->d.inputs; i++)
+		bounded &= s->inputs[i].stage < 0 || is_bounded(p, s->inputs[i].stage);
+	return bounded;
+}
+
+static int finish(struct draw *d)
+{
+	struct plan *p = d->plan;
+
+	p->bounded = true;
+	for (size_t i = 0; i < p->stages_len; i++) {
+		struct plan_stage *s = &p->stages[i];
+
+		s->subtasks = s->d.about.spread == STAGE_SINGLE ? 1 : d->parallelism;
+		s->bounded = is_bounded(p, (int)i);
+		p->bounded &= s->bounded;
+		if (s->d.about.whole_file && !s->bounded)
+			return pipeline_error(d->source, s->place,
+				"part files appear with each checkpoint: name a directory, out/",
+				d->e, "%s waits for the end of an input that has none: %s", s->name,
+				s->d.about.guarantee ? s->d.about.guarantee : "one file");
+	}
+	return 0;
+}
+
+static int check_last(struct draw *d, int last)
+{
+	const struct plan_stage *s = &d->plan->stages[last];
+
+	if (!s->d.outputs)
+		return 0;
+	return pipeline_error(d->source, s->place, "put ssink behind: ... | ssink out/", d->e,
+		"the pipeline ends with %s: its rows go nowhere", s->argv[0]);
+}
+
+int plan_draw(const struct pipeline *text, const struct pipeline_source *source,
+	const struct plan_programs *programs, uint32_t parallelism, struct arena *a,
+	struct plan *out, struct error *e)
+{
+	struct draw d = {source, programs, parallelism, out, e};
+	int last;
+	size_t first = 0, text_stages;
+
+	MUST(parallelism >= 1 && parallelism <= PLAN_SUBTASKS_MAX);
+	*out = (struct plan){.arena = a};
+	last = add_pipeline(&d, text);
+	if (last < 0)
+		return -1;
+	/* What stages read is only known from them, and is made of stages in turn. */
+	while (first < out->stages_len) {
+		size_t end = out->stages_len;
+
+		if (describe(&d, first) < 0 || connect_inputs(&d, first, end) < 0)
+			return -1;
+		first = end;
+	}
+	if (check_last(&d, last) < 0 || name_stages(&d, 0) < 0)
+		return -1;
+	text_stages = out->stages_len;
+	for (size_t i = 0; i < text_stages; i++) {
+		for (unsigned o = 1; o < out->stages[i].d.outputs; o++) {
+			if (o <= DESCRIPTION_SIDES_MAX && add_side(&d, i, o) < 0)
+				return -1;
+		}
+	}
+	if (describe(&d, text_stages) < 0 || name_stages(&d, text_stages) < 0)
+		return -1;
+	return finish(&d);
+}
+
+void plan_clear(struct plan *p)
+{
+	mem_free(p->stages);
+	*p = (struct plan){.stages = NULL};
+}
+
+/* ---- being asked ---- */
+
+bool plan_is_source(const struct plan_stage *s)
+{
+	return !s->d.inputs;
+}
+
+bool plan_is_sink(const struct plan_stage *s)
+{
+	return !s->d.outputs;
+}
+
+const char *plan_keeps(const struct plan_stage *s)
+{
+	return s->d.about.keeps ? s->d.about.keeps : s->d.about.guarantee;
+}
+
+int plan_find(const struct plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->stages_len; i++) {
+		if (!strcmp(p->stages[i].name, name))
+			return (int)i;
+	}
+	return -1;
+}
+
+enum plan_exchange plan_exchange(const struct plan *p, size_t stage, unsigned input)
+{
+	const struct plan_stage *s = &p->stages[stage];
+	const struct plan_stage *front = &p->stages[s->inputs[input].stage];
+
+	if (s->subtasks == 1)
+		return front->subtasks == 1 ? PLAN_FORWARD : PLAN_MERGE;
+	if (s->d.about.spread == STAGE_KEYED)
+		return PLAN_BY_KEY;
+	return s->subtasks == front->subtasks ? PLAN_FORWARD : PLAN_ROUND_ROBIN;
+}
+
+/* ---- --plan ---- */
+
+static void put_exchange(const struct plan *p, size_t stage, unsigned input, struct buf *out)
+{
+	const struct plan_stage *s = &p->stages[stage];
+	const struct plan_stage *front = &p->stages[s->inputs[input].stage];
+
+	buf_printf(out, "%s", front->name);
+	if (s->inputs[input].output)
+		buf_printf(out, " (side output %u)", s->inputs[input].output);
+	switch (plan_exchange(p, stage, input)) {
+	case PLAN_FORWARD: break;
+	case PLAN_MERGE: buf_put_text(out, ", merged"); break;
+	case PLAN_ROUND_ROBIN: buf_put_text(out, ", in turn"); break;
+	case PLAN_BY_KEY:
+		buf_put_text(out, ", by");
+		for (size_t k = 0; k < s->d.about.keys_len[input]; k++)
+			buf_printf(out, "%s %s", k ? "," : "", s->d.about.keys[input][k]);
+		break;
+	}
+}
+
+static void put_stage(const struct plan *p, size_t stage, struct buf *out)
+{
+	const struct plan_stage *s = &p->stages[stage];
+
+	buf_printf(out, "%-16s x%-3u", s->name, s->subtasks);
+	for (unsigned i = 0; i < s->d.inputs; i++) {
+		buf_put_text(out, i ? " and " : " reads ");
+		put_exchange(p, stage, i, out);
+	}
+	if (plan_is_source(s))
+		buf_printf(out, " %s", s->bounded ? "bounded" : "unbounded");
+	buf_put_byte(out, '\n');
+	if (s->d.about.guarantee)
+		buf_printf(out, "%21s %s\n", "", s->d.about.guarantee);
+	if (s->d.about.keeps)
+		buf_printf(out, "%21s keeps %s\n", "", s->d.about.keeps);
+}
+
+void plan_put_text(const struct plan *p, struct buf *out)
+{
+	for (size_t i = 0; i < p->stages_len; i++)
+		put_stage(p, i, out);
+}

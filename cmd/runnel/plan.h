@@ -1,0 +1,77 @@
+/* The plan of a job: its stages with their subtasks, and how rows go between them.
+ *
+ * Drawn from the pipeline's tree and from what each stage says of itself (line.h, DESCRIPTION):
+ * nothing in here knows what a stage does.  Beside the stages of the text there are a source for each
+ * file that a stage would open itself (sjoin airports.csv), and a sink for each side output (--late
+ * late.frames), so that they, too, are in checkpoints.  A plan is a tree: every stage has one reader
+ * per output. */
+#ifndef RUNNEL_CMD_RUNNEL_PLAN_H
+#define RUNNEL_CMD_RUNNEL_PLAN_H
+
+#include "cmd/runnel/pipeline.h"
+#include "libcore/base/buf.h"
+#include "libcore/stage/line.h"
+
+enum { PLAN_STAGES_MAX = PIPELINE_STAGES_MAX, PLAN_SUBTASKS_MAX = 128 };
+
+struct plan_input {
+	int stage;       /* in front; -1: none */
+	unsigned output; /* of it */
+};
+
+struct plan_stage {
+	const char *name;      /* --name, else the program and, from the second on, its number */
+	const char *program;   /* path of the executable */
+	const char *const *argv;
+	size_t argv_len;       /* argv[argv_len] is NULL */
+	struct pipeline_place place;
+	const struct pipeline_stage *text; /* NULL: added by the plan */
+	struct line_description d;
+	bool described;
+	bool bounded;          /* all that it reads ends */
+	uint32_t subtasks;
+	struct plan_input inputs[DESCRIPTION_INPUTS_MAX];
+};
+
+struct plan {
+	struct plan_stage *stages;
+	size_t stages_len, stages_cap;
+	struct arena *arena;   /* borrowed: everything lives in it */
+	bool bounded;
+};
+
+/* What a plan needs to know of the outside. */
+struct plan_programs {
+	/* The executable of a stage's program.  0; 1: that is no stage's name. */
+	int (*find)(void *context, const char *word, struct arena *a, const char **path);
+	/* Asks the stages [first, stages_len) what they are, into d; the texts into the arena.  An error
+	 * says which (*failed). */
+	int (*describe)(void *context, struct plan *p, size_t first, size_t *failed,
+		struct error *e);
+	void *context;
+};
+
+int plan_draw(const struct pipeline *text, const struct pipeline_source *source,
+	const struct plan_programs *programs, uint32_t parallelism, struct arena *a,
+	struct plan *out, struct error *e);
+void plan_clear(struct plan *p);
+
+/* How rows go into an input. */
+enum plan_exchange {
+	PLAN_FORWARD,     /* subtask i to subtask i */
+	PLAN_BY_KEY,      /* to the subtask that owns the key group */
+	PLAN_MERGE,       /* to the only subtask */
+	PLAN_ROUND_ROBIN, /* batches in turn */
+};
+enum plan_exchange plan_exchange(const struct plan *p, size_t stage, unsigned input);
+
+bool plan_is_source(const struct plan_stage *s);
+bool plan_is_sink(const struct plan_stage *s);
+/* What state it has, for a person; NULL: none that would be missed. */
+const char *plan_keeps(const struct plan_stage *s);
+int plan_find(const struct plan *p, const char *name); /* -1: none */
+
+/* For --plan. */
+void plan_put_text(const struct plan *p, struct buf *out);
+
+#endif

@@ -1,0 +1,39 @@
+/* A job's state directory: who owns it, the job's identity, and where things lie in it.
+ *
+ *   lock           flock: held by the supervisor and every stage it started, so that it is free only
+ *                  when all of them are gone; holds the supervisor's pid
+ *   job            id (for life), attempts so far, the pipeline's path
+ *   checkpoints/   checkpoint.h
+ *   restored/      a savepoint the job was started from, until its first own checkpoint
+ *   spool/         what sinks keep until a commit
+ *   logs/          <stage>.<subtask>.log, what stages wrote to standard error
+ *   socket         server.h */
+#ifndef RUNNEL_CMD_RUNNEL_STATE_H
+#define RUNNEL_CMD_RUNNEL_STATE_H
+
+#include "cmd/runnel/checkpoint.h"
+
+struct state {
+	char *directory;
+	char job[JOB_ID_LEN + 1];
+	char *pipeline;
+	uint64_t attempt;
+	int lock_fd;
+};
+
+/* Makes the directory if need be, takes the lock (waiting for stages of a supervisor that died to be
+ * gone), reads or makes the identity.  ERROR_USAGE if another supervisor runs it, or if it belongs to
+ * another pipeline. */
+int state_open(const char *directory, const char *pipeline, struct state *out, struct error *e);
+void state_close(struct state *s);
+
+/* "<directory>/<name>", to be freed with mem_free. */
+char *state_path(const struct state *s, const char *name);
+
+/* Counts a start of the job, durably: the number is never the same twice. */
+int state_next_attempt(struct state *s, struct error *e);
+
+/* The job has ended, its output is committed: nothing is left to go on from. */
+void state_remove(struct state *s);
+
+#endif
