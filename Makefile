@@ -98,6 +98,8 @@ $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 $(O)/tests/msgpack_test: link_libs += -lmsgpackc
 
 # Parts of programs that are tested by themselves.
+pipeline_obj := $(O)/cmd/runnel/pipeline.o $(O)/cmd/runnel/pipeline_word.o
+$(O)/tests/pipeline_test $(O)/tests/tools/pipeline_words $(O)/fuzz/pipeline: $(pipeline_obj)
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 
 $(O)/tests/backoff_test: $(O)/cmd/runnel/backoff.o
@@ -136,8 +138,9 @@ $(fault): tests/fault/fault.c
 
 # One pass of every test over this variant; prints "N passed, N failed" at the end.
 .PHONY: test
-test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%)
-	@BIN=$(BIN) FAULT_SO=$(fault) tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
+test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%) $(O)/tests/tools/pipeline_words
+	@BIN=$(BIN) FAULT_SO=$(fault) PIPELINE_WORDS=$(O)/tests/tools/pipeline_words \
+		tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
 
 .PHONY: check
 check:
@@ -154,7 +157,8 @@ FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
-	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' '$(core_src)' \
+	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
+		'$(core_src) cmd/runnel/pipeline.c cmd/runnel/pipeline_word.c' \
 		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
 
 .PHONY: tidy

@@ -1,18 +1,20 @@
 /* The pipeline file: a subset of shell that means the same to bash, read into a tree of stages.
  *
- *   file      = { blank | comment | assignment | set } pipeline { blank | comment }
- *   set       = "set" with the flags -e -u, -o pipefail in any spelling (-euo pipefail)
- *   pipeline  = stage { "|" stage }, a newline may follow "|" and a backslash continues a line
- *   stage     = word { word | "<(" pipeline ")" } [ "<" word ] [ ">" word ]
- *   word      = bare text, '...', "...", \x, $name, ${name}, ${name:-default}, in any mixture
+ *   file       = { blank | comment | statement } pipeline { blank | comment }
+ *   statement  = name=word { name=word } | "export" name[=word] | set
+ *   set        = "set" with the flags -e -u, -o pipefail in any spelling (-euo pipefail)
+ *   pipeline   = stage { "|" stage }, a newline may follow "|" and a backslash continues a line
+ *   stage      = word { word | "<(" pipeline ")" | "<" word | ">" word }
+ *   word       = bare text, '...', "...", \x, $name, ${name}, ${name:-default}, in any mixture
  *
  * Words mean what they mean to bash: an unquoted expansion splits at blanks, a quoted one doesn't,
  * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<" stands
  * only at the first stage of a pipeline, ">" only at the last of the whole; they become that stage's
- * path argument.  All else that bash would understand differently (loops, several commands, &&, ;, &,
- * $( ), `...`, globs, ~, {a,b}, tee, >( ), 2>, >>, here documents, an assignment before a command,
- * arithmetic, other ${...} forms, history) is refused with line, column, caret, and what to write
- * instead, never half-understood.
+ * last argument.  All else that bash would understand differently (loops, several commands, &&, ;, &,
+ * $( ), `...`, globs, also in the value of an unquoted variable, ~, {a,b}, tee, >( ), 2>, >>, here
+ * documents, an assignment before a command, arithmetic, arguments of the script, other ${...} forms,
+ * variables that bash itself sets, a first "!") is refused with line, column, caret, and what to
+ * write instead, never half-understood.  Text is UTF-8 without control characters.
  *
  * Which programs are stages this module doesn't know; it only reads.  It prints nothing, reads no
  * environment (a callback does) and no file: anything a stranger writes may be parsed. */
@@ -36,6 +38,9 @@ struct pipeline;
 struct pipeline_argument {
 	const char *text;               /* the word; of a substitution its text, "<(ssource b.csv)" */
 	const struct pipeline *source;  /* NULL: a word */
+	/* '<' or '>': a path that stood behind it, which names a file whatever it looks like (where it
+	 * could pass for an option or a URL it starts with ./); else 0. */
+	char redirect;
 	struct pipeline_place place;
 };
 
@@ -45,17 +50,28 @@ struct pipeline_stage {
 	struct pipeline_place place;
 };
 
+/* What the file changed of the environment that stages get. */
+struct pipeline_variable {
+	const char *name, *value;
+};
+
 /* Stages in the order of the text; rows flow from the first to the last. */
 struct pipeline {
 	struct pipeline_stage *stages;
 	size_t stages_len;
+	/* Exported, or in the environment already and assigned anew: as in bash the stages see them.
+	 * Of the whole file, so only at the top. */
+	const struct pipeline_variable *variables;
+	size_t variables_len;
 };
 
 enum {
 	PIPELINE_BYTES_MAX = 1 << 20,
 	PIPELINE_STAGES_MAX = 256,     /* in all, substitutions included */
 	PIPELINE_ARGUMENTS_MAX = 4096, /* of one stage */
-	PIPELINE_DEPTH_MAX = 16,       /* of substitutions */
+	PIPELINE_DEPTH_MAX = 16,       /* of substitutions, and of defaults in defaults */
+	PIPELINE_VARIABLES_MAX = 1024, /* that the file assigns */
+	PIPELINE_EXPANDED_MAX = 4 << 20, /* bytes that all expansions come to */
 };
 
 struct pipeline_source {
@@ -69,7 +85,7 @@ struct pipeline_source {
 
 /* Everything *out holds lives in the arena.  0, or -1 with ERROR_USAGE:
  *
- *   p.sh:3:12: tee can't be used in a pipeline file
+ *   p.sh:3:17: tee can't be used in a pipeline file
  *     ssource a.csv | tee copy | ssink
  *                     ^
  *   stee passes rows to several pipelines and waits for them

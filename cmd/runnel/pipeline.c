@@ -1,0 +1,704 @@
+#include "cmd/runnel/pipeline.h"
+
+#include "cmd/runnel/pipeline_word.h"
+#include "libcore/base/must.h"
+#include "libcore/base/utf8.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- errors ---- */
+
+enum {
+	EXCERPT_BYTES_MAX = 160, /* of a source line, around the caret: two lines of a terminal */
+	MESSAGE_BYTES_MAX = 512,
+};
+
+/* The line that a place is in, without its newline. */
+static const char *line_of(const struct pipeline_source *source, unsigned line, size_t *len)
+{
+	const char *at = source->text, *end = at + source->len, *newline = NULL;
+
+	for (; line > 1 && at < end && (newline = memchr(at, '\n', (size_t)(end - at))); line--)
+		at = newline + 1;
+	newline = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+	*len = (size_t)((newline ? newline : end) - at);
+	return at;
+}
+
+/* Copies a line so that a terminal may show it: what isn't text becomes '?'.  marks: only as wide
+ * as it, in blanks, with its tabs.  Returns the length. */
+static size_t put_shown(char *out, const char *text, size_t len, bool marks)
+{
+	size_t n = 0, bytes;
+	uint32_t code;
+
+	for (size_t i = 0; i < len; i += bytes ? bytes : 1) {
+		bytes = utf8_decode(text + i, len - i, &code);
+		if (text[i] == '\t')
+			out[n++] = '\t';
+		else if (marks)
+			out[n++] = ' ';
+		else if (!bytes || code < 0x20 || (code >= 0x7f && code < 0xa0))
+			out[n++] = '?';
+		else {
+			memcpy(out + n, text + i, bytes);
+			n += bytes;
+		}
+	}
+	return n;
+}
+
+static void add_excerpt(
+	const struct pipeline_source *source, struct pipeline_place place, struct error *e)
+{
+	char shown[EXCERPT_BYTES_MAX + 1], marks[EXCERPT_BYTES_MAX + 1];
+	size_t len, from = 0, column = place.column - 1, n;
+	const char *line = line_of(source, place.line, &len);
+	const char *front = "";
+
+	if (column > len)
+		column = len;
+	if (column > EXCERPT_BYTES_MAX / 2 && len > EXCERPT_BYTES_MAX) {
+		from = column - EXCERPT_BYTES_MAX / 2;
+		while (from < column && ((unsigned char)line[from] & 0xc0) == 0x80)
+			from++;
+		front = "...";
+	}
+	len = len - from > EXCERPT_BYTES_MAX ? EXCERPT_BYTES_MAX : len - from;
+	n = put_shown(shown, line + from, len, false);
+	shown[n] = '\0';
+	n = put_shown(marks, line + from, column - from, true);
+	marks[n] = '\0';
+	error_hint(e, "  %s%s", front, shown);
+	error_hint(e, "  %*s%s^", (int)strlen(front), "", marks);
+}
+
+int pipeline_error(const struct pipeline_source *source, struct pipeline_place place,
+	const char *hint, struct error *e, const char *format, ...)
+{
+	char message[MESSAGE_BYTES_MAX];
+	va_list args;
+
+	MUST(place.line && place.column);
+	va_start(args, format);
+	vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	error_set(e, ERROR_USAGE, "%s:%u:%u: %s", source->name, place.line, place.column, message);
+	add_excerpt(source, place, e);
+	if (hint)
+		error_hint(e, "%s", hint);
+	return -1;
+}
+
+/* ---- what is refused ---- */
+
+/* Bytes that shells drop, warn about or treat each in its own way. */
+static int check_bytes(struct reader *r)
+{
+	const struct pipeline_source *s = r->source;
+	struct pipeline_place place = {1, 1};
+	size_t valid = utf8_valid_len(s->text, s->len);
+
+	if (s->len > PIPELINE_BYTES_MAX)
+		return READER_REFUSE(r, place, NULL, "a pipeline file has at most %d MiB",
+			PIPELINE_BYTES_MAX >> 20);
+	if (reader_sees(r, "\xef\xbb\xbf"))
+		return READER_REFUSE(r, place, "save it as UTF-8 without BOM",
+			"the file starts with a byte order mark, which is a part of the first word");
+	for (size_t i = 0; i < s->len; i++, place.column++) {
+		unsigned char c = (unsigned char)s->text[i];
+
+		if (c == '\n')
+			place = (struct pipeline_place){place.line + 1, 0};
+		else if (c == '\r')
+			return READER_REFUSE(r, place, "save it with Unix line ends: sed -i 's/\\r$//'",
+				"a carriage return, which shells take as a part of the word");
+		else if ((c < ' ' && c != '\t') || c == 0x7f)
+			return READER_REFUSE(r, place, "hand it in: name=$'\\x01' runnel ...",
+				"a control character (0x%02x)", c);
+		else if (i == valid)
+			return READER_REFUSE(r, place, "save the file as UTF-8",
+				"this is not UTF-8 (0x%02x)", c);
+	}
+	return 0;
+}
+
+/* At an operator that isn't in the language, or not here. */
+static int refuse_operator(struct reader *r)
+{
+	static const char one[] = "a file holds one pipeline; what runs before or after it belongs into"
+				  " a script that calls runnel";
+	static const char log[] =
+		"what stages say on standard error goes to runnel's log by itself";
+	static const char files[] = "write the rows into a file, and ssource FILE";
+	static const struct {
+		const char *text, *hint;
+	} operators[] = {
+		{"&&", one},
+		{"||", one},
+		{";", "assignments stand on lines of their own, and a file holds one pipeline"},
+		{"&>", log},
+		{"&", "start runnel itself in the background: runnel FILE &"},
+		{"|&", log},
+		{"<<", files},
+		{"<&", files},
+		{"<>", files},
+		{">(", "stee passes rows to several pipelines and waits for them:"
+		       " stee 'smap ... | ssink a.csv' | ssink b.csv"},
+		{">>", "a directory gets further part files: ssink out/"},
+		{">&", log},
+		{">|", "> and ssink FILE replace a file by themselves"},
+		{"(", "a ( that belongs to a word must be quoted; a second input is <(...), without a blank"},
+		{")", "a ) that belongs to a word must be quoted"},
+	};
+
+	for (size_t i = 0; i < COUNT(operators); i++) {
+		if (reader_sees(r, operators[i].text))
+			return READER_REFUSE(r, reader_place(r), operators[i].hint,
+				"%s can't be used in a pipeline file", operators[i].text);
+	}
+	/* An operator in two halves, around a backslash-newline. */
+	return READER_REFUSE(r, reader_place(r), one, "%c can't stand here",
+		r->at < r->source->len ? r->source->text[r->at] : ' ');
+}
+
+/* Words that are no stages to any shell, and what does their work here. */
+static int check_program(struct reader *r, const struct pipeline_argument *program)
+{
+	static const char one[] = "a file is one pipeline, without loops, conditions and functions; what"
+				  " needs them belongs into a script that calls runnel -c '...'";
+	static const char around[] = "start runnel itself with it";
+	static const char variables[] = "there are name=value and export name=value";
+	static const struct {
+		const char *name, *hint;
+	} programs[] = {
+		{"tee", "stee passes rows to several pipelines and waits for them"},
+		{"cat", "ssource reads files, several as one stream"},
+		{"zcat", "ssource reads compressed files"},
+		{"grep", "smap -w 'COND' chooses rows"},
+		{"sort", "ssort 'price desc, name' orders rows"},
+		{"head", "ssort -n N takes the first rows"},
+		{"uniq", "swindow -k COLUMNS gives the distinct rows"},
+		{"awk", "smap computes; smap --exec 'awk ...' passes rows through a program"},
+		{"sed", "smap computes; smap --exec 'sed ...' passes rows through a program"},
+		{"jq", "smap computes; smap --exec 'jq -c ...' passes rows through a program"},
+		{"if", one}, {"then", one}, {"elif", one}, {"else", one}, {"fi", one}, {"for", one},
+		{"while", one}, {"until", one}, {"do", one}, {"done", one}, {"case", one},
+		{"esac", one}, {"select", one}, {"in", one}, {"function", one}, {"[[", one},
+		{"]]", one}, {"[", one}, {"test", one}, {":", one}, {"true", one}, {"false", one},
+		{"!", "a pipeline's status is runnel's: negate it where runnel is called"},
+		{"time", around}, {"coproc", around}, {"exec", around}, {"command", around},
+		{"builtin", around}, {"env", around}, {"nice", around}, {"nohup", around},
+		{"sudo", around}, {"timeout", around}, {"cd", around}, {"pushd", around},
+		{"popd", around}, {"umask", around}, {"ulimit", around}, {"trap", one},
+		{"wait", one}, {"read", "ssource brings rows in"},
+		{"mapfile", "ssource brings rows in"}, {"readarray", "ssource brings rows in"},
+		{"echo", "ssource reads files; echo ... | runnel ... hands rows in"},
+		{"printf", "ssource reads files; printf ... | runnel ... hands rows in"},
+		{"set", "set stands before the pipeline, on a line of its own"},
+		{"export", "export stands before the pipeline, on a line of its own"},
+		{"declare", variables}, {"typeset", variables}, {"local", variables},
+		{"readonly", variables}, {"unset", variables}, {"let", variables}, {"shift", one},
+		{"getopts", one}, {"source", one}, {".", one}, {"eval", one}, {"exit", one},
+		{"return", one}, {"break", one}, {"continue", one}, {"alias", one}, {"unalias", one},
+		{"shopt", "set -euo pipefail is all that can be set"},
+		{"bash", "write its text into the file"}, {"sh", "write its text into the file"},
+		{"xargs", one}, {"logout", one}, {"suspend", one}, {"kill", one}, {"jobs", one},
+		{"fg", one}, {"bg", one}, {"disown", one}, {"hash", one}, {"type", one}, {"help", one},
+		{"enable", one}, {"bind", one}, {"caller", one}, {"compgen", one}, {"complete", one},
+		{"compopt", one}, {"dirs", one}, {"fc", one}, {"history", one}, {"pwd", one},
+		{"times", one},
+	};
+
+	for (size_t i = 0; i < COUNT(programs); i++) {
+		if (!strcmp(program->text, programs[i].name))
+			return READER_REFUSE(r, program->place, programs[i].hint,
+				"%s can't be used in a pipeline file", program->text);
+	}
+	if (strchr(program->text, '='))
+		return READER_REFUSE(r, program->place,
+			"assignments stand on lines of their own before the pipeline;"
+			" export name=value hands one to the stages",
+			"an assignment can't stand here");
+	return 0;
+}
+
+/* ---- pipelines ---- */
+
+/* A stage as it is read. */
+struct stage_words {
+	struct reader_words words;
+	struct pipeline_argument input, output; /* text NULL: none */
+};
+
+static int take_pipeline(struct reader *r, struct pipeline *out);
+
+/* Once over: <( with the pipeline, up to ). */
+static int take_substitution(struct reader *r, struct reader_words *words)
+{
+	struct pipeline_argument a = {.place = reader_place(r)};
+	struct pipeline *inner = ARENA_NEW(r->arena, struct pipeline);
+	size_t start = r->at;
+
+	reader_step(r); /* < */
+	reader_peek(r);
+	reader_step(r); /* ( */
+	if (r->depth == PIPELINE_DEPTH_MAX)
+		return READER_REFUSE(r, a.place, "write an inner pipeline's rows into a file first",
+			"defaults and substitutions are nested deeper than %d", PIPELINE_DEPTH_MAX);
+	r->depth++;
+	if (take_pipeline(r, inner))
+		return -1;
+	reader_skip_lines(r);
+	r->depth--;
+	if (reader_peek(r) == READER_END)
+		return READER_REFUSE(r, a.place, "it goes on to a ) of its own", "this <( has no end");
+	if (reader_peek(r) != ')') {
+		if (reader_ends_word(reader_peek(r)) && reader_peek(r) != '|')
+			return refuse_operator(r);
+		return READER_REFUSE(r, reader_place(r), "end the line before with | or this pipeline with )",
+			"a second command in <(...)");
+	}
+	reader_step(r);
+	a.text = arena_strndup(r->arena, r->source->text + start, r->at - start);
+	a.source = inner;
+	if (!reader_ends_word(reader_peek(r)) || reader_peek(r) == '(')
+		return READER_REFUSE(r, reader_place(r), "a blank belongs behind <(...)",
+			"<(...) is an argument of its own");
+	return reader_add_argument(r, words, &a);
+}
+
+/* A path is a file's, also where as an argument it could be an option or a URL. */
+static const char *plain_path(struct reader *r, const char *path)
+{
+	return *path == '-' || strchr(path, ':') ? arena_printf(r->arena, "./%s", path) : path;
+}
+
+static int check_path(struct reader *r, struct pipeline_place place, const char *path, char operator)
+{
+	static const char *const special[] = {
+		"/dev/tcp/", "/dev/udp/", "/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr"};
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < COUNT(special); i++) {
+		if (!strncmp(path, special[i], strlen(special[i])))
+			return READER_REFUSE(r, place,
+				"ssource and ssink take tcp://host:port, and - for runnel's own",
+				"%s means something else to a shell", special[i]);
+	}
+	if (!len)
+		return READER_REFUSE(r, place, NULL, "the path behind %c is empty", operator);
+	if (path[len - 1] == '/')
+		return READER_REFUSE(r, place,
+			operator == '>' ? "ssink DIRECTORY/ writes part files"
+					: "ssource DIRECTORY --follow reads its files",
+			"%c takes a file, not a directory", operator);
+	return 0;
+}
+
+/* At < or >, which are no part of a substitution. */
+static int take_redirection(struct reader *r, struct stage_words *s, bool first)
+{
+	struct pipeline_place place = reader_place(r);
+	struct reader_words words = {.len = 0};
+	char operator = (char)reader_peek(r);
+	struct pipeline_argument *to = operator == '<' ? &s->input : &s->output;
+
+	if (operator == '<' && !first)
+		return READER_REFUSE(r, place, "a further input is an argument: <(ssource FILE)",
+			"< stands only at the first stage of a pipeline");
+	if (operator == '>' && r->depth)
+		return READER_REFUSE(r, place, "the rows of <(...) go to the stage that reads it",
+			"> stands only at the end of the whole pipeline");
+	if (to->text)
+		return READER_REFUSE(r, place, NULL, "a second %c at the same stage", operator);
+	reader_step(r);
+	reader_skip_blanks(r);
+	if (reader_ends_word(reader_peek(r)))
+		return READER_REFUSE(r, reader_place(r), NULL, "a path is missing behind %c", operator);
+	if (reader_take_words(r, &words))
+		return -1;
+	if (words.len != 1)
+		return READER_REFUSE(r, place, "quote it: \"$name\"",
+			"what stands behind %c comes to %zu words, not one path", operator, words.len);
+	*to = words.items[0];
+	if (check_path(r, to->place, to->text, operator))
+		return -1;
+	to->text = plain_path(r, to->text);
+	to->redirect = operator;
+	return 0;
+}
+
+/* Digits in front of < or > name a descriptor. */
+static int check_descriptor(struct reader *r, size_t start, struct pipeline_place place)
+{
+	int c = reader_peek(r);
+
+	if (c != '<' && c != '>')
+		return 0;
+	for (size_t i = start; i < r->at; i++) {
+		if (!strchr("0123456789\\\n", r->source->text[i]))
+			return 0;
+	}
+	return READER_REFUSE(r, place, c == '>'
+			? "what stages say on standard error goes to runnel's log by itself"
+			: "a further input is an argument: <(ssource FILE)",
+		"numbers of descriptors can't be used in a pipeline file");
+}
+
+static int take_word_of_stage(struct reader *r, struct reader_words *words)
+{
+	struct pipeline_place place = reader_place(r);
+	size_t start = r->at, before = words->len;
+
+	if (reader_take_words(r, words) || check_descriptor(r, start, place))
+		return -1;
+	if (!before && words->len && check_program(r, &words->items[0]))
+		return -1;
+	return 0;
+}
+
+/* At < or > : a word that a substitution touches is one with it. */
+static int take_angle(struct reader *r, struct stage_words *s, bool first, bool touches)
+{
+	struct reader ahead = *r; /* the second byte may stand behind a backslash-newline */
+	int c = reader_peek(r), next;
+
+	reader_step(&ahead);
+	next = reader_peek(&ahead);
+	if (c == '<' && next == '(') {
+		if (touches)
+			return READER_REFUSE(r, reader_place(r), "a blank belongs in front of <(...)",
+				"<(...) is an argument of its own");
+		if (!s->words.len)
+			return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
+				"<(...) can't be a stage");
+		return take_substitution(r, &s->words);
+	}
+	if (next > 0 && strchr(c == '<' ? "<&>" : "(>&|", next))
+		return refuse_operator(r);
+	return take_redirection(r, s, first);
+}
+
+static int stage_parts(struct reader *r, struct stage_words *s, bool first)
+{
+	bool touches = false; /* a word ended just here */
+
+	for (;;) {
+		size_t before = r->at;
+		int c;
+
+		reader_skip_blanks(r);
+		touches &= r->at == before;
+		c = reader_peek(r);
+		if (c == READER_END || c == '\n' || c == '|' || (c == ')' && r->depth))
+			return 0;
+		if (c == '<' || c == '>') {
+			if (take_angle(r, s, first, touches))
+				return -1;
+			touches = false;
+			continue;
+		}
+		if (reader_ends_word(c))
+			return refuse_operator(r);
+		if (take_word_of_stage(r, &s->words))
+			return -1;
+		touches = true;
+	}
+}
+
+static int refuse_missing_stage(struct reader *r, bool first)
+{
+	int c = reader_peek(r);
+
+	if (reader_sees(r, "||") || reader_sees(r, "|&"))
+		return refuse_operator(r);
+	if (!first)
+		return READER_REFUSE(r, reader_place(r), "a stage belongs behind it: ... | ssink",
+			"a stage is missing behind |");
+	if (c == '|')
+		return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
+			"a stage is missing in front of |");
+	return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
+		"a pipeline is missing here");
+}
+
+static int take_stage(struct reader *r, struct pipeline_stage *out, bool first)
+{
+	struct stage_words s = {.input.text = NULL};
+	int c = reader_peek(r);
+
+	out->place = reader_place(r);
+	if (c == READER_END || c == '|' || (c == ')' && r->depth))
+		return refuse_missing_stage(r, first);
+	if (r->stages++ == PIPELINE_STAGES_MAX)
+		return READER_REFUSE(r, out->place, NULL, "more than %d stages", PIPELINE_STAGES_MAX);
+	if (stage_parts(r, &s, first))
+		return -1;
+	if (!s.words.len)
+		return READER_REFUSE(r, out->place,
+			s.input.text || s.output.text ? "write < and > behind the stage" : NULL,
+			"a stage without a program");
+	if (s.output.text && reader_peek(r) == '|')
+		return READER_REFUSE(r, s.output.place, "write it behind the last stage",
+			"> stands only at the end of the whole pipeline");
+	if ((s.input.text && reader_add_argument(r, &s.words, &s.input)) ||
+		(s.output.text && reader_add_argument(r, &s.words, &s.output)))
+		return -1;
+	out->arguments = s.words.items;
+	out->arguments_len = s.words.len;
+	return 0;
+}
+
+/* At the | behind a stage. */
+static int take_bar(struct reader *r)
+{
+	struct reader ahead = *r;
+	int next;
+
+	reader_step(&ahead);
+	next = reader_peek(&ahead);
+	if (next == '|' || next == '&')
+		return refuse_operator(r);
+	*r = ahead;
+	reader_skip_lines(r);
+	return 0;
+}
+
+static int take_pipeline(struct reader *r, struct pipeline *out)
+{
+	struct pipeline_stage *stages = NULL;
+	size_t cap = 0;
+
+	reader_skip_lines(r);
+	for (;;) {
+		if (out->stages_len == cap) {
+			cap = cap ? 2 * cap : 8;
+			out->stages = ARENA_ARRAY(r->arena, struct pipeline_stage, cap);
+			if (out->stages_len)
+				memcpy(out->stages, stages, out->stages_len * sizeof *stages);
+			stages = out->stages;
+		}
+		if (take_stage(r, &stages[out->stages_len], !out->stages_len))
+			return -1;
+		out->stages_len++;
+		reader_skip_blanks(r);
+		if (reader_peek(r) != '|')
+			return 0;
+		if (take_bar(r))
+			return -1;
+	}
+}
+
+/* ---- statements ---- */
+
+static bool sees_assignment(const struct reader *r)
+{
+	size_t len = reader_name_len(r);
+
+	return len && r->source->len - r->at > len && r->source->text[r->at + len] == '=';
+}
+
+static bool sees_command(const struct reader *r, const char *command)
+{
+	size_t end = r->at + strlen(command);
+
+	return reader_sees(r, command) &&
+	       reader_ends_word(end < r->source->len ? (unsigned char)r->source->text[end]
+						     : READER_END);
+}
+
+/* A statement ends with its line. */
+static int end_statement(struct reader *r, const char *hint)
+{
+	int c = reader_peek(r);
+
+	if (c == READER_END || c == '\n')
+		return 0;
+	if (c == '(')
+		return READER_REFUSE(r, reader_place(r), "quote it: name='(...)'",
+			"there are no lists in a pipeline file");
+	if (reader_ends_word(c))
+		return refuse_operator(r);
+	return READER_REFUSE(r, reader_place(r), hint, "the line must end before this");
+}
+
+/* At name= */
+static int take_assignment(struct reader *r, bool exported)
+{
+	struct pipeline_place place = reader_place(r);
+	const char *name, *value;
+
+	if (reader_take_name(r, &name))
+		return -1;
+	reader_step(r);
+	if (reader_take_value(r, &value))
+		return -1;
+	return reader_assign(r, place, name, value, exported);
+}
+
+static int take_assignments(struct reader *r)
+{
+	while (sees_assignment(r)) {
+		if (take_assignment(r, false))
+			return -1;
+		reader_skip_blanks(r);
+	}
+	return end_statement(r, "assignments stand on lines of their own: quote a value with blanks,"
+				" export what stages shall see");
+}
+
+/* At "export".  One name: bash computes all values before it assigns the first. */
+static int take_export(struct reader *r)
+{
+	struct pipeline_place place = reader_place(r);
+	const char *name;
+	int status;
+
+	for (size_t i = 0; i < strlen("export"); i++)
+		reader_step(r);
+	reader_skip_blanks(r);
+	if (!reader_name_len(r))
+		return READER_REFUSE(r, place, "export name=value", "export takes a name");
+	place = reader_place(r);
+	if (sees_assignment(r))
+		status = take_assignment(r, true);
+	else
+		status = reader_take_name(r, &name) || reader_assign(r, place, name, NULL, true);
+	if (status)
+		return -1;
+	if (!reader_ends_word(reader_peek(r)))
+		return READER_REFUSE(r, reader_place(r), "export name=value", "this is no name");
+	reader_skip_blanks(r);
+	return end_statement(r, "every export stands on a line of its own: export name=value");
+}
+
+/* One argument of set, flags or the name behind -o; *named: one is due. */
+static int take_flags(struct reader *r, const struct pipeline_argument *a, bool *named)
+{
+	static const char hint[] = "set -euo pipefail is all that can be set";
+	bool due = false;
+
+	if (*named) {
+		*named = false;
+		if (!strcmp(a->text, "nounset"))
+			r->unset_refused = true;
+		else if (strcmp(a->text, "pipefail") && strcmp(a->text, "errexit"))
+			return READER_REFUSE(r, a->place, hint, "set -o can't take this");
+		return 0;
+	}
+	if (a->text[0] != '-' || !a->text[1])
+		return READER_REFUSE(r, a->place, hint, "set can't take this");
+	for (const char *c = a->text + 1; *c; c++) {
+		if (!strchr("euo", *c) || (*c == 'o' && due))
+			return READER_REFUSE(r, a->place, hint, "set can't take this");
+		due |= *c == 'o';
+		r->unset_refused |= *c == 'u';
+	}
+	*named = due;
+	return 0;
+}
+
+/* At "set" */
+static int take_set(struct reader *r)
+{
+	static const char hint[] = "set -euo pipefail";
+	struct pipeline_place place = reader_place(r);
+	struct reader_words words = {.len = 0};
+	bool named = false;
+
+	for (size_t i = 0; i < strlen("set"); i++)
+		reader_step(r);
+	for (reader_skip_blanks(r); !reader_ends_word(reader_peek(r)); reader_skip_blanks(r)) {
+		if (reader_take_words(r, &words))
+			return -1;
+	}
+	if (end_statement(r, NULL))
+		return -1;
+	if (!words.len)
+		return READER_REFUSE(r, place, hint, "set takes flags");
+	for (size_t i = 0; i < words.len; i++) {
+		if (take_flags(r, &words.items[i], &named))
+			return -1;
+	}
+	if (named)
+		return READER_REFUSE(r, place, hint, "set -o takes a name");
+	return 0;
+}
+
+/* Assignments and set, up to the pipeline. */
+static int take_statements(struct reader *r)
+{
+	for (;;) {
+		int status;
+
+		reader_skip_lines(r);
+		if (reader_peek(r) == READER_END)
+			return READER_REFUSE(r, reader_place(r), "ssource FILE | ssink -f table",
+				"there is no pipeline in it");
+		if (sees_assignment(r))
+			status = take_assignments(r);
+		else if (sees_command(r, "export"))
+			status = take_export(r);
+		else if (sees_command(r, "set"))
+			status = take_set(r);
+		else
+			return 0;
+		if (status)
+			return -1;
+	}
+}
+
+/* ---- the file ---- */
+
+static int take_end(struct reader *r)
+{
+	reader_skip_lines(r);
+	switch (reader_peek(r)) {
+	case READER_END:
+		return 0;
+	case '|':
+		return READER_REFUSE(r, reader_place(r),
+			"put the | at the end of the line before, or a \\ behind that line",
+			"a line can't start with |");
+	case ')':
+		return refuse_operator(r);
+	}
+	if (sees_assignment(r) || sees_command(r, "set") || sees_command(r, "export"))
+		return READER_REFUSE(r, reader_place(r), "move the line up",
+			"assignments and set stand before the pipeline");
+	return READER_REFUSE(r, reader_place(r),
+		"end a line with | to go on with it on the next; another pipeline is another file",
+		"a pipeline file holds one pipeline");
+}
+
+static void put_variables(struct reader *r, struct pipeline *out)
+{
+	struct pipeline_variable *all;
+
+	all = ARENA_ARRAY(r->arena, struct pipeline_variable, r->variables_len);
+	for (size_t i = 0; i < r->variables_len; i++) {
+		const struct reader_variable *v = &r->variables[i];
+
+		if (v->exported && v->value)
+			all[out->variables_len++] =
+				(struct pipeline_variable){v->name, v->value};
+	}
+	out->variables = all;
+}
+
+int pipeline_parse(const struct pipeline_source *source, struct arena *arena,
+	struct pipeline *out, struct error *e)
+{
+	struct reader r = {.source = source, .arena = arena, .error = e, .line = 1};
+
+	*out = (struct pipeline){.stages = NULL};
+	if (check_bytes(&r) || take_statements(&r) || take_pipeline(&r, out) || take_end(&r))
+		return -1;
+	put_variables(&r, out);
+	return 0;
+}
