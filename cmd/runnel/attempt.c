@@ -318,7 +318,9 @@ static void make_coordinator(struct attempt *a)
 
 		tasks[i] = (struct coordinator_task){.stage = s->name, .type = s->d.type,
 			.keeps = plan_keeps(s), .subtask = a->tasks[i].subtask, .subtasks = s->subtasks,
-			.source = plan_is_source(s), .sink = plan_is_sink(s)};
+			.source = plan_is_source(s), .sink = plan_is_sink(s),
+			.finished = a->o.restore && restore_finished(a->o.restore, a->tasks[i].stage,
+				a->tasks[i].subtask)};
 	}
 	a->coordinator = coordinator_new(&o, tasks, a->tasks_len, &actions);
 	mem_free(tasks);

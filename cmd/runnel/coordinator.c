@@ -48,7 +48,7 @@ struct coordinator *coordinator_new(const struct coordinator_options *o,
 	c->tasks = mem_zero(tasks_len * sizeof *c->tasks);
 	c->tasks_len = tasks_len;
 	for (size_t i = 0; i < tasks_len; i++)
-		c->tasks[i].t = tasks[i];
+		c->tasks[i] = (struct task){.t = tasks[i], .finished = tasks[i].finished};
 	c->due_us = INT64_MAX;
 	return c;
 }
@@ -294,6 +294,8 @@ void coordinator_finished(struct coordinator *c, size_t task)
 {
 	struct task *t = &c->tasks[task];
 
+	if (t->finished)
+		return; /* restored so, and now it has said so */
 	t->finished = true;
 	if (!t->t.sink && t->committing) {
 		t->committing = false; /* it has left, with nothing to commit */

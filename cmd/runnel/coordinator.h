@@ -25,6 +25,7 @@ struct coordinator_task {
 	const char *keeps; /* what state it has, for a person; NULL: none */
 	uint32_t subtask, subtasks;
 	bool source, sink;
+	bool finished; /* before it was restored: it takes part in nothing but commits */
 };
 
 struct coordinator_ack {

@@ -104,10 +104,13 @@ static bool is_mine(const struct plan_stage *s, const struct checkpoint_task *t,
 	return plan_is_source(s) || t->subtasks != s->subtasks || t->subtask == subtask;
 }
 
-/* Whether all that this subtask takes up had ENDed. */
-static bool had_finished(const struct restore *r, const struct plan_stage *s, uint32_t subtask)
+bool restore_finished(const struct restore *r, size_t stage, uint32_t subtask)
 {
+	const struct plan_stage *s = &r->plan->stages[stage];
 	bool all = true;
+
+	if (!first_of(r->from, s->name) || is_dropped(r, s->name))
+		return false;
 
 	for (size_t i = 0; i < r->from->tasks_len; i++) {
 		const struct checkpoint_task *t = &r->from->tasks[i];
@@ -149,7 +152,7 @@ int restore_task(const struct restore *r, size_t stage, uint32_t subtask, struct
 
 	if (!first_of(r->from, s->name) || is_dropped(r, s->name))
 		return 0;
-	out->finished = had_finished(r, s, subtask);
+	out->finished = restore_finished(r, stage, subtask);
 	for (size_t i = 0; i < r->from->tasks_len; i++) {
 		const struct checkpoint_task *t = &r->from->tasks[i];
 

@@ -19,6 +19,9 @@ struct restore {
  * dropped.  State that would be missed, and that no --drop-state names, is ERROR_STATE. */
 int restore_fit(const struct restore *r, struct buf *report, struct error *e);
 
+/* Whether a task has nothing left to do: all that it takes up had ENDed. */
+bool restore_finished(const struct restore *r, size_t stage, uint32_t subtask);
+
 /* Fills restore, commits and finished of a task's plan; texts live in the arena. */
 int restore_task(const struct restore *r, size_t stage, uint32_t subtask, struct arena *a,
 	struct line_plan *out, struct error *e);
