@@ -102,7 +102,7 @@ pipeline_obj := $(O)/cmd/runnel/pipeline.o $(O)/cmd/runnel/pipeline_word.o
 $(O)/tests/pipeline_test $(O)/tests/tools/pipeline_words $(O)/fuzz/pipeline: $(pipeline_obj)
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 $(O)/tests/savepoint_test: $(O)/cmd/runnel/savepoint.o
-
+$(O)/tests/notify_test: $(O)/cmd/runnel/notify.o
 $(O)/tests/backoff_test: $(O)/cmd/runnel/backoff.o
 $(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/checkpoint.o
 

@@ -1,5 +1,8 @@
 #include "cmd/runnel/notify.h"
 
+#include "libcore/base/number.h"
+
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,23 +10,69 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void notify_systemd(const char *state)
+/* The length of the address; 0 with errno if there is no such address. */
+static socklen_t address_of(const char *name, struct sockaddr_un *out)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t len = path ? strlen(path) : 0;
-	int fd;
+	size_t len = strlen(name);
 
-	if (!len || len >= sizeof address.sun_path || (*path != '/' && *path != '@'))
-		return;
-	memcpy(address.sun_path, path, len);
-	if (*path == '@')
-		address.sun_path[0] = '\0'; /* the abstract name space */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
+	/* "vsock:..." is for virtual machines' init; a relative path would mean another place for every
+	 * working directory. */
+	if ((*name != '/' && *name != '@') || len < 2) {
+		errno = EAFNOSUPPORT;
+		return 0;
+	}
+	if (len >= sizeof out->sun_path) {
+		errno = ENAMETOOLONG;
+		return 0;
+	}
+	memcpy(out->sun_path, name, len);
+	if (*name == '@')
+		out->sun_path[0] = 0;
+	/* A path's NUL belongs to it; an abstract name ends where the address does. */
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (*name == '/'));
+}
+
+int notify_systemd(const char *state)
+{
+	const char *name = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to;
+	size_t len = strlen(state);
+	socklen_t to_len;
+	ssize_t sent;
+	int fd, saved;
+
+	if (!name || !*name)
+		return 0;
+	to_len = address_of(name, &to);
+	if (!to_len)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return;
-	sendto(fd, state, strlen(state), MSG_DONTWAIT | MSG_NOSIGNAL,
-		(const struct sockaddr *)&address,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+		return -1;
+	do {
+		sent = sendto(fd, state, len, MSG_NOSIGNAL | MSG_DONTWAIT,
+			(const struct sockaddr *)&to, to_len);
+	} while (sent < 0 && errno == EINTR);
+	saved = errno;
 	close(fd);
+	errno = saved;
+	return sent == (ssize_t)len ? 1 : -1;
+}
+
+static uint64_t number_in(const char *variable)
+{
+	const char *text = getenv(variable);
+	uint64_t n;
+
+	if (!text || uint_parse(text, strlen(text), &n) != NUMBER_OK)
+		return 0;
+	return n;
+}
+
+uint64_t notify_watchdog_us(void)
+{
+	if (getenv("WATCHDOG_PID") && number_in("WATCHDOG_PID") != (uint64_t)getpid())
+		return 0;
+	return number_in("WATCHDOG_USEC");
 }
