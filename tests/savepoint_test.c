@@ -568,8 +568,8 @@ static void a_full_disk_while_unpacking_leaves_nothing(void **state)
 
 static void a_file_that_is_missing_is_named(void **state)
 {
-	struct savepoint_file files[] = {{.name = "manifest.json", .bytes = "{}", .len = 2},
-		{.name = "s", .path = source}};
+	struct savepoint_file files[] = {
+		{.name = "manifest.json", .bytes = "{}", .len = 2}, {.name = "s", .path = source}};
 	struct savepoint_file no_file = {.name = "s", .path = target};
 	struct error e = ERROR_INIT;
 

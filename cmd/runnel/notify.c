@@ -16,8 +16,8 @@ static socklen_t address_of(const char *name, struct sockaddr_un *out)
 	size_t len = strlen(name);
 
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	/* "vsock:..." is for virtual machines' init; a relative path would mean another place for every
-	 * working directory. */
+	/* "vsock:..." is for virtual machines' init; a relative path would mean another place for
+	 * every working directory. */
 	if ((*name != '/' && *name != '@') || len < 2) {
 		errno = EAFNOSUPPORT;
 		return 0;

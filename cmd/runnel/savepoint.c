@@ -1,6 +1,6 @@
-/* The archive's members by libarchive, zstd by libzstd itself: libarchive's filter writes no checksum
- * of the content, and leaves what follows tar's end unread, so that a cut or a flipped bit there
- * would go unseen. */
+/* The archive's members by libarchive, zstd by libzstd itself: libarchive's filter writes no
+ * checksum of the content, and leaves what follows tar's end unread, so that a cut or a flipped bit
+ * there would go unseen. */
 #include "cmd/runnel/savepoint.h"
 
 #include "libcore/base/memory.h"
@@ -22,15 +22,15 @@
 
 enum {
 	CHUNK_BYTES = 128 << 10,
-	LEVEL = 1,          /* a job waits for its savepoint: fast before small */
+	LEVEL = 1,           /* a job waits for its savepoint: fast before small */
 	FILES_MAX = 1 << 20, /* far above stages times subtasks; a hostile archive ends here */
-	FILE_MODE = 0600,   /* state is the user's data */
+	FILE_MODE = 0600,    /* state is the user's data */
 };
 
 static bool is_plain_name(const char *name)
 {
 	return *name && strlen(name) <= NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
-		strcmp(name, "..") != 0;
+	       strcmp(name, "..") != 0;
 }
 
 static int read_some(
@@ -128,7 +128,8 @@ static int put_content(struct writer *w, int fd, const char *path, uint64_t byte
 		if (read_some(fd, path, w->chunk, want, &got, w->e) < 0)
 			return -1;
 		if (!got)
-			return error_set(w->e, ERROR_IO, "%s: became shorter while it was read", path);
+			return error_set(
+				w->e, ERROR_IO, "%s: became shorter while it was read", path);
 		if (put_bytes(w, w->chunk, got) < 0)
 			return -1;
 		bytes -= got;
@@ -252,10 +253,10 @@ struct reader {
 	ZSTD_DCtx *zstd;
 	uint8_t *packed, *chunk, *content;
 	ZSTD_inBuffer in;
-	bool in_frame;  /* a zstd frame has begun and isn't complete */
-	bool any;       /* something was unpacked: the file does begin as zstd does */
-	bool is_over;   /* the end of the file has been met */
-	char **names;   /* what was unpacked so far, for a retreat */
+	bool in_frame; /* a zstd frame has begun and isn't complete */
+	bool any;      /* something was unpacked: the file does begin as zstd does */
+	bool is_over;  /* the end of the file has been met */
+	char **names;  /* what was unpacked so far, for a retreat */
 	size_t names_len, names_cap;
 	struct error *e;
 };
@@ -272,8 +273,8 @@ static int ends_early(struct reader *r)
 
 static int damaged(struct reader *r, const char *why)
 {
-	return error_set(
-		r->e, ERROR_STATE, "%s: a damaged savepoint: %s", r->path, why ? why : "unreadable");
+	return error_set(r->e, ERROR_STATE, "%s: a damaged savepoint: %s", r->path,
+		why ? why : "unreadable");
 }
 
 static int unpack_error(struct reader *r, size_t status)
@@ -293,7 +294,8 @@ static int unpack(struct reader *r, size_t *got)
 		size_t status, before;
 
 		if (r->in.pos == r->in.size && !r->is_over) {
-			if (read_some(r->fd, r->path, r->packed, CHUNK_BYTES, &r->in.size, r->e) < 0)
+			if (read_some(r->fd, r->path, r->packed, CHUNK_BYTES, &r->in.size, r->e) <
+				0)
 				return -1;
 			r->in.pos = 0;
 			r->is_over = r->in.size == 0;
@@ -340,12 +342,13 @@ static int check_entry(struct reader *r, struct archive_entry *entry, const char
 		return damaged(r, "an entry without a name");
 	if (!is_plain_name(name))
 		return error_set(r->e, ERROR_STATE,
-			"%s: a savepoint holds no directories, but there is an entry \"%s\"", r->path,
-			name);
+			"%s: a savepoint holds no directories, but there is an entry \"%s\"",
+			r->path, name);
 	if (archive_entry_hardlink(entry) || archive_entry_symlink(entry) ||
 		archive_entry_filetype(entry) != AE_IFREG || archive_entry_sparse_count(entry))
 		return error_set(r->e, ERROR_STATE,
-			"%s: a savepoint holds plain files only, and \"%s\" is none", r->path, name);
+			"%s: a savepoint holds plain files only, and \"%s\" is none", r->path,
+			name);
 	if (r->names_len == FILES_MAX)
 		return error_set(r->e, ERROR_STATE, "%s: more than %d files", r->path, FILES_MAX);
 	return 0;
@@ -362,8 +365,8 @@ static bool was_unpacked(const struct reader *r, const char *name)
 
 static int create_file(struct reader *r, const char *name)
 {
-	int fd = openat(r->directory_fd, name,
-		O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+	int fd = openat(r->directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		FILE_MODE);
 
 	if (fd < 0 && errno == EEXIST && was_unpacked(r, name))
 		return error_set(r->e, ERROR_STATE, "%s: \"%s\" is in it twice", r->path, name);
