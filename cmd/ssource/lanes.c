@@ -11,7 +11,7 @@ void lanes_clear(struct lanes *l)
 	*l = (struct lanes)LANES_INIT;
 }
 
-static void add(struct lanes *l, struct lane lane)
+void lanes_add(struct lanes *l, struct lane lane)
 {
 	MEM_GROW(l->items, l->cap, l->len + 1);
 	l->items[l->len++] = lane;
@@ -20,7 +20,7 @@ static void add(struct lanes *l, struct lane lane)
 void lanes_begin(struct lanes *l, uint32_t lanes)
 {
 	for (uint32_t i = 0; i < lanes; i++)
-		add(l, (struct lane){.lane = i,
+		lanes_add(l, (struct lane){.lane = i,
 			       .lanes = lanes,
 			       .event = (uint64_t)i * LANE_BLOCK_EVENTS,
 			       .greatest_us = WATERMARK_NONE});
@@ -65,7 +65,7 @@ void lanes_share(struct lanes *l, uint32_t subtask, uint32_t subtasks)
 			struct lane other;
 
 			split_lane(&l->items[i], &other);
-			add(l, other);
+			lanes_add(l, other);
 		}
 	}
 	if (l->len)
@@ -168,7 +168,7 @@ int lanes_take(struct lanes *l, const struct batch *b, struct error *e)
 		if (lane.lane >= lane.lanes || lane.lanes > UINT32_MAX)
 			return error_set(e, ERROR_STATE, "section lanes: there is no lane %llu of %llu",
 				(unsigned long long)lane.lane, (unsigned long long)lane.lanes);
-		add(l, lane);
+		lanes_add(l, lane);
 	}
 	return 0;
 }

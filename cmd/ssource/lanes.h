@@ -29,6 +29,7 @@ void lanes_clear(struct lanes *l);
 
 /* The whole stream, from its start, in so many lanes. */
 void lanes_begin(struct lanes *l, uint32_t lanes);
+void lanes_add(struct lanes *l, struct lane lane);
 
 /* Leaves of all lanes those of one subtask. */
 void lanes_share(struct lanes *l, uint32_t subtask, uint32_t subtasks);
