@@ -226,6 +226,34 @@ static void state_is_split_over_other_key_groups(void **state)
 	windowed[2].subtasks = 1;
 }
 
+/* No row is lost, none comes twice, none is late. */
+static void a_source_is_divided_among_other_subtasks(void **state)
+{
+	struct job j = {.stages = windowed, .stages_len = 4, .snapshots = directory};
+	struct job_checkpoint last = {.id = 0};
+	static const uint32_t subtasks[] = {3, 2, 4, 1};
+	uint64_t id = 500;
+	char *wanted;
+	size_t len;
+
+	wanted = undisturbed(&j, &len);
+	sort_lines(wanted);
+	for (size_t turn = 0; turn < sizeof subtasks / sizeof *subtasks; turn++) {
+		windowed[0].subtasks = subtasks[turn];
+		job_start(&j, last.id ? &last : NULL);
+		job_checkpoint(&j, ++id, BARRIER_CHECKPOINT, &last);
+		job_kill(&j);
+	}
+	windowed[0].subtasks = 2;
+	job_start(&j, last.id ? &last : NULL);
+	job_finish(&j, ++id);
+	assert_true(last.id > 0);
+	compare(wanted, true);
+	mem_free(wanted);
+	job_checkpoint_clear(&last);
+	windowed[0].subtasks = 1;
+}
+
 static void a_supervisor_that_goes_takes_its_stages_along(void **state)
 {
 	struct job j = {.stages = windowed, .stages_len = 4, .snapshots = directory};
@@ -275,6 +303,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(killed_and_restored_the_output_is_the_same_to_the_byte,
 			make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(state_is_split_over_other_key_groups,
+			make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(a_source_is_divided_among_other_subtasks,
 			make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(a_supervisor_that_goes_takes_its_stages_along,
 			make_directory, remove_directory),

@@ -301,6 +301,35 @@ static void records_go_on_as_any_number_of_subtasks(void **state)
 	compare_with_restarts_as_others(&o);
 }
 
+/* After a division a range's watermarks go by its own rows, also behind another in one subtask. */
+static void every_range_has_a_greatest_time_of_its_own(void **state)
+{
+	const char *inputs[] = {csv, csv};
+	struct source_options o = {.records = {.inputs = inputs,
+					   .inputs_len = 2,
+					   .schema_text = "*, at timestamp(ms)"},
+		.time_column = "at",
+		.has_delay = true,
+		.limit = -1,
+		.bad = "stop"};
+	static const unsigned steps[] = {2, 1}, all_of_one[] = {4};
+	struct buf states[SUBTASKS_MAX] = {0}, text = BUF_INIT;
+	size_t states_len = 0;
+	int64_t watermark = INT64_MIN;
+
+	run_subtasks(&o, 2, steps, states, &states_len, &text);
+	run_subtasks(&o, 1, all_of_one, states, &states_len, &text);
+	buf_reset(&text);
+	show(&states[0], &text, &watermark);
+	/* 8192 rows of the second input were taken as a subtask of its own, some behind the first;
+	 * that one's last time is 00:06:40. */
+	assert_non_null(strstr(buf_cstr(&text), "input=1"));
+	assert_null(strstr(buf_cstr(&text), "input=0"));
+	assert_non_null(strstr(buf_cstr(&text), "greatest_time=1970-01-01T00:01:"));
+	buf_clear(&states[0]);
+	buf_clear(&text);
+}
+
 static void events_go_on_as_any_number_of_subtasks(void **state)
 {
 	const char *inputs[] = {"nexmark:bid?events=30000&disorder=1s"};
@@ -473,6 +502,7 @@ int main(void)
 		cmocka_unit_test(events_go_on_from_a_snapshot_as_if_nothing_had_been),
 		cmocka_unit_test(a_recording_goes_on_from_a_snapshot_as_if_nothing_had_been),
 		cmocka_unit_test(records_go_on_as_any_number_of_subtasks),
+		cmocka_unit_test(every_range_has_a_greatest_time_of_its_own),
 		cmocka_unit_test(events_go_on_as_any_number_of_subtasks),
 		cmocka_unit_test(no_event_is_late_whatever_lanes_a_subtask_has),
 		cmocka_unit_test(the_state_of_another_kind_of_source_is_refused),

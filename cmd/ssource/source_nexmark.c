@@ -20,7 +20,7 @@ struct nexmark_source {
 	struct batch_builder batch;
 	bool is_open, draining;
 	struct lanes lanes; /* of all subtasks when restored, of this one once settled */
-	bool is_settled;
+	bool is_restored, is_settled;
 };
 
 static struct nexmark_source *source_of(struct operator* op)
@@ -84,7 +84,7 @@ static void settle_lanes(struct nexmark_source *s)
 
 	if (s->is_settled)
 		return;
-	if (!s->lanes.len)
+	if (!s->is_restored)
 		lanes_begin(&s->lanes, subtasks);
 	lanes_share(&s->lanes, stage_subtask(s->base.stage), subtasks);
 	for (size_t i = 0; i < s->lanes.len; i++)
@@ -171,6 +171,7 @@ static int nexmark_restore(struct operator* op, struct snapshot_reader *r, struc
 			lanes_take(&source_of(op)->lanes, b, e) < 0)
 			return -1;
 	}
+	source_of(op)->is_restored = true;
 	return status < 0 ? -1 : 0;
 }
 
