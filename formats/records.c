@@ -15,7 +15,7 @@ enum {
 	SAMPLE_BYTES = 1 << 20, /* types are inferred from so much unless --infer asks for more */
 	SAMPLE_BYTES_MAX = 1 << 30,
 	INFER_ROWS = 10000,
-	LINE_RELATIVE = 2, /* readers look for a byte order mark on line 1 */
+	LINE_RELATIVE = 2,    /* readers look for a byte order mark on line 1 */
 	LIVE_SAMPLE_MS = 100, /* a live input's first record must not wait for 9,999 others */
 };
 
@@ -34,15 +34,15 @@ struct records {
 	uint64_t end;          /* of it */
 
 	struct input *in;
-	char *name; /* of the entry whose bytes are in the window */
+	char *name;             /* of the entry whose bytes are in the window */
 	enum entry_state entry; /* over, too, where the range is */
-	uint8_t *window; /* window[from, to) is read and not yet parsed */
+	uint8_t *window;        /* window[from, to) is read and not yet parsed */
 	size_t cap, from, to;
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
 
-	/* Lines of a range whose first line's number is unknown: the reader counts from LINE_RELATIVE
-	 * on, which stands at the byte counted_from. */
+	/* Lines of a range whose first line's number is unknown: the reader counts from
+	 * LINE_RELATIVE on, which stands at the byte counted_from. */
 	bool is_relative, is_counted;
 	uint64_t counted_from, lines_before;
 
@@ -668,8 +668,9 @@ bool records_left(const struct records *r, size_t i, struct records_range *out)
 		out->entry--;
 	out->is_begun = true;
 	out->start = r->entry_bytes - (r->to - r->from);
-	out->line = r->is_relative && !r->is_counted ? 0
-						     : true_line(r, r->reader->ops->line(r->reader));
+	out->line = r->is_relative && !r->is_counted
+			    ? 0
+			    : true_line(r, r->reader->ops->line(r->reader));
 	return out->start < out->end;
 }
 

@@ -79,8 +79,8 @@ int64_t clockwork_wait_us(struct clockwork *c)
 	now = clock_mono_us();
 	if (!c->paced_rows)
 		c->paced_from_us = now;
-	due = c->paced_from_us + (int64_t)((double)c->paced_rows * c->subtasks * 1e6 /
-					 (double)c->o->rate);
+	due = c->paced_from_us +
+	      (int64_t)((double)c->paced_rows * c->subtasks * 1e6 / (double)c->o->rate);
 	return due > now ? due - now : 0;
 }
 

@@ -21,9 +21,9 @@ void lanes_begin(struct lanes *l, uint32_t lanes)
 {
 	for (uint32_t i = 0; i < lanes; i++)
 		lanes_add(l, (struct lane){.lane = i,
-			       .lanes = lanes,
-			       .event = (uint64_t)i * LANE_BLOCK_EVENTS,
-			       .greatest_us = WATERMARK_NONE});
+				     .lanes = lanes,
+				     .event = (uint64_t)i * LANE_BLOCK_EVENTS,
+				     .greatest_us = WATERMARK_NONE});
 }
 
 /* The first event at `event` or behind that belongs to the lane. */
@@ -166,7 +166,8 @@ int lanes_take(struct lanes *l, const struct batch *b, struct error *e)
 		if (column_is_valid(c[L_GREATEST], r))
 			lane.greatest_us = column_int(c[L_GREATEST], r);
 		if (lane.lane >= lane.lanes || lane.lanes > UINT32_MAX)
-			return error_set(e, ERROR_STATE, "section lanes: there is no lane %llu of %llu",
+			return error_set(e, ERROR_STATE,
+				"section lanes: there is no lane %llu of %llu",
 				(unsigned long long)lane.lane, (unsigned long long)lane.lanes);
 		lanes_add(l, lane);
 	}

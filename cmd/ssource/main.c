@@ -181,7 +181,8 @@ static int check_inputs(const char *const *inputs, size_t n, bool *nexmark, stru
 }
 
 /* Of the inputs of one kind: " a.csv, b.csv and 7 more". */
-static size_t put_names(struct buf *out, const struct records_options *r, bool packed, bool recorded)
+static size_t put_names(
+	struct buf *out, const struct records_options *r, bool packed, bool recorded)
 {
 	size_t n = 0;
 

@@ -62,8 +62,8 @@ static int look_at_items(const struct positions *p, bool can_cut, const char *co
 	return 0;
 }
 
-static struct position piece_of(const struct position *whole, struct split_piece piece,
-	uint64_t bytes)
+static struct position piece_of(
+	const struct position *whole, struct split_piece piece, uint64_t bytes)
 {
 	struct position part = *whole;
 

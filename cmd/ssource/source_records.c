@@ -20,8 +20,8 @@ struct source {
 	struct batch_builder batch;
 	bool has_batch; /* and has declared its schema */
 
-	/* What there was to read at the start: of all subtasks when restored, of this one once it is
-	 * settled. */
+	/* What there was to read at the start: of all subtasks when restored, of this one once it
+	 * is settled. */
 	struct positions positions;
 	bool is_restored, is_settled;
 	size_t at; /* the range whose rows were last emitted */

@@ -110,8 +110,8 @@ static void fill(struct filling *f, size_t item, uint64_t bytes)
 	put_piece(f, f->subtask, (struct split_piece){item, from, bytes});
 }
 
-size_t split_share(const struct split_item *items, size_t n, struct split_way way,
-	struct split_piece *out)
+size_t split_share(
+	const struct split_item *items, size_t n, struct split_way way, struct split_piece *out)
 {
 	uint64_t *loads = mem_zero(way.subtasks * sizeof *loads), bytes = 0;
 	uint32_t *owners = mem_zero((n + 1) * sizeof *owners);
