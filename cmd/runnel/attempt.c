@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -207,8 +208,10 @@ static int start_task(struct attempt *a, const struct edges *x, struct attempt_t
 	const struct plan_stage *s = &a->o.plan->stages[t->stage];
 	int fds[LINE_INPUTS_MAX * 3 + 1];
 	struct launch_options o = {.spool = spool, .fds = fds};
+	struct stat st;
 
 	t->log = log_path(a->o.state, s, t->subtask);
+	t->log_start = stat(t->log, &st) == 0 ? st.st_size : 0;
 	o.log = t->log;
 	for (size_t i = 0; i < p->inputs_len; i++)
 		fds[o.fds_len++] = p->inputs[i].fd;
@@ -355,12 +358,12 @@ int attempt_start(struct attempt *a, const struct attempt_options *o, struct err
 
 /* ---- failure ---- */
 
-/* The last lines of a stage's log: what it said before it could say no more. */
-static void last_words(const char *log, char *out, size_t cap)
+/* The end of what a stage wrote to its log in this attempt. */
+static void last_words(const struct attempt_task *t, char *out, size_t cap)
 {
-	int fd = open(log, O_RDONLY | O_CLOEXEC);
+	int fd = open(t->log, O_RDONLY | O_CLOEXEC);
 	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	off_t from = end > (off_t)cap - 1 ? end - ((off_t)cap - 1) : 0;
+	off_t from = end - t->log_start > (off_t)cap - 1 ? end - ((off_t)cap - 1) : t->log_start;
 	ssize_t n = fd < 0 ? 0 : pread(fd, out, cap - 1, from);
 
 	out[n > 0 ? n : 0] = '\0';
@@ -397,17 +400,18 @@ static void fail_gone(struct attempt *a, const struct attempt_task *t, int wait_
 		fail(a, t, t->words_status, t->words, now_us);
 		return;
 	}
-	last_words(t->log, words, sizeof words);
+	last_words(t, words, sizeof words);
 	if (WIFSIGNALED(wait_status))
 		snprintf(text, sizeof text, "killed by signal %d (%s)%s%s", WTERMSIG(wait_status),
 			strsignal(WTERMSIG(wait_status)), *words ? "; its last words: " : "", words);
 	else if (WEXITSTATUS(wait_status) == 0)
-		snprintf(text, sizeof text, "left before its time");
+		snprintf(text, sizeof text, "left: nobody reads it any more");
 	else
 		snprintf(text, sizeof text, "ended with status %d%s%s", WEXITSTATUS(wait_status),
 			*words ? "; its last words: " : "", words);
-	fail(a, t, WIFEXITED(wait_status) && WEXITSTATUS(wait_status) ? WEXITSTATUS(wait_status) :
-		ERROR_IO, text, now_us);
+	/* Who leaves quietly does so because the stage behind has gone. */
+	fail(a, t, WIFSIGNALED(wait_status) ? ERROR_IO : WEXITSTATUS(wait_status) ?
+		WEXITSTATUS(wait_status) : ERROR_UPSTREAM, text, now_us);
 }
 
 bool attempt_has_failed(const struct attempt *a, int64_t now_us)

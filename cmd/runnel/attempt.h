@@ -27,6 +27,7 @@ struct attempt_task {
 	char *words;                   /* what its FAILED said; NULL */
 	int words_status;
 	char *log;
+	int64_t log_start;             /* its length when this attempt began */
 };
 
 struct attempt_failure {

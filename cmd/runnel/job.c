@@ -132,11 +132,8 @@ static void show_logs(struct job *j)
 static void skip_logs(struct job *j)
 {
 	j->log_offsets = mem_resize(j->log_offsets, j->attempt.tasks_len * sizeof *j->log_offsets);
-	for (size_t i = 0; i < j->attempt.tasks_len; i++) {
-		struct stat st;
-
-		j->log_offsets[i] = stat(j->attempt.tasks[i].log, &st) == 0 ? st.st_size : 0;
-	}
+	for (size_t i = 0; i < j->attempt.tasks_len; i++)
+		j->log_offsets[i] = j->attempt.tasks[i].log_start;
 }
 
 static const char *kind_name(enum barrier_kind kind)
