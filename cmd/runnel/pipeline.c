@@ -219,6 +219,9 @@ static int check_program(struct reader *r, const struct pipeline_argument *progr
 			return READER_REFUSE(r, program->place, programs[i].hint,
 				"%s can't be used in a pipeline file", program->text);
 	}
+	if (!*program->text || *program->text == '%') /* bash's name for a job */
+		return READER_REFUSE(r, program->place, "a stage starts with a program: smap, ssink, ...",
+			"\"%s\" is no program", program->text);
 	if (strchr(program->text, '='))
 		return READER_REFUSE(r, program->place,
 			"assignments stand on lines of their own before the pipeline;"
@@ -307,7 +310,13 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 	struct reader_words words = {.len = 0};
 	char operator = (char)reader_peek(r);
 	struct pipeline_argument *to = operator == '<' ? &s->input : &s->output;
+	struct reader ahead = *r;
 
+	reader_step(&ahead);
+	reader_skip_blanks(&ahead);
+	if (reader_peek(&ahead) == '(')
+		return READER_REFUSE(r, place, "write <(...) without it",
+			"a blank between %c and (", operator);
 	if (operator == '<' && !first)
 		return READER_REFUSE(r, place, "a further input is an argument: <(ssource FILE)",
 			"< stands only at the first stage of a pipeline");
@@ -315,11 +324,14 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 		return READER_REFUSE(r, place, "the rows of <(...) go to the stage that reads it",
 			"> stands only at the end of the whole pipeline");
 	if (to->text)
-		return READER_REFUSE(r, place, NULL, "a second %c at the same stage", operator);
-	reader_step(r);
-	reader_skip_blanks(r);
+		return READER_REFUSE(r, place,
+			operator == '<' ? "ssource takes several paths as arguments"
+					: "stee passes rows to several pipelines",
+			"a second %c at the same stage", operator);
+	*r = ahead;
 	if (reader_ends_word(reader_peek(r)))
-		return READER_REFUSE(r, reader_place(r), NULL, "a path is missing behind %c", operator);
+		return READER_REFUSE(r, reader_place(r), "ssource FILE and ssink FILE do the same",
+			"a path is missing behind %c", operator);
 	if (reader_take_words(r, &words))
 		return -1;
 	if (words.len != 1)
@@ -398,9 +410,10 @@ static int stage_parts(struct reader *r, struct stage_words *s, bool first)
 		if (c == READER_END || c == '\n' || c == '|' || (c == ')' && r->depth))
 			return 0;
 		if (c == '<' || c == '>') {
+			before = s->words.len;
 			if (take_angle(r, s, first, touches))
 				return -1;
-			touches = false;
+			touches = s->words.len > before; /* by <(...) */
 			continue;
 		}
 		if (reader_ends_word(c))
@@ -638,7 +651,7 @@ static int take_statements(struct reader *r)
 
 		reader_skip_lines(r);
 		if (reader_peek(r) == READER_END)
-			return READER_REFUSE(r, reader_place(r), "ssource FILE | ssink -f table",
+			return READER_REFUSE(r, reader_place(r), "for example: ssource FILE | ssink -f table",
 				"there is no pipeline in it");
 		if (sees_assignment(r))
 			status = take_assignments(r);

@@ -328,8 +328,12 @@ static int take_single(struct reader *r, const struct sink *s)
 
 static int refuse_command(struct reader *r)
 {
-	return READER_REFUSE(r, reader_place(r),
-		"hand the result in: name=$(command) runnel ..., and $name in the file",
+	static const char hint[] = "hand the result in: name=$(...) runnel ..., and $name in the file";
+
+	if (reader_sees(r, "$(("))
+		return READER_REFUSE(r, reader_place(r), hint,
+			"$((...)) is arithmetic, which a pipeline file can't do");
+	return READER_REFUSE(r, reader_place(r), hint,
 		"%s runs a command, which a pipeline file can't do",
 		byte_at(r, 0) == '`' ? "`...`" : "$(...)");
 }
@@ -391,7 +395,7 @@ static int take_backslash(struct reader *r, const struct sink *s)
 
 static int refuse_default_end(struct reader *r, struct pipeline_place place)
 {
-	return READER_REFUSE(r, place, "a default goes from :- to the next } outside quotes",
+	return READER_REFUSE(r, place, "it goes on to the next } outside quotes",
 		"this ${ has no end");
 }
 
@@ -504,6 +508,8 @@ static int take_braces(struct reader *r, const struct sink *s, bool quoted)
 		reader_step(r);
 		return put_variable(r, s, place, name, quoted);
 	}
+	if (byte_at(r, 0) == READER_END)
+		return refuse_default_end(r, place);
 	if (!reader_sees(r, ":-"))
 		return READER_REFUSE(r, reader_place(r), forms,
 			"only :- or } can follow the name in ${%s", name);
@@ -584,7 +590,7 @@ static int take_bare(struct reader *r, const struct sink *s, size_t start)
 			"a shell would match %c with file names", c);
 	if (c == '{' || c == '}')
 		return READER_REFUSE(r, reader_place(r), quote_it,
-			"%c outside quotes means something to a shell", c);
+			"%c outside quotes is the shell's, for lists like {a,b}", c);
 	if (c == '~' && is_home(r, start))
 		return READER_REFUSE(r, reader_place(r),
 			"write $HOME, or quote it where it stands for itself: '~'",
