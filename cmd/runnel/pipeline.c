@@ -278,7 +278,9 @@ static int take_substitution(struct reader *r, struct reader_words *words)
 /* A path is a file's, also where as an argument it could be an option or a URL. */
 static const char *plain_path(struct reader *r, const char *path)
 {
-	return *path == '-' || strchr(path, ':') ? arena_printf(r->arena, "./%s", path) : path;
+	if (*path == '/' || !strncmp(path, "./", 2) || (*path != '-' && !strchr(path, ':')))
+		return path;
+	return arena_printf(r->arena, "./%s", path);
 }
 
 static int check_path(struct reader *r, struct pipeline_place place, const char *path, char operator)
