@@ -29,7 +29,7 @@ struct status_task {
 struct status_checkpoint {
 	uint64_t id;            /* 0: none yet */
 	const char *kind;       /* "checkpoint" "savepoint" "final" */
-	int64_t at_us;          /* wall clock when it was complete */
+	int64_t at_us;          /* wall clock when it was complete; STATUS_NO_TIME */
 	uint64_t duration_us;   /* from the order to the manifest */
 	uint64_t bytes;
 	uint64_t alignment_us;  /* the longest of any task */
@@ -37,10 +37,11 @@ struct status_checkpoint {
 
 struct status {
 	const char *name, *pipeline, *directory, *job;
-	const char *state;      /* "starting" "running" "restarting" "stopping" "ended" */
-	int pid;
+	const char *state;      /* "starting" "running" "restarting" "stopping" "ended"; to sctl also
+	                         * "not running", of which only name, directory and last are known */
+	int pid;                /* 0: none */
 	uint32_t parallelism;
-	int64_t now_us, started_us; /* wall clock */
+	int64_t now_us, started_us; /* wall clock; started_us STATUS_NO_TIME: not running */
 	uint64_t attempt, restarts; /* restarts: of this supervisor */
 	const char *failure;    /* why the last restart was; NULL */
 	uint64_t checkpoints, declined; /* completed, given up */
@@ -58,13 +59,16 @@ struct status_form {
 	                   * watermark the least */
 };
 
-/* Lines for a person, each ended by a newline. */
+/* Lines for a person, each ended by a newline and no wider than the terminal; columns that don't fit
+ * are left out, the least telling first. */
 void status_put_table(const struct status *s, const struct status_form *form, struct buf *out);
 
-/* One line for `sctl list`: name, state, uptime, rows/s in, last checkpoint, restarts, directory. */
+/* One line for `sctl list`: name, state, uptime, rows/s in, last checkpoint, restarts, directory; and
+ * the line of titles above those. */
 void status_put_line(const struct status *s, struct buf *out);
+void status_put_line_head(struct buf *out);
 
-/* One JSON object, and a newline. */
+/* One JSON object, and a newline.  Times are ISO 8601, spans seconds; what isn't known is null. */
 void status_put_json(const struct status *s, struct buf *out);
 
 /* The text exposition format of Prometheus, version 0.0.4: HELP and TYPE once per metric, labels
