@@ -97,11 +97,11 @@ int restore_fit(const struct restore *r, struct buf *report, struct error *e)
 
 /* ---- who gets what ---- */
 
-/* Whether a former subtask's part is this subtask's.  With as many subtasks as before everyone takes
- * up his own; a source's positions are dealt out anew among all, who therefore see all. */
+/* Whether a former subtask's part is for this subtask.  With as many subtasks as before everyone
+ * takes up his own; else all see all, and pick their key groups, their share of a source's input. */
 static bool is_mine(const struct plan_stage *s, const struct checkpoint_task *t, uint32_t subtask)
 {
-	return plan_is_source(s) || t->subtasks != s->subtasks || t->subtask == subtask;
+	return t->subtasks != s->subtasks || t->subtask == subtask;
 }
 
 bool restore_finished(const struct restore *r, size_t stage, uint32_t subtask)

@@ -86,7 +86,8 @@ static void settle_lanes(struct nexmark_source *s)
 		return;
 	if (!s->is_restored)
 		lanes_begin(&s->lanes, subtasks);
-	lanes_share(&s->lanes, stage_subtask(s->base.stage), subtasks);
+	if (!stage_restored_own(s->base.stage))
+		lanes_share(&s->lanes, stage_subtask(s->base.stage), subtasks);
 	for (size_t i = 0; i < s->lanes.len; i++)
 		s->clockwork.rows += s->lanes.items[i].rows;
 	s->clockwork.subtasks = subtasks;

@@ -57,7 +57,7 @@ static int source_settle(struct source *s, struct error *e)
 		return 0;
 	if (!s->is_restored)
 		positions_begin(&s->positions, o->inputs_len);
-	if (way.subtasks > 1 && s->positions.len &&
+	if (way.subtasks > 1 && s->positions.len && !stage_restored_own(s->base.stage) &&
 		(source_open_records(s, e) < 0 ||
 			positions_share(&s->positions, way, s->records, o->inputs, e) < 0))
 		return -1;

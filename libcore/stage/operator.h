@@ -132,6 +132,11 @@ struct key_range stage_key_range(const struct stage *st);
 uint32_t stage_subtask(const struct stage *st);
 uint32_t stage_subtasks(const struct stage *st);
 
+/* Whether what was restored is this very subtask's own, written by as many subtasks as there are:
+ * then what one of them had to read is still its to read.  Else every subtask has seen the parts of
+ * all, and picks its share. */
+bool stage_restored_own(const struct stage *st);
+
 /* The job this stage belongs to (32 hex digits, for ever the same for what is restored from its own
  * checkpoints) and which start of it this is: what a sink's hidden files are named by.  "" and 0
  * alone. */

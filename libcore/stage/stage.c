@@ -52,6 +52,7 @@ struct stage {
 	int64_t watermark;       /* combined, as the operator was told */
 	int64_t watermark_out;   /* as those behind were told */
 	int64_t now;
+	bool restored_own;
 	bool aligning;
 	struct barrier barrier;  /* while aligning */
 	int64_t aligning_since_us;
@@ -781,6 +782,11 @@ uint32_t stage_subtasks(const struct stage *st)
 	return st->plan.subtasks;
 }
 
+bool stage_restored_own(const struct stage *st)
+{
+	return st->restored_own;
+}
+
 const char *stage_job(const struct stage *st)
 {
 	return st->job;
@@ -851,7 +857,8 @@ struct stage_metrics stage_metrics(const struct stage *st)
 /* ---- snapshots ----
  *
  * The runtime's own sections:
- *   @stage     what string, input int, value int: "watermark" and "ended" per input, "out" and "tick"
+ *   @stage     what string, input int, value int: "watermark" and "ended" per input, "out", "tick",
+ *              and of how many subtasks this was one
  *   @input.N   no rows: the schema input N had
  */
 
@@ -886,6 +893,7 @@ static int snapshot_own(struct stage *st, struct snapshot_writer *w, struct erro
 	snapshot_row(&rows, "combined", -1, st->watermark);
 	snapshot_row(&rows, "out", -1, st->watermark_out);
 	snapshot_row(&rows, "tick", -1, st->now);
+	snapshot_row(&rows, "subtasks", -1, st->plan.subtasks);
 	if (snapshot_section(w, &s, e) == 0 && snapshot_put(w, batch_builder_view(&rows), e) == 0)
 		status = 0;
 	batch_builder_clear(&rows);
@@ -936,6 +944,7 @@ struct restoring {
 	struct stage *st;
 	unsigned ended[INPUTS_MAX];
 	unsigned files;
+	int64_t subtasks;
 };
 
 static int64_t least(int64_t a, int64_t b, bool first)
@@ -958,6 +967,8 @@ static int restore_row(struct restoring *r, struct text_view what, int64_t input
 		st->watermark = least(st->watermark, value, first);
 	else if (what.len == 3 && !memcmp(what.text, "out", 3))
 		st->watermark_out = least(st->watermark_out, value, first);
+	else if (what.len == 8 && !memcmp(what.text, "subtasks", 8))
+		r->subtasks = value;
 	else if (what.len == 4 && !memcmp(what.text, "tick", 4))
 		st->now = value > st->now ? value : st->now;
 	else
@@ -1027,15 +1038,13 @@ int stage_restore(struct stage *st, struct channel_reader *const *files, size_t 
 	snapshot_reader_free(r);
 	if (status < 0)
 		return -1;
+	st->restored_own = restoring.files == 1 && restoring.subtasks == st->plan.subtasks;
 	for (unsigned i = 0; i < st->op->inputs; i++) {
 		if (restoring.files && restoring.ended[i] == restoring.files)
 			st->inputs[i].discard = true;
 	}
-	for (size_t i = 0; i < st->plan.channels_len; i++) {
-		struct input *in = &st->inputs[st->channels[i].input];
-
-		/* A replayed input starts over, and so does its watermark. */
-		st->channels[i].watermark = in->discard ? WATERMARK_NONE : in->watermark;
-	}
+	/* The channels are new streams, which say where their watermark is; it may be less than what
+	 * this subtask had heard (the subtasks in front are others than before).  What the inputs had
+	 * reached stays. */
 	return 0;
 }
