@@ -145,7 +145,8 @@ static void expansions_that_are_not_understood_are_refused(void **state)
 		{"set -u\nssource $worm", "2:9", "worm is not set", "${worm:-}"},
 		{"set -u\nfirst=$worm\nssource", "2:7", "worm is not set", "${worm:-}"},
 		{"work=a\nset -u\nssource $wrok", "3:9", "wrok is not set", "did you mean $work?"},
-		{"set -euo pipefail\nssource a |\n\tsmap \"b ${x}\"", "3:10", "x is not set", "${x:-}"},
+		{"set -euo pipefail\nssource a |\n\tsmap \"b ${x}\"", "3:10", "x is not set",
+			"${x:-}"},
 	};
 
 	(void)state;
@@ -182,7 +183,8 @@ static void what_is_not_one_pipeline_is_refused(void **state)
 		{"! ssource", "1:1", "! can't be used", "negate"},
 		{"ssource | tee a", "1:11", "tee can't be used", "stee passes rows"},
 		{"$empty tee a", "1:8", "tee can't be used", "stee passes rows"},
-		{"\"\" a", "1:1", "\"\" is no program", "starts with a program"},
+		{"\"\" a", "1:1", "an empty word is no program", "starts with a program"},
+		{"'%\n1' a", "1:1", "starts with % is no program", "starts with a program"},
 		{"$empty | ssink", "1:1", "stage without a program", "$empty"},
 		{"set\nssource", "1:1", "set takes flags", "set -euo pipefail"},
 		{"set -ex\nssource", "1:5", "set can't take this", "set -euo pipefail"},
@@ -246,16 +248,17 @@ static void the_caret_stands_under_the_place(void **state)
 			"  ssource a.csv | tee copy | ssink\n"
 			"                  ^\n"
 			"stee passes rows to several pipelines and waits for them"},
-		{"ssource |\n\tsmap\t'gr\xc3\xb6\xc3\x9f" "e' *\n| ssink",
+		{"ssource |\n\tsmap\t'gr\xc3\xb6\xc3\x9f"
+		 "e' *\n| ssink",
 			"p.sh:2:17: a shell would match * with file names\n"
-			"  \tsmap\t'gr\xc3\xb6\xc3\x9f" "e' *\n"
+			"  \tsmap\t'gr\xc3\xb6\xc3\x9f"
+			"e' *\n"
 			"  \t    \t        ^\n"
 			"quote it: in '...' everything stands for itself"},
-		{"ssource \x1b[31m",
-			"p.sh:1:9: a control character (0x1b)\n"
-			"  ssource ?[31m\n"
-			"          ^\n"
-			"hand it in: name=$'\\x01' runnel ..."},
+		{"ssource \x1b[31m", "p.sh:1:9: a control character (0x1b)\n"
+				     "  ssource ?[31m\n"
+				     "          ^\n"
+				     "hand it in: name=$'\\x01' runnel ..."},
 	};
 	struct error e;
 
@@ -289,6 +292,24 @@ static void of_a_long_line_the_part_around_the_place_is_shown(void **state)
 	/* Characters of two bytes stand in front of it. */
 	assert_int_equal(strchr(caret, '^') - caret, 3 + 3 + 78 / 2 + 2);
 	buf_clear(&text);
+}
+
+static void an_error_of_several_lines_keeps_them_behind_the_caret(void **state)
+{
+	struct pipeline_source source = source_of("ssource a |\n smap 'x +'", 23);
+	struct error e = ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(pipeline_error(&source, (struct pipeline_place){2, 7}, "a hint", &e,
+				 "smap: list:1:4: %s", "the end\n  x +\n     ^"),
+		-1);
+	assert_int_equal(e.code, ERROR_USAGE);
+	assert_string_equal(e.text, "p.sh:2:7: smap: list:1:4: the end\n"
+				    "   smap 'x +'\n"
+				    "        ^\n"
+				    "  x +\n"
+				    "     ^\n"
+				    "a hint");
 }
 
 static void put_repeated(struct buf *out, const char *text, size_t n)
@@ -344,7 +365,8 @@ static void nesting_has_a_limit(void **state)
 		struct arena arena = ARENA_INIT;
 		struct buf text = BUF_INIT;
 
-		for (size_t n = PIPELINE_DEPTH_MAX; n < 100000; n += 1 + 10 * (n - PIPELINE_DEPTH_MAX)) {
+		for (size_t n = PIPELINE_DEPTH_MAX; n < 100000;
+			n += 1 + 10 * (n - PIPELINE_DEPTH_MAX)) {
 			buf_reset(&text);
 			buf_put_text(&text, cases[i].front);
 			put_repeated(&text, cases[i].open, n);
@@ -372,8 +394,7 @@ static void variables_have_a_limit(void **state)
 	for (int i = 0; i < PIPELINE_VARIABLES_MAX; i++)
 		buf_printf(&text, "a%d=%d\n", i, i);
 	buf_put_text(&text, "ssource $a7$a1023");
-	assert_string_equal(
-		parse(&arena, buf_cstr(&text)).stages[0].arguments[1].text, "71023");
+	assert_string_equal(parse(&arena, buf_cstr(&text)).stages[0].arguments[1].text, "71023");
 	text.len -= strlen("ssource $a7$a1023");
 	buf_put_text(&text, "b=c\nssource");
 	refuse(buf_cstr(&text), text.len, &e);
@@ -457,8 +478,8 @@ static void assert_place(struct pipeline_place place, unsigned line, unsigned co
 static void stages_and_arguments_know_their_place(void **state)
 {
 	struct arena arena = ARENA_INIT;
-	struct pipeline p = parse(&arena,
-		"# a\nssource a |\n\tsjoin -k \\\n x <(ssource 'b\nc' d) $spaced e > f");
+	struct pipeline p = parse(
+		&arena, "# a\nssource a |\n\tsjoin -k \\\n x <(ssource 'b\nc' d) $spaced e > f");
 	const struct pipeline_stage *join = &p.stages[1];
 	const struct pipeline *inner;
 
@@ -524,6 +545,7 @@ int main(void)
 		cmocka_unit_test(substitutions_and_redirections_stand_in_their_places),
 		cmocka_unit_test(the_caret_stands_under_the_place),
 		cmocka_unit_test(of_a_long_line_the_part_around_the_place_is_shown),
+		cmocka_unit_test(an_error_of_several_lines_keeps_them_behind_the_caret),
 		cmocka_unit_test(every_size_has_a_limit),
 		cmocka_unit_test(nesting_has_a_limit),
 		cmocka_unit_test(variables_have_a_limit),

@@ -14,7 +14,6 @@
 
 enum {
 	EXCERPT_BYTES_MAX = 160, /* of a source line, around the caret: two lines of a terminal */
-	MESSAGE_BYTES_MAX = 512,
 };
 
 /* The line that a place is in, without its newline. */
@@ -80,15 +79,20 @@ static void add_excerpt(
 int pipeline_error(const struct pipeline_source *source, struct pipeline_place place,
 	const char *hint, struct error *e, const char *format, ...)
 {
-	char message[MESSAGE_BYTES_MAX];
+	char message[ERROR_TEXT_MAX], *more;
 	va_list args;
 
 	MUST(place.line && place.column);
 	va_start(args, format);
 	vsnprintf(message, sizeof message, format, args);
 	va_end(args);
+	more = strchr(message, '\n');
+	if (more)
+		*more++ = '\0';
 	error_set(e, ERROR_USAGE, "%s:%u:%u: %s", source->name, place.line, place.column, message);
 	add_excerpt(source, place, e);
+	if (more)
+		error_hint(e, "%s", more);
 	if (hint)
 		error_hint(e, "%s", hint);
 	return -1;
@@ -108,14 +112,15 @@ static int check_bytes(struct reader *r)
 			PIPELINE_BYTES_MAX >> 20);
 	if (reader_sees(r, "\xef\xbb\xbf"))
 		return READER_REFUSE(r, place, "save it as UTF-8 without BOM",
-			"the file starts with a byte order mark, which is a part of the first word");
+			"the file starts with a byte order mark, a part of the first word");
 	for (size_t i = 0; i < s->len; i++, place.column++) {
 		unsigned char c = (unsigned char)s->text[i];
 
 		if (c == '\n')
 			place = (struct pipeline_place){place.line + 1, 0};
 		else if (c == '\r')
-			return READER_REFUSE(r, place, "save it with Unix line ends: sed -i 's/\\r$//'",
+			return READER_REFUSE(r, place,
+				"save it with Unix line ends: sed -i 's/\\r$//'",
 				"a carriage return, which shells take as a part of the word");
 		else if ((c < ' ' && c != '\t') || c == 0x7f)
 			return READER_REFUSE(r, place, "hand it in: name=$'\\x01' runnel ...",
@@ -130,8 +135,9 @@ static int check_bytes(struct reader *r)
 /* At an operator that isn't in the language, or not here. */
 static int refuse_operator(struct reader *r)
 {
-	static const char one[] = "a file holds one pipeline; what runs before or after it belongs into"
-				  " a script that calls runnel";
+	static const char one[] =
+		"a file holds one pipeline; what runs before or after it belongs into"
+		" a script that calls runnel";
 	static const char log[] =
 		"what stages say on standard error goes to runnel's log by itself";
 	static const char files[] = "write the rows into a file, and ssource FILE";
@@ -152,7 +158,8 @@ static int refuse_operator(struct reader *r)
 		{">>", "a directory gets further part files: ssink out/"},
 		{">&", log},
 		{">|", "> and ssink FILE replace a file by themselves"},
-		{"(", "a ( that belongs to a word must be quoted; a second input is <(...), without a blank"},
+		{"(", "a ( that belongs to a word must be quoted; a second input is <(...), "
+		      "without a blank"},
 		{")", "a ) that belongs to a word must be quoted"},
 	};
 
@@ -166,62 +173,63 @@ static int refuse_operator(struct reader *r)
 		r->at < r->source->len ? r->source->text[r->at] : ' ');
 }
 
-/* Words that are no stages to any shell, and what does their work here. */
+/* Is it one of these words, with blanks between? */
+static bool is_among(const char *word, const char *words)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = words; len && (at = strstr(at, word)); at += len) {
+		if ((at == words || at[-1] == ' ') && (!at[len] || at[len] == ' '))
+			return true;
+	}
+	return false;
+}
+
+/* What is no stage to any shell, or a habit, and what does its work here.  Any other program that
+ * is no stage is found when the plan is drawn. */
 static int check_program(struct reader *r, const struct pipeline_argument *program)
 {
-	static const char one[] = "a file is one pipeline, without loops, conditions and functions; what"
-				  " needs them belongs into a script that calls runnel -c '...'";
-	static const char around[] = "start runnel itself with it";
-	static const char variables[] = "there are name=value and export name=value";
 	static const struct {
-		const char *name, *hint;
+		const char *names, *hint;
 	} programs[] = {
 		{"tee", "stee passes rows to several pipelines and waits for them"},
 		{"cat", "ssource reads files, several as one stream"},
-		{"zcat", "ssource reads compressed files"},
+		{"zcat gunzip zstdcat", "ssource reads compressed files"},
 		{"grep", "smap -w 'COND' chooses rows"},
 		{"sort", "ssort 'price desc, name' orders rows"},
 		{"head", "ssort -n N takes the first rows"},
 		{"uniq", "swindow -k COLUMNS gives the distinct rows"},
-		{"awk", "smap computes; smap --exec 'awk ...' passes rows through a program"},
-		{"sed", "smap computes; smap --exec 'sed ...' passes rows through a program"},
-		{"jq", "smap computes; smap --exec 'jq -c ...' passes rows through a program"},
-		{"if", one}, {"then", one}, {"elif", one}, {"else", one}, {"fi", one}, {"for", one},
-		{"while", one}, {"until", one}, {"do", one}, {"done", one}, {"case", one},
-		{"esac", one}, {"select", one}, {"in", one}, {"function", one}, {"[[", one},
-		{"]]", one}, {"[", one}, {"test", one}, {":", one}, {"true", one}, {"false", one},
+		{"awk sed jq perl",
+			"smap computes; smap --exec COMMAND passes rows through a program"},
+		{"read mapfile readarray", "ssource brings rows in"},
+		{"echo printf", "ssource reads files; echo ... | runnel ... hands rows in"},
 		{"!", "a pipeline's status is runnel's: negate it where runnel is called"},
-		{"time", around}, {"coproc", around}, {"exec", around}, {"command", around},
-		{"builtin", around}, {"env", around}, {"nice", around}, {"nohup", around},
-		{"sudo", around}, {"timeout", around}, {"cd", around}, {"pushd", around},
-		{"popd", around}, {"umask", around}, {"ulimit", around}, {"trap", one},
-		{"wait", one}, {"read", "ssource brings rows in"},
-		{"mapfile", "ssource brings rows in"}, {"readarray", "ssource brings rows in"},
-		{"echo", "ssource reads files; echo ... | runnel ... hands rows in"},
-		{"printf", "ssource reads files; printf ... | runnel ... hands rows in"},
-		{"set", "set stands before the pipeline, on a line of its own"},
-		{"export", "export stands before the pipeline, on a line of its own"},
-		{"declare", variables}, {"typeset", variables}, {"local", variables},
-		{"readonly", variables}, {"unset", variables}, {"let", variables}, {"shift", one},
-		{"getopts", one}, {"source", one}, {".", one}, {"eval", one}, {"exit", one},
-		{"return", one}, {"break", one}, {"continue", one}, {"alias", one}, {"unalias", one},
+		{"time coproc exec command builtin env nice nohup sudo timeout cd pushd popd umask"
+		 " ulimit",
+			"start runnel itself with it"},
+		{"set export", "it stands before the pipeline, on a line of its own"},
+		{"declare typeset local readonly unset let",
+			"there are name=value and export name=value"},
 		{"shopt", "set -euo pipefail is all that can be set"},
-		{"bash", "write its text into the file"}, {"sh", "write its text into the file"},
-		{"xargs", one}, {"logout", one}, {"suspend", one}, {"kill", one}, {"jobs", one},
-		{"fg", one}, {"bg", one}, {"disown", one}, {"hash", one}, {"type", one}, {"help", one},
-		{"enable", one}, {"bind", one}, {"caller", one}, {"compgen", one}, {"complete", one},
-		{"compopt", one}, {"dirs", one}, {"fc", one}, {"history", one}, {"pwd", one},
-		{"times", one},
+		{"bash sh", "write its text into the file"},
+		{"if then elif else fi for while until do done case esac select in function [[ ]] ["
+		 " test : true false trap wait shift getopts source . eval exit return break"
+		 " continue alias unalias xargs logout suspend kill jobs fg bg disown hash type"
+		 " help enable bind caller compgen complete compopt dirs fc history pwd times",
+			"a file is one pipeline, without loops, conditions and functions; what"
+			" needs them belongs into a script that calls runnel -c '...'"},
 	};
 
 	for (size_t i = 0; i < COUNT(programs); i++) {
-		if (!strcmp(program->text, programs[i].name))
+		if (is_among(program->text, programs[i].names))
 			return READER_REFUSE(r, program->place, programs[i].hint,
 				"%s can't be used in a pipeline file", program->text);
 	}
 	if (!*program->text || *program->text == '%') /* bash's name for a job */
-		return READER_REFUSE(r, program->place, "a stage starts with a program: smap, ssink, ...",
-			"\"%s\" is no program", program->text);
+		return READER_REFUSE(r, program->place,
+			"a stage starts with a program: smap, ssink, ...",
+			*program->text ? "a word that starts with %% is no program"
+				       : "an empty word is no program");
 	if (strchr(program->text, '='))
 		return READER_REFUSE(r, program->place,
 			"assignments stand on lines of their own before the pipeline;"
@@ -259,11 +267,13 @@ static int take_substitution(struct reader *r, struct reader_words *words)
 	reader_skip_lines(r);
 	r->depth--;
 	if (reader_peek(r) == READER_END)
-		return READER_REFUSE(r, a.place, "it goes on to a ) of its own", "this <( has no end");
+		return READER_REFUSE(
+			r, a.place, "it goes on to a ) of its own", "this <( has no end");
 	if (reader_peek(r) != ')') {
 		if (reader_ends_word(reader_peek(r)) && reader_peek(r) != '|')
 			return refuse_operator(r);
-		return READER_REFUSE(r, reader_place(r), "end the line before with | or this pipeline with )",
+		return READER_REFUSE(r, reader_place(r),
+			"end the line before with | or this pipeline with )",
 			"a second command in <(...)");
 	}
 	reader_step(r);
@@ -283,7 +293,7 @@ static const char *plain_path(struct reader *r, const char *path)
 	return arena_printf(r->arena, "./%s", path);
 }
 
-static int check_path(struct reader *r, struct pipeline_place place, const char *path, char operator)
+static int check_path(struct reader *r, struct pipeline_place place, const char *path, char sign)
 {
 	static const char *const special[] = {
 		"/dev/tcp/", "/dev/udp/", "/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr"};
@@ -296,12 +306,12 @@ static int check_path(struct reader *r, struct pipeline_place place, const char 
 				"%s means something else to a shell", special[i]);
 	}
 	if (!len)
-		return READER_REFUSE(r, place, NULL, "the path behind %c is empty", operator);
+		return READER_REFUSE(r, place, NULL, "the path behind %c is empty", sign);
 	if (path[len - 1] == '/')
 		return READER_REFUSE(r, place,
-			operator == '>' ? "ssink DIRECTORY/ writes part files"
-					: "ssource DIRECTORY --follow reads its files",
-			"%c takes a file, not a directory", operator);
+			sign == '>' ? "ssink DIRECTORY/ writes part files"
+				    : "ssource DIRECTORY --follow reads its files",
+			"%c takes a file, not a directory", sign);
 	return 0;
 }
 
@@ -310,40 +320,40 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 {
 	struct pipeline_place place = reader_place(r);
 	struct reader_words words = {.len = 0};
-	char operator = (char)reader_peek(r);
-	struct pipeline_argument *to = operator == '<' ? &s->input : &s->output;
+	char sign = (char)reader_peek(r);
+	struct pipeline_argument *to = sign == '<' ? &s->input : &s->output;
 	struct reader ahead = *r;
 
 	reader_step(&ahead);
 	reader_skip_blanks(&ahead);
 	if (reader_peek(&ahead) == '(')
-		return READER_REFUSE(r, place, "write <(...) without it",
-			"a blank between %c and (", operator);
-	if (operator == '<' && !first)
+		return READER_REFUSE(
+			r, place, "write <(...) without it", "a blank between %c and (", sign);
+	if (sign == '<' && !first)
 		return READER_REFUSE(r, place, "a further input is an argument: <(ssource FILE)",
 			"< stands only at the first stage of a pipeline");
-	if (operator == '>' && r->depth)
+	if (sign == '>' && r->depth)
 		return READER_REFUSE(r, place, "the rows of <(...) go to the stage that reads it",
 			"> stands only at the end of the whole pipeline");
 	if (to->text)
 		return READER_REFUSE(r, place,
-			operator == '<' ? "ssource takes several paths as arguments"
-					: "stee passes rows to several pipelines",
-			"a second %c at the same stage", operator);
+			sign == '<' ? "ssource takes several paths as arguments"
+				    : "stee passes rows to several pipelines",
+			"a second %c at the same stage", sign);
 	*r = ahead;
 	if (reader_ends_word(reader_peek(r)))
 		return READER_REFUSE(r, reader_place(r), "ssource FILE and ssink FILE do the same",
-			"a path is missing behind %c", operator);
+			"a path is missing behind %c", sign);
 	if (reader_take_words(r, &words))
 		return -1;
 	if (words.len != 1)
 		return READER_REFUSE(r, place, "quote it: \"$name\"",
-			"what stands behind %c comes to %zu words, not one path", operator, words.len);
+			"what stands behind %c comes to %zu words, not one path", sign, words.len);
 	*to = words.items[0];
-	if (check_path(r, to->place, to->text, operator))
+	if (check_path(r, to->place, to->text, sign))
 		return -1;
 	to->text = plain_path(r, to->text);
-	to->redirect = operator;
+	to->redirect = sign;
 	return 0;
 }
 
@@ -358,9 +368,9 @@ static int check_descriptor(struct reader *r, size_t start, struct pipeline_plac
 		if (!strchr("0123456789\\\n", r->source->text[i]))
 			return 0;
 	}
-	return READER_REFUSE(r, place, c == '>'
-			? "what stages say on standard error goes to runnel's log by itself"
-			: "a further input is an argument: <(ssource FILE)",
+	return READER_REFUSE(r, place,
+		c == '>' ? "what stages say on standard error goes to runnel's log by itself"
+			 : "a further input is an argument: <(ssource FILE)",
 		"numbers of descriptors can't be used in a pipeline file");
 }
 
@@ -386,7 +396,8 @@ static int take_angle(struct reader *r, struct stage_words *s, bool first, bool 
 	next = reader_peek(&ahead);
 	if (c == '<' && next == '(') {
 		if (touches)
-			return READER_REFUSE(r, reader_place(r), "a blank belongs in front of <(...)",
+			return READER_REFUSE(r, reader_place(r),
+				"a blank belongs in front of <(...)",
 				"<(...) is an argument of its own");
 		if (!s->words.len)
 			return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
@@ -438,8 +449,8 @@ static int refuse_missing_stage(struct reader *r, bool first)
 	if (c == '|')
 		return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
 			"a stage is missing in front of |");
-	return READER_REFUSE(r, reader_place(r), "a pipeline starts with ssource",
-		"a pipeline is missing here");
+	return READER_REFUSE(
+		r, reader_place(r), "a pipeline starts with ssource", "a pipeline is missing here");
 }
 
 static int take_stage(struct reader *r, struct pipeline_stage *out, bool first)
@@ -451,7 +462,8 @@ static int take_stage(struct reader *r, struct pipeline_stage *out, bool first)
 	if (c == READER_END || c == '|' || (c == ')' && r->depth))
 		return refuse_missing_stage(r, first);
 	if (r->stages++ == PIPELINE_STAGES_MAX)
-		return READER_REFUSE(r, out->place, NULL, "more than %d stages", PIPELINE_STAGES_MAX);
+		return READER_REFUSE(
+			r, out->place, NULL, "more than %d stages", PIPELINE_STAGES_MAX);
 	if (stage_parts(r, &s, first))
 		return -1;
 	if (!s.words.len)
@@ -523,8 +535,8 @@ static bool sees_command(const struct reader *r, const char *command)
 	size_t end = r->at + strlen(command);
 
 	return reader_sees(r, command) &&
-	       reader_ends_word(end < r->source->len ? (unsigned char)r->source->text[end]
-						     : READER_END);
+	       reader_ends_word(
+		       end < r->source->len ? (unsigned char)r->source->text[end] : READER_END);
 }
 
 /* A statement ends with its line. */
@@ -563,8 +575,9 @@ static int take_assignments(struct reader *r)
 			return -1;
 		reader_skip_blanks(r);
 	}
-	return end_statement(r, "assignments stand on lines of their own: quote a value with blanks,"
-				" export what stages shall see");
+	return end_statement(r,
+		"assignments stand on lines of their own: quote a value with blanks,"
+		" export what stages shall see");
 }
 
 /* At "export".  One name: bash computes all values before it assigns the first. */
@@ -653,7 +666,8 @@ static int take_statements(struct reader *r)
 
 		reader_skip_lines(r);
 		if (reader_peek(r) == READER_END)
-			return READER_REFUSE(r, reader_place(r), "for example: ssource FILE | ssink -f table",
+			return READER_REFUSE(r, reader_place(r),
+				"for example: ssource FILE | ssink -f table",
 				"there is no pipeline in it");
 		if (sees_assignment(r))
 			status = take_assignments(r);
@@ -674,14 +688,12 @@ static int take_end(struct reader *r)
 {
 	reader_skip_lines(r);
 	switch (reader_peek(r)) {
-	case READER_END:
-		return 0;
+	case READER_END: return 0;
 	case '|':
 		return READER_REFUSE(r, reader_place(r),
 			"put the | at the end of the line before, or a \\ behind that line",
 			"a line can't start with |");
-	case ')':
-		return refuse_operator(r);
+	case ')': return refuse_operator(r);
 	}
 	if (sees_assignment(r) || sees_command(r, "set") || sees_command(r, "export"))
 		return READER_REFUSE(r, reader_place(r), "move the line up",
@@ -700,14 +712,13 @@ static void put_variables(struct reader *r, struct pipeline *out)
 		const struct reader_variable *v = &r->variables[i];
 
 		if (v->exported && v->value)
-			all[out->variables_len++] =
-				(struct pipeline_variable){v->name, v->value};
+			all[out->variables_len++] = (struct pipeline_variable){v->name, v->value};
 	}
 	out->variables = all;
 }
 
-int pipeline_parse(const struct pipeline_source *source, struct arena *arena,
-	struct pipeline *out, struct error *e)
+int pipeline_parse(const struct pipeline_source *source, struct arena *arena, struct pipeline *out,
+	struct error *e)
 {
 	struct reader r = {.source = source, .arena = arena, .error = e, .line = 1};
 

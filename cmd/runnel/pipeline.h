@@ -8,13 +8,14 @@
  *   word       = bare text, '...', "...", \x, $name, ${name}, ${name:-default}, in any mixture
  *
  * Words mean what they mean to bash: an unquoted expansion splits at blanks, a quoted one doesn't,
- * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<" stands
- * only at the first stage of a pipeline, ">" only at the last of the whole; they become that stage's
- * last argument.  All else that bash would understand differently (loops, several commands, &&, ;, &,
+ * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<"
+ * stands only at the first stage of a pipeline, ">" only at the last of the whole; they become that
+ * stage's last argument.  All else that bash would understand differently (loops, several commands,
+ * &&, ;, &,
  * $( ), `...`, globs, also in the value of an unquoted variable, ~, {a,b}, tee, >( ), 2>, >>, here
- * documents, an assignment before a command, arithmetic, arguments of the script, other ${...} forms,
- * variables that bash itself sets, a first "!") is refused with line, column, caret, and what to
- * write instead, never half-understood.  Text is UTF-8 without control characters.
+ * documents, an assignment before a command, arithmetic, arguments of the script, other ${...}
+ * forms, variables that bash itself sets, a first "!") is refused with line, column, caret, and
+ * what to write instead, never half-understood.  Text is UTF-8 without control characters.
  *
  * Which programs are stages this module doesn't know; it only reads.  It prints nothing, reads no
  * environment (a callback does) and no file: anything a stranger writes may be parsed. */
@@ -36,10 +37,10 @@ struct pipeline;
 
 /* One argument of a stage: a word, or a pipeline whose output it reads. */
 struct pipeline_argument {
-	const char *text;               /* the word; of a substitution its text, "<(ssource b.csv)" */
-	const struct pipeline *source;  /* NULL: a word */
-	/* '<' or '>': a path that stood behind it, which names a file whatever it looks like (where it
-	 * could pass for an option or a URL it starts with ./); else 0. */
+	const char *text; /* the word; of a substitution its text, "<(ssource b.csv)" */
+	const struct pipeline *source; /* NULL: a word */
+	/* '<' or '>': a path that stood behind it, which names a file whatever it looks like (where
+	 * it could pass for an option or a URL it starts with ./); else 0. */
 	char redirect;
 	struct pipeline_place place;
 };
@@ -59,23 +60,23 @@ struct pipeline_variable {
 struct pipeline {
 	struct pipeline_stage *stages;
 	size_t stages_len;
-	/* Exported, or in the environment already and assigned anew: as in bash the stages see them.
-	 * Of the whole file, so only at the top. */
+	/* Exported, or in the environment already and assigned anew: as in bash the stages see
+	 * them. Of the whole file, so only at the top. */
 	const struct pipeline_variable *variables;
 	size_t variables_len;
 };
 
 enum {
 	PIPELINE_BYTES_MAX = 1 << 20,
-	PIPELINE_STAGES_MAX = 256,     /* in all, substitutions included */
-	PIPELINE_ARGUMENTS_MAX = 4096, /* of one stage */
-	PIPELINE_DEPTH_MAX = 16,       /* of substitutions, and of defaults in defaults */
-	PIPELINE_VARIABLES_MAX = 1024, /* that the file assigns */
+	PIPELINE_STAGES_MAX = 256,       /* in all, substitutions included */
+	PIPELINE_ARGUMENTS_MAX = 4096,   /* of one stage */
+	PIPELINE_DEPTH_MAX = 16,         /* of substitutions, and of defaults in defaults */
+	PIPELINE_VARIABLES_MAX = 1024,   /* that the file assigns */
 	PIPELINE_EXPANDED_MAX = 4 << 20, /* bytes that all expansions come to */
 };
 
 struct pipeline_source {
-	const char *name;              /* in errors: the file's, or "-c" */
+	const char *name; /* in errors: the file's, or "-c" */
 	const char *text;
 	size_t len;
 	/* A variable of the environment, or NULL; NULL: there are none. */
@@ -90,11 +91,11 @@ struct pipeline_source {
  *                     ^
  *   stee passes rows to several pipelines and waits for them
  */
-int pipeline_parse(const struct pipeline_source *source, struct arena *arena,
-	struct pipeline *out, struct error *e);
+int pipeline_parse(const struct pipeline_source *source, struct arena *arena, struct pipeline *out,
+	struct error *e);
 
 /* Fills *e (ERROR_USAGE) with an error about a place in the text, in the form above; hint NULL:
- * none. */
+ * none.  Of a message of several lines the first is the sentence, the others follow the caret. */
 int pipeline_error(const struct pipeline_source *source, struct pipeline_place place,
 	const char *hint, struct error *e, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));

@@ -109,13 +109,14 @@ size_t reader_name_len(const struct reader *r)
 /* What bash gives a value of its own, or acts on when it changes: neither can be the same here. */
 static bool is_bashs_own(const char *name)
 {
-	static const char *const names[] = {"_", "CHILD_MAX", "COLUMNS", "COPROC", "DIRSTACK", "ENV",
-		"EUID", "EXECIGNORE", "FIGNORE", "FUNCNAME", "FUNCNEST", "GLOBIGNORE", "GLOBSORT",
-		"GROUPS", "HOSTNAME", "HOSTTYPE", "IFS", "IGNOREEOF", "INPUTRC", "LANG", "LANGUAGE",
-		"LINENO", "LINES", "MACHTYPE", "MAPFILE", "OLDPWD", "OPTARG", "OPTERR", "OPTIND",
-		"OSTYPE", "PATH", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PS0", "PS1", "PS2", "PS3",
-		"PS4", "PWD", "RANDOM", "REPLY", "SECONDS", "SHELL", "SHELLOPTS", "SHLVL", "SRANDOM",
-		"TERM", "TIMEFORMAT", "TMOUT", "UID", "auto_resume", "histchars"};
+	static const char *const names[] = {"_", "CHILD_MAX", "COLUMNS", "COPROC", "DIRSTACK",
+		"ENV", "EUID", "EXECIGNORE", "FIGNORE", "FUNCNAME", "FUNCNEST", "GLOBIGNORE",
+		"GLOBSORT", "GROUPS", "HOSTNAME", "HOSTTYPE", "IFS", "IGNOREEOF", "INPUTRC", "LANG",
+		"LANGUAGE", "LINENO", "LINES", "MACHTYPE", "MAPFILE", "OLDPWD", "OPTARG", "OPTERR",
+		"OPTIND", "OSTYPE", "PATH", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PS0", "PS1",
+		"PS2", "PS3", "PS4", "PWD", "RANDOM", "REPLY", "SECONDS", "SHELL", "SHELLOPTS",
+		"SHLVL", "SRANDOM", "TERM", "TIMEFORMAT", "TMOUT", "UID", "auto_resume",
+		"histchars"};
 	static const char *const prefixes[] = {
 		"BASH", "COMP_", "EPOCH", "HIST", "LC_", "MAIL", "PROMPT_", "READLINE_"};
 
@@ -137,12 +138,13 @@ int reader_take_name(struct reader *r, const char **name)
 
 	MUST(len > 0);
 	if (len > NAME_BYTES_MAX)
-		return READER_REFUSE(r, place, NULL, "a name has at most %d characters",
-			NAME_BYTES_MAX);
+		return READER_REFUSE(
+			r, place, NULL, "a name has at most %d characters", NAME_BYTES_MAX);
 	*name = arena_strndup(r->arena, r->source->text + r->at, len);
 	if (is_bashs_own(*name))
 		return READER_REFUSE(r, place,
-			"take another name; to hand its value in, start with other_name=value runnel ...",
+			"take another name; to hand its value in, start with other_name=value "
+			"runnel ...",
 			"%s belongs to the shell and can't be used in a pipeline file", *name);
 	step_over(r, len);
 	return 0;
@@ -191,9 +193,10 @@ int reader_assign(struct reader *r, struct pipeline_place place, const char *nam
 	if (!v) {
 		if (r->variables_len == PIPELINE_VARIABLES_MAX)
 			return READER_REFUSE(r, place, NULL,
-				"more than %d variables in a pipeline file", PIPELINE_VARIABLES_MAX);
-		r->variables = grown(r, r->variables, r->variables_len, &r->variables_cap,
-			sizeof *r->variables);
+				"more than %d variables in a pipeline file",
+				PIPELINE_VARIABLES_MAX);
+		r->variables = grown(
+			r, r->variables, r->variables_len, &r->variables_cap, sizeof *r->variables);
 		v = &r->variables[r->variables_len++];
 		*v = (struct reader_variable){.name = name, .exported = environment(r, name)};
 	}
@@ -214,8 +217,8 @@ static const char *unset_hint(struct reader *r, const char *name)
 	nearest = suggest(name, strlen(name), names, r->variables_len);
 	if (nearest >= 0)
 		return arena_printf(r->arena, "did you mean $%s?", names[nearest]);
-	return arena_printf(r->arena, "set -u makes that an error: assign it before, or write ${%s:-}",
-		name);
+	return arena_printf(
+		r->arena, "set -u makes that an error: assign it before, or write ${%s:-}", name);
 }
 
 /* ---- the word that grows ---- */
@@ -242,8 +245,8 @@ int reader_add_argument(
 	struct reader *r, struct reader_words *words, const struct pipeline_argument *argument)
 {
 	if (words->len == PIPELINE_ARGUMENTS_MAX)
-		return READER_REFUSE(r, argument->place, NULL, "more than %d arguments",
-			PIPELINE_ARGUMENTS_MAX);
+		return READER_REFUSE(
+			r, argument->place, NULL, "more than %d arguments", PIPELINE_ARGUMENTS_MAX);
 	words->items = grown(r, words->items, words->len, &words->cap, sizeof *words->items);
 	words->items[words->len++] = *argument;
 	return 0;
@@ -288,13 +291,15 @@ static int put_value(struct reader *r, const struct sink *s, struct pipeline_pla
 		return 0;
 	r->expanded_bytes += len;
 	if (len > PIPELINE_EXPANDED_MAX || r->expanded_bytes > PIPELINE_EXPANDED_MAX)
-		return READER_REFUSE(r, place, NULL, "the variables come to more than %d MiB of text",
+		return READER_REFUSE(r, place, NULL,
+			"the variables come to more than %d MiB of text",
 			PIPELINE_EXPANDED_MAX >> 20);
 	/* A backslash alone was a pattern to some versions of bash. */
 	if (s->words && !quoted && strpbrk(value, "*?[\\"))
 		return READER_REFUSE(r, place,
 			arena_printf(r->arena, "quote it: \"$%s\" takes the value as it is", name),
-			"the value of $%s has one of * ? [ \\, which a shell would match with file names",
+			"the value of $%s has one of * ? [ \\, which a shell would match with file "
+			"names",
 			name);
 	for (size_t i = 0; i < len; i++) {
 		if (quoted)
@@ -328,7 +333,8 @@ static int take_single(struct reader *r, const struct sink *s)
 
 static int refuse_command(struct reader *r)
 {
-	static const char hint[] = "hand the result in: name=$(...) runnel ..., and $name in the file";
+	static const char hint[] =
+		"hand the result in: name=$(...) runnel ..., and $name in the file";
 
 	if (reader_sees(r, "$(("))
 		return READER_REFUSE(r, reader_place(r), hint,
@@ -361,8 +367,8 @@ static int take_double(struct reader *r, const struct sink *s)
 	reader_step(r);
 	for (int c; (c = byte_at(r, 0)) != '"';) {
 		if (c == READER_END)
-			return READER_REFUSE(r, place,
-				"a \" inside \"...\" is written \\\"", "this \" has no end");
+			return READER_REFUSE(r, place, "a \" inside \"...\" is written \\\"",
+				"this \" has no end");
 		if (c == '`')
 			return refuse_command(r);
 		if (c == '\\') {
@@ -383,7 +389,8 @@ static int take_double(struct reader *r, const struct sink *s)
 static int take_backslash(struct reader *r, const struct sink *s)
 {
 	if (byte_at(r, 1) == READER_END)
-		return READER_REFUSE(r, reader_place(r), "end the file with a newline, or drop the \\",
+		return READER_REFUSE(r, reader_place(r),
+			"end the file with a newline, or drop the \\",
 			"the file ends with a backslash");
 	reader_step(r);
 	put_byte(r, s, (char)byte_at(r, 0));
@@ -395,11 +402,12 @@ static int take_backslash(struct reader *r, const struct sink *s)
 
 static int refuse_default_end(struct reader *r, struct pipeline_place place)
 {
-	return READER_REFUSE(r, place, "it goes on to the next } outside quotes",
-		"this ${ has no end");
+	return READER_REFUSE(
+		r, place, "it goes on to the next } outside quotes", "this ${ has no end");
 }
 
-/* ${name:-default} outside quotes: text up to }, which is split like a value; parts may be quoted. */
+/* ${name:-default} outside quotes: text up to }, which is split like a value; parts may be quoted.
+ */
 static int take_bare_default(struct reader *r, const struct sink *s, struct pipeline_place place)
 {
 	for (int c; (c = reader_peek(r)) != '}';) {
@@ -441,15 +449,16 @@ static int take_quoted_default(struct reader *r, const struct sink *s, struct pi
 			return refuse_command(r);
 		if (strchr("'\"{", c))
 			return READER_REFUSE(r, reader_place(r),
-				"on a line of its own before the pipeline, without the outer quotes:"
+				"on a line of its own before the pipeline, without the outer "
+				"quotes:"
 				" name=${name:-'default'}",
 				"%c can't stand in a default inside \"...\"", c);
 		if (c == '\\') {
 			take_double_backslash(r, s, "$`\"\\}");
 		} else if (c == '$') {
 			if (byte_at(r, 1) == '}')
-				return READER_REFUSE(r, reader_place(r), "write \\$",
-					"a $ without a name");
+				return READER_REFUSE(
+					r, reader_place(r), "write \\$", "a $ without a name");
 			if (take_dollar(r, s, true))
 				return -1;
 		} else {
@@ -461,8 +470,8 @@ static int take_quoted_default(struct reader *r, const struct sink *s, struct pi
 	return 0;
 }
 
-static int take_default(struct reader *r, const struct sink *s, struct pipeline_place place,
-	bool used, bool quoted)
+static int take_default(
+	struct reader *r, const struct sink *s, struct pipeline_place place, bool used, bool quoted)
 {
 	struct sink inner = *s;
 	int status;
@@ -493,9 +502,9 @@ static int put_variable(struct reader *r, const struct sink *s, struct pipeline_
 /* At ${ */
 static int take_braces(struct reader *r, const struct sink *s, bool quoted)
 {
-	static const char forms[] =
-		"there are $name, ${name} and ${name:-default}; compute anything else before, and hand"
-		" it in: name=value runnel ...";
+	static const char forms[] = "there are $name, ${name} and ${name:-default}; compute "
+				    "anything else before, and hand"
+				    " it in: name=value runnel ...";
 	struct pipeline_place place = reader_place(r);
 	const char *name, *value;
 
@@ -555,12 +564,15 @@ static int take_dollar(struct reader *r, const struct sink *s, bool quoted)
 			"$[...] is arithmetic, which a pipeline file can't do");
 	if (is_digit(c) || (c > 0 && strchr("@*#?$!-", c)))
 		return READER_REFUSE(r, place,
-			"give it a name, name=value runnel ..., and write $name; a $ that stands for"
+			"give it a name, name=value runnel ..., and write $name; a $ that stands "
+			"for"
 			" itself is written \\$",
 			"$%c is of the shell; a pipeline file has no arguments", c);
 	if (!quoted && (c == '\'' || c == '"'))
-		return READER_REFUSE(r, place, "write it without the $; a tab or newline may stand in"
-			" quotes as it is", "$%c...%c can't be used in a pipeline file", c, c);
+		return READER_REFUSE(r, place,
+			"write it without the $; a tab or newline may stand in"
+			" quotes as it is",
+			"$%c...%c can't be used in a pipeline file", c, c);
 	if (!quoted || (c == '\\' && byte_at(r, 2) == '\n'))
 		return READER_REFUSE(r, place, "write \\$", "a $ without a name");
 	put_byte(r, s, '$');
@@ -586,8 +598,8 @@ static int take_bare(struct reader *r, const struct sink *s, size_t start)
 	int c = byte_at(r, 0);
 
 	if (c == '*' || c == '?' || c == '[')
-		return READER_REFUSE(r, reader_place(r), quote_it,
-			"a shell would match %c with file names", c);
+		return READER_REFUSE(
+			r, reader_place(r), quote_it, "a shell would match %c with file names", c);
 	if (c == '{' || c == '}')
 		return READER_REFUSE(r, reader_place(r), quote_it,
 			"%c outside quotes is the shell's, for lists like {a,b}", c);

@@ -27,9 +27,9 @@ struct reader {
 	size_t at;         /* the next byte */
 	size_t line_start; /* first byte of its line */
 	unsigned line;
-	unsigned depth;    /* substitutions and defaults around it */
-	bool unset_refused;  /* set -u */
-	size_t stages;       /* so far, PIPELINE_STAGES_MAX */
+	unsigned depth;     /* substitutions and defaults around it */
+	bool unset_refused; /* set -u */
+	size_t stages;      /* so far, PIPELINE_STAGES_MAX */
 	size_t expanded_bytes;
 	struct reader_field field;
 	struct reader_variable *variables;
