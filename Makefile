@@ -85,6 +85,10 @@ $(O)/cmd/runnel/launch.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel
 # RIGHT may be a file: sjoin opens it as ssource would.
 $(BIN)/sjoin: $(filter-out %/main.o,$(call cmd_obj,ssource))
 
+# sctl asks over the supervisor's socket, reads its checkpoints, and shows jobs as it does.
+sctl_obj := $(patsubst %,$(O)/cmd/runnel/%.o,server status status_export checkpoint)
+$(BIN)/sctl: $(sctl_obj)
+
 # ---- tests ----
 tests := $(sort $(wildcard tests/*_test.c))
 test_bins := $(tests:tests/%.c=$(O)/tests/%)
@@ -103,6 +107,9 @@ $(O)/tests/pipeline_test $(O)/tests/tools/pipeline_words $(O)/fuzz/pipeline: $(p
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 $(O)/tests/savepoint_test: $(O)/cmd/runnel/savepoint.o
 $(O)/tests/notify_test: $(O)/cmd/runnel/notify.o
+$(O)/tests/status_test: $(O)/cmd/runnel/status.o $(O)/cmd/runnel/status_export.o
+$(O)/tests/server_test: $(O)/cmd/runnel/server.o
+$(O)/tests/metrics_test: $(O)/cmd/runnel/metrics.o
 $(O)/tests/backoff_test: $(O)/cmd/runnel/backoff.o
 $(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/checkpoint.o
 

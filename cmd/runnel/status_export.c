@@ -2,10 +2,7 @@
  * both are put from. */
 #include "cmd/runnel/status.h"
 
-#include "libcore/base/civil.h"
-#include "libcore/base/msgpack.h"
-#include "libcore/base/number.h"
-#include "libcore/base/utf8.h"
+#include "cmd/common/json_put.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -58,128 +55,32 @@ static double us_to_seconds(int64_t us)
 	return (double)us / 1e6;
 }
 
-static void put_uint(struct buf *out, uint64_t value)
-{
-	buf_printf(out, "%" PRIu64, value);
-}
-
-/* Finite ones only. */
-static void put_real(struct buf *out, double value)
-{
-	char text[FLOAT_TEXT_MAX];
-
-	buf_put(out, text, float_put(text, value, FLOAT_WHOLE));
-}
-
-/* Malformed UTF-8 would make all of the text unreadable. */
-static void put_utf8(struct buf *out, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len) {
-		size_t good = utf8_valid_len(text, len);
-
-		buf_put(out, text, good);
-		if (good < len)
-			buf_put_byte(out, '?');
-		good += good < len;
-		text += good;
-		len -= good;
-	}
-}
-
 /* ---- JSON ---- */
 
-static void json_text(struct buf *out, const char *text)
-{
-	struct buf utf8 = BUF_INIT, packed = BUF_INIT;
-
-	if (!text) {
-		buf_put_text(out, "null");
-		return;
-	}
-	put_utf8(&utf8, text);
-	msgpack_put_str(&packed, utf8.len ? (const char *)utf8.data : "", utf8.len);
-	msgpack_put_json(packed.data, packed.len, out);
-	buf_clear(&utf8);
-	buf_clear(&packed);
-}
-
-static void json_key(struct buf *out, const char *key)
-{
-	uint8_t before = out->len ? out->data[out->len - 1] : '{';
-
-	if (before != '{' && before != '[')
-		buf_put_byte(out, ',');
-	buf_printf(out, "\"%s\":", key);
-}
-
-static void json_member_text(struct buf *out, const char *key, const char *text)
-{
-	json_key(out, key);
-	json_text(out, text);
-}
-
-static void json_member_uint(struct buf *out, const char *key, uint64_t value)
-{
-	json_key(out, key);
-	put_uint(out, value);
-}
-
-static void json_member_bool(struct buf *out, const char *key, bool value)
-{
-	json_key(out, key);
-	buf_put_text(out, value ? "true" : "false");
-}
-
-static void json_member_real(struct buf *out, const char *key, double value)
-{
-	json_key(out, key);
-	if (isfinite(value))
-		put_real(out, value);
-	else
-		buf_put_text(out, "null");
-}
-
-/* Times that have no text (ends of the range, none at all) are null. */
-static void json_member_time(struct buf *out, const char *key, int64_t us)
-{
-	char text[TIMESTAMP_TEXT_MAX];
-
-	json_key(out, key);
-	if (us < TIMESTAMP_TEXT_LEAST || us > TIMESTAMP_TEXT_MOST) {
-		buf_put_text(out, "null");
-		return;
-	}
-	buf_put_byte(out, '"');
-	buf_put(out, text, timestamp_put(text, us));
-	buf_put_byte(out, '"');
-}
-
 /* From then to now; null if either isn't known. */
-static void json_member_age(struct buf *out, const char *key, const struct status *s, int64_t then_us)
+static void json_age(struct buf *out, const char *key, const struct status *s, int64_t then_us)
 {
 	int64_t age;
 
-	json_key(out, key);
+	json_put_key(out, key);
 	if (then_us == STATUS_NO_TIME || then_us == INT64_MAX ||
 		__builtin_sub_overflow(s->now_us, then_us, &age))
 		buf_put_text(out, "null");
 	else
-		put_real(out, us_to_seconds(age));
+		json_put_real(out, us_to_seconds(age));
 }
 
 static void json_task(const struct status *s, const struct status_task *t, struct buf *out)
 {
 	buf_put_byte(out, '{');
-	json_member_text(out, "stage", t->stage);
-	json_member_uint(out, "subtask", t->subtask);
-	json_member_uint(out, "subtasks", t->subtasks);
-	json_member_text(out, "state", t->state);
-	json_key(out, "pid");
+	json_put_text(out, "stage", t->stage);
+	json_put_uint(out, "subtask", t->subtask);
+	json_put_uint(out, "subtasks", t->subtasks);
+	json_put_text(out, "state", t->state);
+	json_put_key(out, "pid");
 	buf_printf(out, t->pid ? "%d" : "null", t->pid);
-	json_member_bool(out, "source", t->source);
-	json_member_bool(out, "sink", t->sink);
+	json_put_bool(out, "source", t->source);
+	json_put_bool(out, "sink", t->sink);
 	for (size_t i = 0; i < TASK_VALUES; i++) {
 		const struct task_value *v = &task_values[i];
 		const char *field = (const char *)t + v->offset;
@@ -188,14 +89,14 @@ static void json_task(const struct status *s, const struct status_task *t, struc
 
 		memcpy(v->kind == VALUE_SHARE ? (void *)&share : (void *)&count, field, 8);
 		switch (v->kind) {
-		case VALUE_COUNT: json_member_uint(out, v->json, count); break;
-		case VALUE_SHARE: json_member_real(out, v->json, share); break;
-		case VALUE_US: json_member_real(out, v->json, us_to_seconds((int64_t)count)); break;
+		case VALUE_COUNT: json_put_uint(out, v->json, count); break;
+		case VALUE_SHARE: json_put_number(out, v->json, share); break;
+		case VALUE_US: json_put_number(out, v->json, us_to_seconds((int64_t)count)); break;
 		}
 	}
-	json_member_time(out, "watermark", t->watermark_us);
-	json_member_age(out, "lag_seconds", s, t->watermark_us);
-	json_member_bool(out, "at_end", t->watermark_us == INT64_MAX);
+	json_put_time(out, "watermark", t->watermark_us);
+	json_age(out, "lag_seconds", s, t->watermark_us);
+	json_put_bool(out, "at_end", t->watermark_us == INT64_MAX);
 	buf_put_byte(out, '}');
 }
 
@@ -203,48 +104,48 @@ static void json_checkpoint(const struct status *s, struct buf *out)
 {
 	const struct status_checkpoint *c = &s->last;
 
-	json_key(out, "checkpoint");
+	json_put_key(out, "checkpoint");
 	if (!c->id) {
 		buf_put_text(out, "null");
 		return;
 	}
 	buf_put_byte(out, '{');
-	json_member_uint(out, "id", c->id);
-	json_member_text(out, "kind", c->kind);
-	json_member_time(out, "at", c->at_us);
-	json_member_age(out, "age_seconds", s, c->at_us);
-	json_member_real(out, "duration_seconds", us_to_seconds((int64_t)c->duration_us));
-	json_member_uint(out, "bytes", c->bytes);
-	json_member_real(out, "alignment_seconds", us_to_seconds((int64_t)c->alignment_us));
+	json_put_uint(out, "id", c->id);
+	json_put_text(out, "kind", c->kind);
+	json_put_time(out, "at", c->at_us);
+	json_age(out, "age_seconds", s, c->at_us);
+	json_put_number(out, "duration_seconds", us_to_seconds((int64_t)c->duration_us));
+	json_put_uint(out, "bytes", c->bytes);
+	json_put_number(out, "alignment_seconds", us_to_seconds((int64_t)c->alignment_us));
 	buf_put_byte(out, '}');
 }
 
 void status_put_json(const struct status *s, struct buf *out)
 {
 	buf_put_byte(out, '{');
-	json_member_text(out, "name", s->name);
-	json_member_text(out, "pipeline", s->pipeline);
-	json_member_text(out, "directory", s->directory);
-	json_member_text(out, "job", s->job);
-	json_member_text(out, "state", s->state);
-	json_key(out, "pid");
+	json_put_text(out, "name", s->name);
+	json_put_text(out, "pipeline", s->pipeline);
+	json_put_text(out, "directory", s->directory);
+	json_put_text(out, "job", s->job);
+	json_put_text(out, "state", s->state);
+	json_put_key(out, "pid");
 	buf_printf(out, s->pid ? "%d" : "null", s->pid);
-	json_member_uint(out, "parallelism", s->parallelism);
-	json_member_time(out, "now", s->now_us);
-	json_member_time(out, "started", s->started_us);
-	json_member_age(out, "up_seconds", s, s->started_us);
-	json_member_uint(out, "attempt", s->attempt);
-	json_member_uint(out, "restarts", s->restarts);
-	json_member_text(out, "failure", s->failure);
-	json_member_uint(out, "checkpoints", s->checkpoints);
-	json_member_uint(out, "declined", s->declined);
-	json_key(out, "pending_seconds");
+	json_put_uint(out, "parallelism", s->parallelism);
+	json_put_time(out, "now", s->now_us);
+	json_put_time(out, "started", s->started_us);
+	json_age(out, "up_seconds", s, s->started_us);
+	json_put_uint(out, "attempt", s->attempt);
+	json_put_uint(out, "restarts", s->restarts);
+	json_put_text(out, "failure", s->failure);
+	json_put_uint(out, "checkpoints", s->checkpoints);
+	json_put_uint(out, "declined", s->declined);
+	json_put_key(out, "pending_seconds");
 	if (s->checkpoint_pending)
-		put_real(out, us_to_seconds((int64_t)s->pending_us));
+		json_put_real(out, us_to_seconds((int64_t)s->pending_us));
 	else
 		buf_put_text(out, "null");
 	json_checkpoint(s, out);
-	json_key(out, "tasks");
+	json_put_key(out, "tasks");
 	buf_put_byte(out, '[');
 	for (size_t i = 0; i < s->tasks_len; i++) {
 		if (i)
@@ -266,7 +167,7 @@ static void prometheus_label(struct buf *out, const char *name, const char *valu
 {
 	struct buf utf8 = BUF_INIT;
 
-	put_utf8(&utf8, value ? value : "");
+	json_put_utf8(&utf8, value ? value : "");
 	buf_printf(out, "%s=\"", name);
 	for (size_t i = 0; i < utf8.len; i++) {
 		uint8_t c = utf8.data[i];
@@ -286,7 +187,7 @@ static void prometheus_value(struct buf *out, double value)
 	else if (isinf(value))
 		buf_put_text(out, value < 0 ? "-Inf" : "+Inf");
 	else
-		put_real(out, value);
+		json_put_real(out, value);
 	buf_put_byte(out, '\n');
 }
 
