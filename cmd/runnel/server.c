@@ -435,7 +435,7 @@ static int take_reply(const struct buf *all, int *status, struct buf *text, stru
 	uint64_t number;
 
 	if (!all->len)
-		return error_set(e, ERROR_IO, "the supervisor ended without an answer");
+		return error_set(e, ERROR_IO, "the supervisor has ended without an answer");
 	if (!newline || uint_parse((const char *)all->data, head, &number) != NUMBER_OK || number > 255)
 		return error_set(e, ERROR_IO, "the supervisor's answer makes no sense");
 	*status = (int)number;
@@ -457,8 +457,10 @@ int server_ask(const char *path, const char *const *words, size_t words_len, uns
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (reach(path, fd, gone, e) == 0 && send_words(fd, words, words_len, e) == 0 &&
-		read_all(fd, &all, e) == 0)
+		read_all(fd, &all, e) == 0) {
+		*gone = !all.len;
 		done = take_reply(&all, status, text, e);
+	}
 	buf_clear(&all);
 	close(fd);
 	return done;

@@ -51,7 +51,7 @@ void server_reply(struct server *s, struct request *r, int status, const void *t
 /* ---- the client ---- */
 
 /* Sends the words and waits for the reply: its exit status to *status, its text appended.  A socket
- * nobody listens at is ERROR_IO with *gone set; a server that stays silent for timeout_ms (0: for
+ * nobody listens at, or a server that ends without a word, is ERROR_IO with *gone set; a server that stays silent for timeout_ms (0: for
  * ever) is ERROR_IO, too. */
 int server_ask(const char *path, const char *const *words, size_t words_len, unsigned timeout_ms,
 	int *status, struct buf *text, bool *gone, struct error *e);

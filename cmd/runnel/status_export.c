@@ -70,6 +70,14 @@ static void json_age(struct buf *out, const char *key, const struct status *s, i
 		json_put_real(out, us_to_seconds(age));
 }
 
+static void json_known(struct buf *out, const char *key, bool known, uint64_t value)
+{
+	if (known)
+		json_put_uint(out, key, value);
+	else
+		json_put_text(out, key, NULL);
+}
+
 static void json_task(const struct status *s, const struct status_task *t, struct buf *out)
 {
 	buf_put_byte(out, '{');
@@ -103,6 +111,7 @@ static void json_task(const struct status *s, const struct status_task *t, struc
 static void json_checkpoint(const struct status *s, struct buf *out)
 {
 	const struct status_checkpoint *c = &s->last;
+	bool known = c->at_us != STATUS_NO_TIME;
 
 	json_put_key(out, "checkpoint");
 	if (!c->id) {
@@ -114,14 +123,16 @@ static void json_checkpoint(const struct status *s, struct buf *out)
 	json_put_text(out, "kind", c->kind);
 	json_put_time(out, "at", c->at_us);
 	json_age(out, "age_seconds", s, c->at_us);
-	json_put_number(out, "duration_seconds", us_to_seconds((int64_t)c->duration_us));
-	json_put_uint(out, "bytes", c->bytes);
-	json_put_number(out, "alignment_seconds", us_to_seconds((int64_t)c->alignment_us));
+	json_put_number(out, "duration_seconds", known ? us_to_seconds((int64_t)c->duration_us) : NAN);
+	json_known(out, "bytes", known, c->bytes);
+	json_put_number(out, "alignment_seconds", known ? us_to_seconds((int64_t)c->alignment_us) : NAN);
 	buf_put_byte(out, '}');
 }
 
 void status_put_json(const struct status *s, struct buf *out)
 {
+	bool known = s->started_us != STATUS_NO_TIME;
+
 	buf_put_byte(out, '{');
 	json_put_text(out, "name", s->name);
 	json_put_text(out, "pipeline", s->pipeline);
@@ -130,15 +141,15 @@ void status_put_json(const struct status *s, struct buf *out)
 	json_put_text(out, "state", s->state);
 	json_put_key(out, "pid");
 	buf_printf(out, s->pid ? "%d" : "null", s->pid);
-	json_put_uint(out, "parallelism", s->parallelism);
+	json_known(out, "parallelism", known, s->parallelism);
 	json_put_time(out, "now", s->now_us);
 	json_put_time(out, "started", s->started_us);
 	json_age(out, "up_seconds", s, s->started_us);
-	json_put_uint(out, "attempt", s->attempt);
-	json_put_uint(out, "restarts", s->restarts);
+	json_known(out, "attempt", known, s->attempt);
+	json_known(out, "restarts", known, s->restarts);
 	json_put_text(out, "failure", s->failure);
-	json_put_uint(out, "checkpoints", s->checkpoints);
-	json_put_uint(out, "declined", s->declined);
+	json_known(out, "checkpoints", known, s->checkpoints);
+	json_known(out, "declined", known, s->declined);
 	json_put_key(out, "pending_seconds");
 	if (s->checkpoint_pending)
 		json_put_real(out, us_to_seconds((int64_t)s->pending_us));

@@ -182,6 +182,15 @@ static const char *kind_name(enum barrier_kind kind)
 	return "checkpoint";
 }
 
+/* They acknowledged in no order. */
+static int by_place(const void *a, const void *b)
+{
+	const struct checkpoint_task *x = a, *y = b;
+	int order = strcmp(x->stage, y->stage);
+
+	return order ? order : (x->subtask > y->subtask) - (x->subtask < y->subtask);
+}
+
 static void put_head(const struct checkpoint *c, struct buf *out)
 {
 	char time[TIMESTAMP_TEXT_MAX], size[HUMAN_TEXT_MAX];
@@ -250,6 +259,8 @@ int holdings_put(const char *path, bool json, struct buf *out, struct error *e)
 
 	if (read_any(path, &c, e) < 0)
 		return -1;
+	if (c.tasks_len)
+		qsort(c.tasks, c.tasks_len, sizeof *c.tasks, by_place);
 	if (json)
 		put_json(&c, path, out);
 	else
