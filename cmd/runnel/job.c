@@ -160,7 +160,7 @@ static void with_status(struct job *j, void (*put)(const struct status *s, void 
 		.checkpoints = j->checkpoints, .declined = j->declined, .last = j->last, .tasks = tasks,
 		.tasks_len = j->attempt.tasks_len};
 
-	s.state = !j->running ? "restarting" : j->stop_us || j->drain ? "stopping" :
+	s.state = j->over ? "ended" : !j->running ? "restarting" : j->stop_us || j->drain ? "stopping" :
 		coordinator_phase(c) == COORDINATOR_STARTING ? "starting" : "running";
 	if (j->running)
 		attempt_status(&j->attempt, tasks);
