@@ -227,6 +227,8 @@ static void substitutions_and_redirections_stand_in_their_places(void **state)
 		{"ssource <<< a", "1:9", "<< can't be used", "ssource FILE"},
 		{"ssource >", "1:10", "a path is missing", "ssink FILE"},
 		{"ssource > a/", "1:11", "not a directory", "part files"},
+		{"ssource > a/..", "1:11", "not a directory", "part files"},
+		{"ssource < .", "1:11", "not a directory", "--follow"},
 		{"ssource < ''", "1:11", "is empty", "''"},
 		{"ssource > $spaced", "1:9", "2 words, not one path", "quote it"},
 		{"ssource > $empty", "1:9", "0 words, not one path", "quote it"},

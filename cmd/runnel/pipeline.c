@@ -293,11 +293,19 @@ static const char *plain_path(struct reader *r, const char *path)
 	return arena_printf(r->arena, "./%s", path);
 }
 
+/* By its spelling alone: a/ . .. a/. a/.. */
+static bool names_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *last = slash ? slash + 1 : path;
+
+	return !*last || !strcmp(last, ".") || !strcmp(last, "..");
+}
+
 static int check_path(struct reader *r, struct pipeline_place place, const char *path, char sign)
 {
 	static const char *const special[] = {
 		"/dev/tcp/", "/dev/udp/", "/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr"};
-	size_t len = strlen(path);
 
 	for (size_t i = 0; i < COUNT(special); i++) {
 		if (!strncmp(path, special[i], strlen(special[i])))
@@ -305,9 +313,9 @@ static int check_path(struct reader *r, struct pipeline_place place, const char 
 				"ssource and ssink take tcp://host:port, and - for runnel's own",
 				"%s means something else to a shell", special[i]);
 	}
-	if (!len)
+	if (!*path)
 		return READER_REFUSE(r, place, NULL, "the path behind %c is empty", sign);
-	if (path[len - 1] == '/')
+	if (names_directory(path))
 		return READER_REFUSE(r, place,
 			sign == '>' ? "ssink DIRECTORY/ writes part files"
 				    : "ssource DIRECTORY --follow reads its files",
