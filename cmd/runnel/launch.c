@@ -102,6 +102,15 @@ static void redirect(int fd, int to)
 	}
 }
 
+static const struct pipeline_variable *variables;
+static size_t variables_len;
+
+void launch_environment(const struct pipeline_variable *given, size_t len)
+{
+	variables = given;
+	variables_len = len;
+}
+
 static void become(const struct plan_stage *s, const struct launch_options *o, int line_fd)
 {
 	const char *log = o->log ? o->log : "/dev/null";
@@ -116,6 +125,8 @@ static void become(const struct plan_stage *s, const struct launch_options *o, i
 	for (size_t i = 0; i < o->fds_len; i++)
 		inherit(o->fds[i]);
 	inherit(line_fd);
+	for (size_t i = 0; i < variables_len; i++)
+		setenv(variables[i].name, variables[i].value, 1);
 	snprintf(number, sizeof number, "%d", line_fd);
 	setenv(LINE_ENVIRONMENT, number, 1);
 	if (o->spool)

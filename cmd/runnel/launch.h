@@ -14,6 +14,9 @@ int launch_find(void *context, const char *word, struct arena *a, const char **p
 /* plan_programs.describe: starts each, hears its DESCRIPTION, lets it go. */
 int launch_describe(void *context, struct plan *p, size_t first, size_t *failed, struct error *e);
 
+/* What every stage gets over this process's own environment; borrowed. */
+void launch_environment(const struct pipeline_variable *variables, size_t len);
+
 struct launch_options {
 	const char *log;           /* standard error is appended to it; NULL: dropped */
 	const char *spool;         /* RUNNEL_SPOOL */
