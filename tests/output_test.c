@@ -11,7 +11,8 @@
 
 static struct output *open_output(const char *path)
 {
-	struct output_options o = {.path = path, .extension = "csv", .supervised = true};
+	struct output_options o = {.path = path, .extension = "csv", .supervised = true,
+		.job = "0123456789abcdef0123456789abcdef", .attempt = 1};
 	struct error e = ERROR_INIT;
 	struct output *out;
 
@@ -73,7 +74,7 @@ static void a_restored_file_goes_on_where_the_snapshot_was(void **state)
 	output_close(o);
 	assert_int_equal(access("a.csv", F_OK), -1);
 	o = open_output("a.csv");
-	output_cut(o, offset);
+	output_cut(o, offset, 0x01234567);
 	put(o, "xyz");
 	prepare(o, 2, true, &handle);
 	assert_int_equal(access("a.csv", F_OK), -1);
@@ -93,7 +94,7 @@ static void a_commit_by_a_later_process_changes_nothing(void **state)
 	commit(o, &handle);
 	output_close(o);
 	o = open_output("b.csv");
-	output_cut(o, 3);
+	output_cut(o, 3, 0x01234567);
 	commit(o, &handle);
 	output_close(o);
 	assert_holds("b.csv", "abc");
@@ -109,9 +110,9 @@ static void a_part_that_lost_bytes_is_refused(void **state)
 	put(o, "abc");
 	prepare(o, 1, false, &handle);
 	output_close(o);
-	assert_int_equal(truncate(".c.csv.0.part", 2), 0);
+	assert_int_equal(truncate(".c.csv.01234567.part", 2), 0);
 	o = open_output("c.csv");
-	output_cut(o, 3);
+	output_cut(o, 3, 0x01234567);
 	buf_put_text(&b, "x");
 	assert_true(output_put(o, &b, &e) < 0 || output_flush(o, &e) < 0);
 	assert_int_equal(e.code, ERROR_STATE);
@@ -132,12 +133,12 @@ static void parts_show_when_they_are_committed_and_not_before(void **state)
 	prepare(o, 2, false, &handle);
 	assert_true(output_is_at_start(o));
 	put(o, "lost");
-	assert_int_equal(access("dir/part-0-2.csv", F_OK), -1);
+	assert_int_equal(access("dir/part-01234567-0-2.csv", F_OK), -1);
 	commit(o, &handle);
 	commit(o, &handle);
 	output_close(o);
-	assert_holds("dir/part-0-2.csv", "abc");
-	assert_int_equal(unlink("dir/part-0-2.csv"), 0);
+	assert_holds("dir/part-01234567-0-2.csv", "abc");
+	assert_int_equal(unlink("dir/part-01234567-0-2.csv"), 0);
 	assert_int_equal(rmdir("dir"), 0); /* nothing else lies there */
 	buf_clear(&handle);
 }
@@ -151,7 +152,7 @@ static int enter_directory(void **state)
 
 static int leave_directory(void **state)
 {
-	static const char *const files[] = {"a.csv", "b.csv", ".c.csv.0.part"};
+	static const char *const files[] = {"a.csv", "b.csv", ".c.csv.01234567.part"};
 
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(files[i]);

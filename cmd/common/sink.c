@@ -22,7 +22,10 @@ struct sink {
 	uint64_t rows, part_rows;  /* all; those of the present part */
 	bool in_part;              /* directories: a part has begun (its text may be held back) */
 	uint64_t restored_offset;
-	bool has_restored, finished;
+	uint32_t restored_job;
+	bool has_restored;
+	bool finished;             /* all rows have come; also before it was restored */
+	bool finished_before;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
 	uint32_t schema_id;        /* frames */
 };
@@ -51,14 +54,16 @@ static bool is_frames(const struct sink *s)
 static int sink_open(struct sink *s, struct error *e)
 {
 	struct output_options o = {.path = s->o.output, .extension = s->extension,
-		.subtask = stage_subtask(s->op.stage), .supervised = s->o.supervised};
+		.subtask = stage_subtask(s->op.stage), .supervised = s->o.supervised,
+		.job = stage_job(s->op.stage), .attempt = stage_attempt(s->op.stage),
+		.spool = s->o.spool, .stage = s->op.stage};
 
 	if (s->output)
 		return 0;
 	if (output_open(&o, &s->output, e) < 0)
 		return -1;
 	if (s->has_restored)
-		output_cut(s->output, s->restored_offset);
+		output_cut(s->output, s->restored_offset, s->restored_job);
 	return 0;
 }
 
@@ -92,10 +97,17 @@ static int sink_new_writer(struct sink *s, struct error *e)
 	return is_frames(s) ? 0 : writer_new(s->format, &s->o.writer, &s->writer, e);
 }
 
+/* Whether every epoch is whole by itself: part files, and tables, whose rows wait for their end. */
+static bool has_parts(const struct sink *s)
+{
+	return output_kind(s->output) == OUTPUT_DIRECTORY ||
+		(s->o.supervised && !strcmp(s->format, "table"));
+}
+
 /* A part begins with its first row: an epoch without rows leaves no file. */
 static bool is_between_parts(const struct sink *s)
 {
-	return output_kind(s->output) == OUTPUT_DIRECTORY && !s->in_part;
+	return has_parts(s) && !s->in_part;
 }
 
 static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
@@ -188,10 +200,11 @@ static int sink_prepare(struct operator *op, uint64_t epoch, struct buf *handle,
 {
 	struct sink *s = sink_of(op);
 
+	if (s->finished_before)
+		return 0; /* what it had prepared has been committed */
 	if (sink_open(s, e) < 0)
 		return -1;
-	/* Every part is whole by itself. */
-	if (output_kind(s->output) == OUTPUT_DIRECTORY && !s->finished && sink_finish_text(s, e) < 0)
+	if (has_parts(s) && !s->finished && sink_finish_text(s, e) < 0)
 		return -1;
 	s->in_part = false;
 	return output_prepare(s->output, epoch, s->finished, handle, e);
@@ -225,7 +238,7 @@ static int sink_idle(struct operator *op, struct error *e)
 {
 	struct sink *s = sink_of(op);
 
-	if (!s->output || output_kind(s->output) != OUTPUT_STDOUT)
+	if (!s->output || output_kind(s->output) != OUTPUT_STDOUT || s->o.supervised)
 		return 0;
 	if (s->interactive && s->rows && s->has_schema && !stage_is_bounded(op->stage) &&
 		s->writer && (writer_end(s->writer, &s->text, e) < 0 || sink_write(s, e) < 0))
@@ -235,15 +248,20 @@ static int sink_idle(struct operator *op, struct error *e)
 
 /* ---- state: how much of the file is prepared ---- */
 
-static const char *const state_names[] = {"offset", "rows"};
+static const char *const state_names[] = {"offset", "rows", "job", "finished"};
 
-enum { STATE_COLUMNS = 2 };
+enum { STATE_COLUMNS = 4 };
 
 static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct sink *s = sink_of(op);
-	int64_t values[STATE_COLUMNS] = {s->output ? (int64_t)output_offset(s->output) : 0,
-		(int64_t)s->rows};
+	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
+		s->restored_job, s->finished};
+
+	if (s->output) {
+		values[0] = (int64_t)output_offset(s->output);
+		values[2] = output_job(s->output);
+	}
 
 	return snapshot_put_ints(w, "file", state_names, values, STATE_COLUMNS, e);
 }
@@ -263,6 +281,10 @@ static int sink_restore(struct operator *op, struct snapshot_reader *r, struct e
 			continue;
 		s->restored_offset = (uint64_t)values[0];
 		s->rows = (uint64_t)values[1];
+		s->restored_job = (uint32_t)values[2];
+		/* Of several former subtasks all must have been. */
+		s->finished = values[3] && (s->finished || !s->has_restored);
+		s->finished_before = s->finished;
 		s->has_restored = true;
 	}
 	return status < 0 ? -1 : 0;
@@ -316,7 +338,7 @@ static void look_at_terminal(struct sink *s)
 {
 	struct winsize size;
 
-	s->interactive = !strcmp(s->o.output, "-") && isatty(STDOUT_FILENO);
+	s->interactive = !s->o.supervised && !strcmp(s->o.output, "-") && isatty(STDOUT_FILENO);
 	if (s->interactive && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
 		s->o.writer.columns_max = size.ws_col;
 }

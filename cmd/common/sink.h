@@ -12,6 +12,7 @@ struct sink_options {
 	const char *compress;    /* "gz" "zst" "lz4"; NULL: a path's extension says */
 	struct writer_options writer;
 	bool supervised;
+	const char *spool;       /* supervised: where an epoch of standard output waits for its commit */
 	bool verbose;            /* tell at the end how many rows there were */
 };
 

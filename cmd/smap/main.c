@@ -1,4 +1,5 @@
 /* smap - choose, compute, filter.  See smap(1). */
+#include "cmd/common/bad.h"
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/smap/map.h"
@@ -54,7 +55,10 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	o.where_what = where.what;
 	o.list = list.text;
 	o.list_what = list.what;
-	setup->about.sides[0].path = opt.otherwise;
+	setup->about.sides[MAP_ELSE_OUTPUT - 1].path = opt.otherwise;
+	o.bad_output = setup->supervised && bad_is_path(opt.bad);
+	if (o.bad_output)
+		setup->about.sides[MAP_BAD_OUTPUT - 1] = (struct stage_side){opt.bad, "ndjson"};
 	setup->about.spread = STAGE_ANY;
 	return map_operator_new(&o, out, e);
 }

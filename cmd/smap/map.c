@@ -162,7 +162,7 @@ static int map_schema(struct operator *op, unsigned input, const struct schema *
 		return -1;
 	if (m->filter && *program_warnings(m->filter))
 		stage_warn(op->stage, "%s", program_warnings(m->filter));
-	if (m->o.has_else && stage_declare(op->stage, 1, &m->in, e) < 0)
+	if (m->o.has_else && stage_declare(op->stage, MAP_ELSE_OUTPUT, &m->in, e) < 0)
 		return -1;
 	return stage_declare(op->stage, 0, &m->out, e);
 }
@@ -322,7 +322,7 @@ static int emit_else(struct map *m, const struct batch *b, const uint32_t *pick,
 	batch_gather(b, rest, len, &m->arena, &out);
 	out.schema = &m->in;
 	out.ops = b->ops ? pick_ops(m, b->ops, rest, len) : NULL;
-	return stage_emit(m->op.stage, 1, &out, e);
+	return stage_emit(m->op.stage, MAP_ELSE_OUTPUT, &out, e);
 }
 
 static int map_filter(struct map *m, const struct batch *b, struct error *e)
@@ -390,7 +390,9 @@ static int map_tick(struct operator *op, int64_t now_us, struct error *e)
 
 static int map_end(struct operator *op, struct error *e)
 {
-	return bad_records_commit(&map_of(op)->bad, e);
+	struct bad_records *bad = &map_of(op)->bad;
+
+	return bad_records_open(bad, op->stage, e) < 0 ? -1 : bad_records_commit(bad, e);
 }
 
 /* ---- state: the greatest assigned time ---- */
@@ -436,11 +438,12 @@ int map_operator_new(const struct map_options *o, struct operator **out, struct 
 	struct map *m = mem_zero(sizeof *m);
 
 	m->o = *o;
-	m->op = (struct operator){.ops = &map_ops, .inputs = 1, .outputs = o->has_else ? 2 : 1};
+	m->op = (struct operator){.ops = &map_ops, .inputs = 1,
+		.outputs = o->bad_output ? MAP_BAD_OUTPUT + 1 : o->has_else ? MAP_ELSE_OUTPUT + 1 : 1};
 	schema_init(&m->in);
 	schema_init(&m->out);
 	m->greatest_us = WATERMARK_NONE;
-	bad_records_init(&m->bad, o->bad);
+	bad_records_init(&m->bad, o->bad, o->bad_output ? MAP_BAD_OUTPUT : 0);
 	if ((o->where && expr_parse(o->where, o->where_what, &m->texts, &m->where, e) < 0) ||
 		select_parse(o->list ? o->list : "*", o->list ? o->list_what : "select list",
 			&m->texts, &m->list, e) < 0) {

@@ -15,8 +15,11 @@ struct map_options {
 	bool has_delay;
 	int64_t delay_us;
 	const char *bad;                /* "stop", "skip" or a path */
-	bool has_else;                  /* output 1 takes the rows for which where isn't true */
+	bool bad_output;                /* bad rows go to MAP_BAD_OUTPUT instead */
+	bool has_else;                  /* MAP_ELSE_OUTPUT takes the rows for which where isn't true */
 };
+
+enum { MAP_ELSE_OUTPUT = 1, MAP_BAD_OUTPUT = 2 };
 
 /* Texts are borrowed for as long as the operator lives. */
 int map_operator_new(const struct map_options *o, struct operator **out, struct error *e);

@@ -1,7 +1,9 @@
 /* ssink - take results out.  See ssink(1). */
+#include "cmd/common/output.h"
 #include "cmd/common/sink.h"
 #include "libcore/stage/program.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,11 +51,35 @@ static int read_delimiter(char *out, struct error *e)
 	return 0;
 }
 
+/* What is promised under a supervisor. */
+static void describe(const char *output, struct stage_description *about)
+{
+	static char text[512];
+	enum output_kind kind = output_kind_of(output);
+
+	about->guarantee = text;
+	about->spread = kind == OUTPUT_DIRECTORY || kind == OUTPUT_NULL ? STAGE_ANY : STAGE_SINGLE;
+	about->whole_file = kind == OUTPUT_FILE;
+	switch (kind) {
+	case OUTPUT_STDOUT:
+		snprintf(text, sizeof text, "standard output: at least once, at each checkpoint");
+		break;
+	case OUTPUT_FILE:
+		snprintf(text, sizeof text, "file %s: exactly once, appears at the end", output);
+		break;
+	case OUTPUT_DIRECTORY:
+		snprintf(text, sizeof text,
+			"directory %s: exactly once, part files appear at each checkpoint", output);
+		break;
+	case OUTPUT_NULL: snprintf(text, sizeof text, "null: nothing is kept"); break;
+	}
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
 	const char *no_color = getenv("NO_COLOR");
 	struct sink_options o = {.output = "-", .supervised = setup->supervised,
-		.verbose = setup->verbose,
+		.verbose = setup->verbose, .spool = getenv("RUNNEL_SPOOL"),
 		.writer = {.header = opt.header == HEADER_CHOICE_YES}};
 
 	if (setup->arguments_len > 1)
@@ -69,6 +95,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
 	if (read_delimiter(&o.writer.delimiter, e) < 0)
 		return -1;
+	describe(o.output, &setup->about);
 	return sink_operator_new(&o, out, e);
 }
 

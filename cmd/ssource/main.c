@@ -1,6 +1,7 @@
 /* ssource - bring records in.  See ssource(1). */
 #include "cmd/ssource/source.h"
 
+#include "cmd/common/bad.h"
 #include "cmd/common/terminal.h"
 #include "libcore/base/number.h"
 #include "libcore/stage/program.h"
@@ -275,6 +276,7 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 		.limit = opt.limit,
 		.rate = opt.rate,
 		.bad = opt.bad,
+		.bad_output = setup->supervised && bad_is_path(opt.bad),
 		.progress = opt.progress && !setup->quiet};
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
@@ -293,6 +295,8 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 	if (opt.delay_given && !opt.time && !holds_frames(r->inputs[0]))
 		return error_set(
 			e, ERROR_USAGE, "-d needs the column of the event time: -t COLUMN");
+	if (source.bad_output)
+		setup->about.sides[SOURCE_BAD_OUTPUT - 1] = (struct stage_side){opt.bad, "ndjson"};
 	return source_new_records(&source, out, e);
 }
 

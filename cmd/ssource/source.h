@@ -14,6 +14,8 @@
 
 enum { SOURCE_WATERMARK_ROWS = BATCH_ROWS };
 
+enum { SOURCE_BAD_OUTPUT = 1 };
+
 #define SOURCE_TYPE "ssource" /* of them all, in snapshots too: their sections tell them apart */
 
 struct source_options { /* borrowed; outlives the operator */
@@ -24,6 +26,7 @@ struct source_options { /* borrowed; outlives the operator */
 	int64_t limit;                  /* rows; < 0: all */
 	int64_t rate;                   /* rows per second; 0: as fast as it goes */
 	const char *bad;                /* "stop", "skip", or a path */
+	bool bad_output;                /* bad records are rows of a side output */
 	uint64_t cut_min_bytes;         /* of a file's pieces, in several subtasks; 0: the default */
 	bool progress;                  /* a line on standard error, from the start */
 	bool progress_late;             /* only when it takes over a second */

@@ -37,6 +37,8 @@ static int source_open_records(struct source *s, struct error *e)
 {
 	if (s->records)
 		return 0;
+	if (bad_records_open(&s->bad, s->base.stage, e) < 0)
+		return -1;
 	s->records_options = s->o->records;
 	s->records_options.bad = bad_records_sink(&s->bad);
 	s->records_options.required_column = s->o->time_column;
@@ -75,8 +77,6 @@ static int source_open(struct source *s, struct error *e)
 	struct records_range *ranges;
 	int status;
 
-	if (bad_records_open(&s->bad, s->base.stage, e) < 0)
-		return -1;
 	if (source_open_records(s, e) < 0)
 		return -1;
 	schema_init(&s->schema);
@@ -286,7 +286,9 @@ int source_new_records(const struct source_options *o, struct operator** out, st
 	s->o = o;
 	schema_init(&s->schema);
 	clockwork_init(&s->clockwork, o);
-	bad_records_init(&s->bad, o->bad);
+	if (o->bad_output)
+		s->base.outputs = SOURCE_BAD_OUTPUT + 1;
+	bad_records_init(&s->bad, o->bad, o->bad_output ? SOURCE_BAD_OUTPUT : 0);
 	progress_init(&s->progress, o);
 	*out = &s->base;
 	return 0;

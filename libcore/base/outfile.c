@@ -128,6 +128,18 @@ static int name_part(struct outfile *f, struct error *e)
 	}
 }
 
+/* A file without a name gets its new one directly, if nothing has that: no crash leaves it under
+ * another. */
+static int name_at_once(struct outfile *f, const char *to)
+{
+	char proc[32];
+
+	if (f->part)
+		return -1;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", f->fd);
+	return linkat(AT_FDCWD, proc, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+}
+
 static int rename_part(struct outfile *f, const char *to, struct error *e)
 {
 	if (name_part(f, e) < 0)
@@ -167,7 +179,7 @@ int outfile_prepare(struct outfile *f, const char *prepared, struct error *e)
 	MUST(f->fd >= 0 && !f->direct);
 	if (fsync(f->fd) < 0)
 		return error_errno(e, "%s: can't sync", f->path);
-	if (rename_part(f, prepared, e) < 0)
+	if (name_at_once(f, prepared) < 0 && rename_part(f, prepared, e) < 0)
 		return -1;
 	return outfile_sync_directory(prepared, e);
 }
