@@ -5,8 +5,9 @@
  *   ssource, smap, ...        under any other name it is a stage: it passes on what it reads,
  *                             followed by its own argument list; so the last prints the tree
  *
- * A tree is ("word" "word" <TREE>)(...): a stage after the other, words as JSON strings, a
- * substitution as what could be read from it.  Input from a file counts as its contents, which are
+ * A tree is ("word" "word" <TREE>){old}{}(...){old}{}: a stage after the other, words as JSON
+ * strings, a substitution as what could be read from it, behind each the variables it sees.  Input
+ * from a file counts as its contents, which are
  * <"name"; sources read standard input only if it is a file. */
 #include "cmd/runnel/pipeline.h"
 #include "libcore/base/buf.h"
@@ -16,6 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Variables that a stage tells: one in the environment, one that only a file can export. */
+static const char *const watched[] = {"exported", "fresh"};
 
 static void put_json(struct buf *out, const char *text)
 {
@@ -75,8 +81,8 @@ static int be_stage(int argc, char **argv)
 			put_read(&out, argv[i]);
 	}
 	buf_put_byte(&out, ')');
-	if (getenv("pipeline_environment"))
-		buf_printf(&out, "{%s}", getenv("exported") ? getenv("exported") : "");
+	for (size_t i = 0; i < COUNT(watched); i++)
+		buf_printf(&out, "{%s}", getenv(watched[i]) ? getenv(watched[i]) : "");
 	fwrite(out.data, 1, out.len, stdout);
 	buf_clear(&out);
 	return fflush(stdout) != 0;
@@ -84,18 +90,18 @@ static int be_stage(int argc, char **argv)
 
 /* ---- runnel's side ---- */
 
-static const char *exported_value(const struct pipeline *p)
+static const char *exported(const struct pipeline *file, const char *name)
 {
-	for (size_t i = 0; i < p->variables_len; i++) {
-		if (!strcmp(p->variables[i].name, "exported"))
-			return p->variables[i].value;
+	for (size_t i = 0; i < file->variables_len; i++) {
+		if (!strcmp(file->variables[i].name, name))
+			return file->variables[i].value;
 	}
-	return getenv("exported") ? getenv("exported") : "";
+	return getenv(name) ? getenv(name) : "";
 }
 
-static void put_tree(struct buf *out, const struct pipeline *p, const char *exported);
+static void put_tree(struct buf *out, const struct pipeline *p, const struct pipeline *file);
 
-static void put_stage(struct buf *out, const struct pipeline_stage *s, const char *exported)
+static void put_stage(struct buf *out, const struct pipeline_stage *s, const struct pipeline *file)
 {
 	const struct pipeline_argument *a = s->arguments, *end = a + s->arguments_len;
 
@@ -114,12 +120,12 @@ static void put_stage(struct buf *out, const struct pipeline_stage *s, const cha
 			continue;
 		}
 		buf_put_byte(out, '<');
-		put_tree(out, a->source, exported);
+		put_tree(out, a->source, file);
 		buf_put_byte(out, '>');
 	}
 	buf_put_byte(out, ')');
-	if (getenv("pipeline_environment"))
-		buf_printf(out, "{%s}", exported);
+	for (size_t i = 0; i < COUNT(watched); i++)
+		buf_printf(out, "{%s}", exported(file, watched[i]));
 	for (a = s->arguments; a < end; a++) {
 		if (a->redirect != '>')
 			continue;
@@ -128,10 +134,10 @@ static void put_stage(struct buf *out, const struct pipeline_stage *s, const cha
 	}
 }
 
-static void put_tree(struct buf *out, const struct pipeline *p, const char *exported)
+static void put_tree(struct buf *out, const struct pipeline *p, const struct pipeline *file)
 {
 	for (size_t i = 0; i < p->stages_len; i++)
-		put_stage(out, &p->stages[i], exported);
+		put_stage(out, &p->stages[i], file);
 }
 
 static const char *variable(void *context, const char *name)
@@ -161,7 +167,7 @@ static void parse(const char *path, struct buf *out)
 		buf_printf(out, "error %s", e.text);
 	} else {
 		buf_put_text(out, "ok ");
-		put_tree(out, &p, exported_value(&p));
+		put_tree(out, &p, &p);
 	}
 	buf_put_byte(out, '\0');
 	buf_clear(&text);
