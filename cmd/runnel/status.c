@@ -236,7 +236,7 @@ static size_t bottleneck(const struct row *rows, size_t n)
 
 /* ---- cells ---- */
 
-static void put_stage(char *out, const struct row *r, const struct status *s)
+static void put_name(char *out, const struct row *r)
 {
 	struct buf name = BUF_INIT;
 	unsigned characters = put_plain(&name, r->t.stage, NAME_CHARACTERS_MAX);
@@ -248,12 +248,20 @@ static void put_stage(char *out, const struct row *r, const struct status *s)
 	}
 	if (r->per_subtask && r->t.subtasks > 1)
 		buf_printf(&name, ".%" PRIu32, r->t.subtask);
-	else if (r->running && r->running < r->tasks)
-		buf_printf(&name, " %zu/%zu", r->running, r->tasks);
-	else if (r->tasks > 1)
-		buf_printf(&name, " x%zu", r->tasks);
 	snprintf(out, CELL_MAX, "%s", buf_cstr(&name));
 	buf_clear(&name);
+}
+
+static void put_stage(char *out, const struct row *r, const struct status *s)
+{
+	size_t len;
+
+	put_name(out, r);
+	len = strlen(out);
+	if (r->running && r->running < r->tasks)
+		snprintf(out + len, CELL_MAX - len, " %zu/%zu", r->running, r->tasks);
+	else if (r->tasks > 1)
+		snprintf(out + len, CELL_MAX - len, " x%zu", r->tasks);
 }
 
 static int share_of(double share, int whole)
@@ -470,7 +478,7 @@ static void put_cell(struct line *l, enum column c, unsigned width, const char *
 
 static enum style cell_style(const struct row *r, enum column c, bool bottleneck_row)
 {
-	if (c == COLUMN_LATE || c == COLUMN_BAD)
+	if ((c == COLUMN_LATE && r->t.late) || (c == COLUMN_BAD && r->t.bad))
 		return YELLOW;
 	if (c == COLUMN_LOAD)
 		return !strcmp(r->t.state, "finished") ? DIM : YELLOW;
@@ -524,9 +532,10 @@ static void put_rows_of(const struct status *s, const struct row *rows, size_t n
 		put_row(&t, i, &rows[i], i == worst, form, out);
 	if (worst < n) {
 		struct line l = line_begin(form, out);
+		char name[CELL_MAX];
 
-		line_put(&l, BOLD, "bottleneck: %s, %s busy", t.cells[worst][COLUMN_STAGE],
-			t.cells[worst][COLUMN_BUSY]);
+		put_name(name, &rows[worst]);
+		line_put(&l, BOLD, "bottleneck: %s, %s busy", name, t.cells[worst][COLUMN_BUSY]);
 		line_end(&l);
 	}
 	mem_free(t.cells);

@@ -22,11 +22,11 @@ struct task_value {
 #define AT(field) offsetof(struct status_task, field)
 
 static const struct task_value task_values[] = {
-	{"rows_in", "rows_in_total", "counter", "Rows that came in since the job was started.",
+	{"rows_in", "rows_in_total", "counter", "Rows that came in since this start of the job.",
 		VALUE_COUNT, AT(rows_in)},
-	{"rows_out", "rows_out_total", "counter", "Rows that went out since the job was started.",
+	{"rows_out", "rows_out_total", "counter", "Rows that went out since this start of the job.",
 		VALUE_COUNT, AT(rows_out)},
-	{"bytes_out", "bytes_out_total", "counter", "Bytes that went out since the job was started.",
+	{"bytes_out", "bytes_out_total", "counter", "Bytes that went out since this start of the job.",
 		VALUE_COUNT, AT(bytes_out)},
 	{"late", "late_rows_total", "counter", "Rows that came after their window had closed.",
 		VALUE_COUNT, AT(late)},
