@@ -129,13 +129,14 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 	const struct metrics *m = context;
 	struct buf text = BUF_INIT;
 
+	/* The first call has the headers only: an answer to it would end the connection.  Then comes the
+	 * body, which is dropped. */
+	if (!*own || *body_len) {
+		*own = connection;
+		*body_len = 0;
+		return MHD_YES;
+	}
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		/* The first call has the headers only; a body that follows is dropped. */
-		if (!*own || *body_len) {
-			*own = connection;
-			*body_len = 0;
-			return MHD_YES;
-		}
 		buf_put_text(&text, "only GET and HEAD\n");
 		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, plain, &text);
 	}
