@@ -1,16 +1,18 @@
 #include "cmd/common/output.h"
 
+#include "cmd/common/growing.h"
+#include "cmd/common/leftovers.h"
+#include "formats/compress.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
+#include "libcore/base/outfile.h"
 #include "libcore/stage/operator.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,23 +21,31 @@ enum {
 	DIRECTORY_MODE = 0777,
 };
 
+/* Prepared, and not yet committed. */
+struct prepared {
+	char *from, *to;
+};
+
 struct output {
 	struct output_options o;
 	enum output_kind kind;
 	char *path;
-	char job[9];               /* the job's first digits; "" alone */
-	struct outfile file;       /* FILE, DIRECTORY, spool; fd -1: none open */
-	char *part;                /* FILE under a supervisor: its name until the end */
-	int part_fd;
+	char *room;                /* where parts lie, with its slash; NULL: not in parts */
+	char job8[JOB8_BYTES];
+	char from_job8[JOB8_BYTES];
+	struct outfile file;       /* a file alone, the present part; fd -1: none open */
+	struct growing growing;    /* a file under a supervisor */
+	int stream_fd;             /* a pipe or a device, once something was committed to it */
 	struct compressor *compressor;
 	struct buf pending;        /* bytes as they will stand in the file */
-	uint64_t written;          /* to the present file, before pending */
-	uint64_t prepared;         /* offset of the last prepare */
-	uint32_t restored_job;     /* that wrote the first `prepared` bytes */
-	bool started;              /* something has been put into the present file */
-	bool complete;             /* the last prepare has been */
-	bool swept;                /* leftovers of earlier attempts are gone */
-	struct buf uncommitted;    /* pairs of names, as in a handle */
+	uint64_t written;          /* to the present file or part, before pending */
+	uint64_t offset;           /* of the last prepare; a stream's counts on over its parts */
+	bool started;              /* something has been put into the present file, this stream */
+	bool dirty;                /* ... since the last prepare */
+	bool done;                 /* the last prepare has been */
+	bool swept;                /* no leftovers of earlier attempts are there */
+	struct prepared *prepared;
+	size_t prepared_len, prepared_cap;
 };
 
 static bool ends_in_slash(const char *path)
@@ -54,185 +64,107 @@ static bool is_directory(const char *path)
 
 enum output_kind output_kind_of(const char *path)
 {
+	struct stat st;
+	bool exists = stat(path, &st) == 0;
+
 	if (!strcmp(path, "-"))
-		return OUTPUT_STDOUT;
+		return OUTPUT_STREAM;
 	if (!strcmp(path, "null:"))
 		return OUTPUT_NULL;
-	return ends_in_slash(path) || is_directory(path) ? OUTPUT_DIRECTORY : OUTPUT_FILE;
+	if (ends_in_slash(path) || (exists && S_ISDIR(st.st_mode)))
+		return OUTPUT_DIRECTORY;
+	return exists && !S_ISREG(st.st_mode) ? OUTPUT_STREAM : OUTPUT_FILE;
 }
 
-/* "<dir>/.<name>.<job>.part" */
-static char *part_name(const struct output *o, const char *job)
+static bool is_stdout(const struct output *o)
 {
-	const char *slash = strrchr(o->path, '/');
-	int dir = slash ? (int)(slash - o->path) + 1 : 0;
-	char *name;
-
-	MUST(asprintf(&name, "%.*s.%s.%s.part", dir, o->path, o->path + dir, job) >= 0);
-	return name;
+	return !strcmp(o->path, "-");
 }
 
-static bool spools(const struct output *o)
-{
-	return o->kind == OUTPUT_STDOUT && o->o.supervised;
-}
-
-/* ---- one living job a file ---- */
-
-static bool is_locked(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-
-	if (fd >= 0)
-		close(fd);
-	return locked;
-}
-
-/* Calls take for every name in a directory that begins and ends so, until it says -1. */
-static int each_name(const char *directory, const char *begin, const char *end,
-	int (*take)(struct output *o, const char *path, const char *name, struct error *e),
-	struct output *o, struct error *e)
-{
-	DIR *d = opendir(*directory ? directory : ".");
-	struct dirent *entry;
-	int status = 0;
-
-	while (d && !status && (entry = readdir(d))) {
-		size_t len = strlen(entry->d_name), begin_len = strlen(begin), end_len = strlen(end);
-		char *path;
-
-		if (len < begin_len + end_len || strncmp(entry->d_name, begin, begin_len) != 0 ||
-			strcmp(entry->d_name + len - end_len, end) != 0)
-			continue;
-		MUST(asprintf(&path, "%s%s%s", directory, !*directory || ends_in_slash(directory) ? "" : "/",
-			entry->d_name) >= 0);
-		status = take(o, path, entry->d_name, e);
-		free(path);
-	}
-	if (d)
-		closedir(d);
-	return status;
-}
-
-static int refuse_rival(struct output *o, const char *path, const char *name, struct error *e)
-{
-	if (strlen(path) != strlen(o->part) || !strcmp(path, o->part) || !is_locked(path))
-		return 0;
-	return error_set(e, ERROR_USAGE, "%s: another job is writing it (%s)\n"
-		"stop that one, or name another file", o->path, path);
-}
-
-/* Another job that is writing this very file has a part of its own, and holds a lock on it. */
-static int refuse_rivals(struct output *o, struct error *e)
-{
-	const char *slash = strrchr(o->path, '/');
-	char *directory = mem_strndup(o->path, slash ? (size_t)(slash - o->path) + 1 : 0), *begin;
-	int status;
-
-	MUST(asprintf(&begin, ".%s.", slash ? slash + 1 : o->path) >= 0);
-	status = each_name(directory, begin, ".part", refuse_rival, o, e);
-	free(begin);
-	mem_free(directory);
-	return status;
-}
-
-/* ---- a growing file ---- */
-
-/* The rows before a savepoint lie in the part file of the job it was taken from. */
-static int copy_from_job(struct output *o, struct error *e)
-{
-	char digits[9], *path;
-	off_t at = 0;
-	int fd, status = 0;
-
-	snprintf(digits, sizeof digits, "%08x", o->restored_job);
-	path = part_name(o, digits);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (ftruncate(o->part_fd, 0) < 0)
-		status = error_errno(e, "%s: can't be cut back", o->part);
-	while (fd >= 0 && !status && (uint64_t)at < o->prepared) {
-		ssize_t n = copy_file_range(fd, &at, o->part_fd, NULL, o->prepared - (uint64_t)at, 0);
-
-		if (n < 0)
-			status = error_errno(e, "%s: can't copy from %s", o->part, path);
-		else if (n == 0)
-			break;
-	}
-	if (!status && (uint64_t)at < o->prepared)
-		status = error_set(e, ERROR_STATE, "%s: the rows before the savepoint were in %s, which is %s\n"
-			"a new file with only the rows that come now: --drop-state and the stage's name",
-			o->path, path, fd < 0 ? "gone" : "shorter now");
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return status;
-}
-
-static int cut_back(struct output *o, struct error *e)
-{
-	struct stat st;
-
-	if (fstat(o->part_fd, &st) < 0)
-		return error_errno(e, "%s: can't look at it", o->part);
-	if ((uint64_t)st.st_size < o->prepared)
-		return error_set(e, ERROR_STATE, "%s is shorter than it was at the snapshot", o->part);
-	if (ftruncate(o->part_fd, (off_t)o->prepared) < 0 ||
-		lseek(o->part_fd, (off_t)o->prepared, SEEK_SET) < 0)
-		return error_errno(e, "%s: can't be cut back to the snapshot", o->part);
-	return 0;
-}
-
-/* A growing file is opened with its first byte: what only commits again must not make a new one,
- * which would take the place of the file that is complete. */
-static int open_growing(struct output *o, struct error *e)
-{
-	bool foreign = o->prepared && o->restored_job != output_job(o);
-
-	if (!o->part || o->part_fd >= 0)
-		return 0;
-	if (refuse_rivals(o, e) < 0)
-		return -1;
-	o->part_fd = open(o->part, O_WRONLY | O_CLOEXEC | (o->prepared && !foreign ? 0 : O_CREAT),
-		0666);
-	if (o->part_fd < 0)
-		return error_errno(e, "%s: can't open", o->part);
-	if (flock(o->part_fd, LOCK_EX | LOCK_NB) < 0)
-		return error_errno(e, "%s: a stage of an earlier attempt still writes it", o->part);
-	return foreign ? copy_from_job(o, e) : cut_back(o, e);
-}
+/* ---- life ---- */
 
 static int open_file(struct output *o, struct error *e)
 {
+	struct growing_options g = {.final = o->path, .job8 = o->job8, .offset = o->o.offset,
+		.from_job8 = o->from_job8, .stage = o->o.stage ? stage_name(o->o.stage) : "NAME"};
+
 	if (!o->o.supervised)
 		return outfile_open(&o->file, o->path, e);
-	o->part = part_name(o, o->job);
-	return 0;
+	/* Renamed already, or the restored handles' to rename: a new one would take its place. */
+	if (o->done)
+		return 0;
+	o->written = o->o.offset;
+	return growing_open(&o->growing, &g, e);
+}
+
+static int sync_parent(const char *directory, struct error *e)
+{
+	size_t len = strlen(directory);
+	char *name;
+	int status;
+
+	while (len > 1 && directory[len - 1] == '/')
+		len--;
+	name = mem_strndup(directory, len);
+	status = outfile_sync_directory(name, e);
+	mem_free(name);
+	return status;
 }
 
 static int open_directory(const struct output *o, struct error *e)
 {
-	if (mkdir(o->path, DIRECTORY_MODE) < 0 && (errno != EEXIST || !is_directory(o->path)))
+	if (mkdir(o->path, DIRECTORY_MODE) == 0)
+		return o->o.supervised ? sync_parent(o->path, e) : 0;
+	if (errno != EEXIST || !is_directory(o->path))
 		return error_errno(e, "%s: can't make the directory", o->path);
 	return 0;
+}
+
+static void choose_room(struct output *o)
+{
+	const char *room = o->kind == OUTPUT_DIRECTORY ? o->path :
+		o->kind != OUTPUT_STREAM || !o->o.supervised ? NULL : o->o.spool ? o->o.spool : "/tmp";
+
+	if (room)
+		MUST(asprintf(&o->room, "%s%s", room, ends_in_slash(room) ? "" : "/") >= 0);
+}
+
+static void choose_compression(struct output *o)
+{
+	enum compression compression = compression_of(o->path);
+
+	if ((o->kind == OUTPUT_DIRECTORY || !compression) && o->o.extension)
+		compression = compression_of(o->o.extension);
+	if (o->kind != OUTPUT_NULL && compression)
+		o->compressor = compressor_new(compression);
+}
+
+static void name_job(char out[JOB8_BYTES], const char *job)
+{
+	snprintf(out, JOB8_BYTES, "%.8s", job && *job ? job : "00000000");
 }
 
 int output_open(const struct output_options *options, struct output **out, struct error *e)
 {
 	struct output *o = mem_zero(sizeof *o);
-	enum compression compression = compression_of(options->path);
 	int status = 0;
 
 	o->o = *options;
 	o->path = mem_strdup(options->path);
 	o->kind = output_kind_of(options->path);
-	snprintf(o->job, sizeof o->job, "%.8s", options->job ? options->job : "");
+	/* Alone, what is no regular file is left to outfile. */
+	if (o->kind == OUTPUT_STREAM && !options->supervised && !is_stdout(o))
+		o->kind = OUTPUT_FILE;
 	o->file = (struct outfile)OUTFILE_INIT;
-	o->part_fd = -1;
-	if ((o->kind == OUTPUT_DIRECTORY || !compression) && options->extension)
-		compression = compression_of(options->extension);
-	if (o->kind != OUTPUT_NULL && compression)
-		o->compressor = compressor_new(compression);
+	o->growing = (struct growing)GROWING_INIT;
+	o->stream_fd = -1;
+	o->offset = options->offset;
+	o->started = options->offset > 0;
+	o->done = options->finished;
+	name_job(o->job8, options->job);
+	name_job(o->from_job8, options->from_job ? options->from_job : options->job);
+	choose_room(o);
+	choose_compression(o);
 	if (o->kind == OUTPUT_FILE)
 		status = open_file(o, e);
 	else if (o->kind == OUTPUT_DIRECTORY)
@@ -256,72 +188,142 @@ bool output_is_at_start(const struct output *o)
 
 uint64_t output_offset(const struct output *o)
 {
-	return o->prepared;
+	return o->offset;
+}
+
+const char *output_job8(const struct output *o)
+{
+	return o->job8;
+}
+
+/* ---- parts ---- */
+
+static const char *part_word(const struct output *o)
+{
+	return o->kind == OUTPUT_STREAM ? "stdout" : "part";
+}
+
+/* Begins the name of a part until it is prepared. */
+static char *part_base(const struct output *o)
+{
+	char *name;
+
+	if (!o->o.supervised)
+		MUST(asprintf(&name, "%spart", o->room) >= 0);
+	else
+		MUST(asprintf(&name, "%s%s-%s-%llu-%u", o->room, part_word(o), o->job8,
+			(unsigned long long)o->o.attempt, o->o.subtask) >= 0);
+	return name;
+}
+
+/* Names are heap strings of asprintf. */
+static struct prepared part_names(const struct output *o, uint64_t epoch)
+{
+	const char *extension = o->o.extension ? o->o.extension : "ndjson";
+	unsigned long long number = epoch, attempt = o->o.attempt;
+	struct prepared p;
+
+	if (o->kind == OUTPUT_STREAM) {
+		MUST(asprintf(&p.from, "%sstdout-%s-%llu-%u-%llu", o->room, o->job8, attempt,
+			o->o.subtask, number) >= 0);
+		MUST(asprintf(&p.to, "-") >= 0);
+	} else if (!o->o.supervised) {
+		MUST(asprintf(&p.from, "%s.part-%u-%llu.%s", o->room, o->o.subtask, number,
+			extension) >= 0);
+		MUST(asprintf(&p.to, "%spart-%u-%llu.%s", o->room, o->o.subtask, number,
+			extension) >= 0);
+	} else {
+		MUST(asprintf(&p.from, "%s.part-%s-%llu-%u-%llu.%s", o->room, o->job8, attempt,
+			o->o.subtask, number, extension) >= 0);
+		MUST(asprintf(&p.to, "%spart-%s-%u-%llu.%s", o->room, o->job8, o->o.subtask, number,
+			extension) >= 0);
+	}
+	return p;
+}
+
+static void prepared_clear(struct prepared *p)
+{
+	free(p->from);
+	free(p->to);
+}
+
+static void remember(struct output *o, struct prepared p)
+{
+	MEM_GROW(o->prepared, o->prepared_cap, o->prepared_len + 1);
+	o->prepared[o->prepared_len++] = p;
+}
+
+static void forget(struct output *o, const char *from)
+{
+	for (size_t i = 0; i < o->prepared_len; i++) {
+		if (strcmp(o->prepared[i].from, from) != 0)
+			continue;
+		prepared_clear(&o->prepared[i]);
+		memmove(&o->prepared[i], &o->prepared[i + 1],
+			(o->prepared_len - i - 1) * sizeof *o->prepared);
+		o->prepared_len--;
+		return;
+	}
+}
+
+/* Parts are opened with their first byte, so that an epoch without rows leaves no file. */
+static int open_part(struct output *o, struct error *e)
+{
+	char *base;
+	int status;
+
+	if (!o->room || o->file.fd >= 0)
+		return 0;
+	base = part_base(o);
+	status = outfile_open(&o->file, base, e);
+	free(base);
+	o->written = 0;
+	return status;
+}
+
+static void sweep_names(const struct output *o, const char *dot)
+{
+	char prefix[32];
+	struct leftovers l = {.directory = o->room, .prefix = prefix, .attempt = o->o.attempt,
+		.subtask = o->o.subtask, .subtasks = o->o.subtasks ? o->o.subtasks : 1};
+
+	snprintf(prefix, sizeof prefix, "%s%s-%s-", dot, part_word(o), o->job8);
+	leftovers_remove(&l);
+}
+
+static void sweep(struct output *o)
+{
+	if (o->swept || !o->o.supervised || !o->room)
+		return;
+	o->swept = true;
+	sweep_names(o, ".");
+	if (o->kind == OUTPUT_STREAM) /* hidden with a dot only while they are being made */
+		sweep_names(o, "");
 }
 
 /* ---- bytes ---- */
 
-/* "<dir>/[.]part-[<job>-[<attempt>-]]<subtask>", the beginning of a part's name; hidden ones carry
- * the attempt. */
-static char *part_path(const struct output *o, bool hidden)
+static int write_pending(struct output *o, struct error *e)
 {
-	const char *slash = ends_in_slash(o->path) ? "" : "/";
-	char *path;
+	const uint8_t *bytes = o->pending.data;
+	size_t len = o->pending.len;
 
-	if (!*o->job)
-		MUST(asprintf(&path, "%s%s%spart-%u", o->path, slash, hidden ? "." : "",
-			o->o.subtask) >= 0);
-	else if (hidden)
-		MUST(asprintf(&path, "%s%s.part-%s-%llu-%u", o->path, slash, o->job,
-			(unsigned long long)o->o.attempt, o->o.subtask) >= 0);
-	else
-		MUST(asprintf(&path, "%s%spart-%s-%u", o->path, slash, o->job, o->o.subtask) >= 0);
-	return path;
-}
-
-/* "<spool>/stdout-<attempt>-<subtask>" */
-static char *spool_path(const struct output *o)
-{
-	char *path;
-
-	MUST(asprintf(&path, "%s/stdout-%llu-%u", o->o.spool ? o->o.spool : "/tmp",
-		(unsigned long long)o->o.attempt, o->o.subtask) >= 0);
-	return path;
-}
-
-/* Where the next part's bytes go; parts are opened with their first byte, so that an epoch without
- * rows leaves no file. */
-static int open_part(struct output *o, struct error *e)
-{
-	char *path;
-	int status;
-
-	if ((o->kind != OUTPUT_DIRECTORY && !spools(o)) || o->file.fd >= 0)
-		return 0;
-	path = spools(o) ? spool_path(o) : part_path(o, false);
-	status = outfile_open(&o->file, path, e);
-	free(path);
-	if (!spools(o))
-		o->written = 0;
-	return status;
+	if (o->room)
+		return open_part(o, e) < 0 ? -1 : outfile_write(&o->file, bytes, len, e);
+	if (o->kind == OUTPUT_STREAM)
+		return fd_write_all(STDOUT_FILENO, "standard output", bytes, len, e);
+	if (o->o.supervised)
+		return fd_write_all(o->growing.fd, o->growing.path, bytes, len, e);
+	return outfile_write(&o->file, bytes, len, e);
 }
 
 int output_flush(struct output *o, struct error *e)
 {
-	int status = 0;
+	int status;
 
 	if (!o->pending.len)
 		return 0;
-	if (o->kind == OUTPUT_STDOUT && !spools(o))
-		status = fd_write_all(STDOUT_FILENO, "standard output", o->pending.data,
-			o->pending.len, e);
-	else if (o->part)
-		status = open_growing(o, e) < 0 ? -1 : fd_write_all(o->part_fd, o->part,
-			o->pending.data, o->pending.len, e);
-	else if (open_part(o, e) < 0)
-		status = -1;
-	else
-		status = outfile_write(&o->file, o->pending.data, o->pending.len, e);
+	status = write_pending(o, e);
 	o->written += o->pending.len;
 	buf_reset(&o->pending);
 	return status;
@@ -331,7 +333,9 @@ int output_put(struct output *o, const struct buf *bytes, struct error *e)
 {
 	if (!bytes->len || o->kind == OUTPUT_NULL)
 		return 0;
-	o->started = true;
+	MUST(!o->done);
+	sweep(o);
+	o->started = o->dirty = true;
 	if (!o->compressor && bytes->len >= OUTPUT_CHUNK_BYTES && !o->pending.len) {
 		/* Large enough as it is: borrowed for one write instead of copied. */
 		struct buf own = o->pending;
@@ -349,185 +353,174 @@ int output_put(struct output *o, const struct buf *bytes, struct error *e)
 	return o->pending.len >= OUTPUT_CHUNK_BYTES ? output_flush(o, e) : 0;
 }
 
-/* ---- epochs ---- */
+/* ---- prepare ---- */
 
-/* A handle is pairs of names, each terminated: where it lies, and where it belongs ("-": standard
- * output).  Empty: nothing to do. */
-static void put_pair(struct output *o, const char *from, const char *to)
+/* No checkpoint's number comes twice: what has this name now is another sink's of the same job. */
+static int check_part_is_new(const struct output *o, const struct prepared *p, struct error *e)
 {
-	buf_put(&o->uncommitted, from, strlen(from) + 1);
-	buf_put(&o->uncommitted, to, strlen(to) + 1);
+	if (!o->o.supervised || access(p->from, F_OK) < 0)
+		return 0;
+	return error_set(e, ERROR_USAGE, "%s: two sinks of this job write to it\n"
+		"give each its own directory", is_stdout(o) ? "standard output" : o->path);
 }
 
-/* The present part becomes <from>-<epoch>..., and belongs to <to>-<epoch>.... */
 static int prepare_part(struct output *o, uint64_t epoch, struct error *e)
 {
-	const char *extension = o->o.extension ? o->o.extension : "ndjson";
-	char *from = spools(o) ? spool_path(o) : part_path(o, true), *to = part_path(o, false);
-	char *hidden, *final;
-	int status;
+	struct prepared p;
 
-	MUST(asprintf(&hidden, "%s-%llu%s%s", from, (unsigned long long)epoch, spools(o) ? "" : ".",
-		spools(o) ? "" : extension) >= 0);
-	MUST(asprintf(&final, "%s-%llu.%s", to, (unsigned long long)epoch, extension) >= 0);
-	status = outfile_prepare(&o->file, hidden, e);
-	if (status == 0) {
-		put_pair(o, hidden, spools(o) ? "-" : final);
-		outfile_abort(&o->file); /* it has its name: only closed */
-		if (o->kind == OUTPUT_DIRECTORY)
-			o->started = false;
+	if (o->file.fd < 0)
+		return 0; /* an epoch without rows */
+	p = part_names(o, epoch);
+	if (check_part_is_new(o, &p, e) < 0 || outfile_prepare(&o->file, p.from, e) < 0) {
+		prepared_clear(&p);
+		return -1;
 	}
-	free(from);
-	free(to);
-	free(hidden);
-	free(final);
-	return status;
+	remember(o, p);
+	outfile_abort(&o->file); /* it has its name: only closed */
+	if (o->kind == OUTPUT_STREAM)
+		o->offset += o->written;
+	else
+		o->started = false;
+	o->written = 0;
+	return 0;
 }
 
 static int prepare_growing(struct output *o, bool last, struct error *e)
 {
-	if (open_growing(o, e) < 0)
+	struct prepared p;
+
+	if (growing_sync(&o->growing, e) < 0)
 		return -1;
-	if (fsync(o->part_fd) < 0)
-		return error_errno(e, "%s: can't sync", o->part);
-	if (last)
-		put_pair(o, o->part, o->path);
+	o->offset = o->written;
+	if (!last)
+		return 0;
+	MUST(asprintf(&p.from, "%s", o->growing.path) >= 0);
+	MUST(asprintf(&p.to, "%s", o->path) >= 0);
+	remember(o, p);
 	return 0;
 }
 
-static int sweep_one(struct output *o, const char *path, const char *name, struct error *e)
+static int prepare_bytes(struct output *o, uint64_t epoch, bool last, struct error *e)
 {
-	const char *attempt = name + strlen(".part-") + strlen(o->job) + 1;
+	/* A file without rows is still a file its tool can read. */
+	bool empty = last && o->kind != OUTPUT_DIRECTORY && !o->written && !o->offset;
 
-	if (strtoull(attempt, NULL, 10) < o->o.attempt)
-		unlink(path);
-	return 0;
-}
-
-/* What earlier attempts of this job have left under hidden names is nobody's any more: when the first
- * epoch of this one is prepared, every handle that was restored has been committed. */
-static void sweep(struct output *o)
-{
-	struct error ignored = ERROR_INIT;
-	char begin[24];
-
-	if (o->swept || o->kind != OUTPUT_DIRECTORY || !*o->job || o->o.subtask)
-		return;
-	o->swept = true;
-	snprintf(begin, sizeof begin, ".part-%s-", o->job);
-	each_name(o->path, begin, "", sweep_one, o, &ignored);
+	if (o->compressor && (o->dirty || empty) &&
+		compressor_put(o->compressor, NULL, 0, true, &o->pending, e) < 0)
+		return -1;
+	o->dirty = false;
+	if (output_flush(o, e) < 0)
+		return -1;
+	if (o->room)
+		return prepare_part(o, epoch, e);
+	return o->kind == OUTPUT_FILE && o->o.supervised ? prepare_growing(o, last, e) : 0;
 }
 
 int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *handle, struct error *e)
 {
-	/* A file without rows is still a file its tool can read. */
-	bool empty = last && o->kind != OUTPUT_DIRECTORY && !o->written;
-	int status = 0;
+	sweep(o);
+	if (!o->done && prepare_bytes(o, epoch, last, e) < 0)
+		return -1;
+	o->done |= last;
+	for (size_t i = 0; i < o->prepared_len; i++) {
+		const struct prepared *p = &o->prepared[i];
 
-	if (!o->complete) {
-		sweep(o);
-		if (o->compressor && (o->started || empty) &&
-			compressor_put(o->compressor, NULL, 0, true, &o->pending, e) < 0)
-			return -1;
-		if (output_flush(o, e) < 0)
-			return -1;
-		if (o->file.fd >= 0 && (o->kind == OUTPUT_DIRECTORY || spools(o)))
-			status = prepare_part(o, epoch, e);
-		else if (o->part)
-			status = prepare_growing(o, last, e);
-		if (o->part || spools(o))
-			o->prepared = o->written;
-		o->complete = last;
+		buf_put(handle, p->from, strlen(p->from) + 1);
+		buf_put(handle, p->to, strlen(p->to) + 1);
 	}
-	if (status == 0 && o->uncommitted.len)
-		buf_put(handle, o->uncommitted.data, o->uncommitted.len);
-	return status;
-}
-
-/* Prepared durably before anybody was told to commit it: what is gone has been committed. */
-static int commit_rename(struct output *o, const char *from, const char *to, struct error *e)
-{
-	if (rename(from, to) == 0)
-		return outfile_sync_directory(to, e);
-	if (errno != ENOENT)
-		return error_errno(e, "%s: can't rename to %s", from, to);
-	if (access(to, F_OK) < 0 && o->o.stage)
-		stage_warn(o->o.stage, "%s was committed before, and somebody has taken it away", to);
 	return 0;
 }
 
-/* An epoch of standard output; gone: it has been written. */
-static int commit_spooled(const char *from, struct error *e)
+/* ---- commit ---- */
+
+/* Prepared means that it was there: if it no longer is, it has been committed before, and if it isn't
+ * under its own name either, somebody has taken it from there. */
+static int commit_rename(const struct output *o, const char *from, const char *to, struct error *e)
 {
-	enum { PIECE_BYTES = 64 << 10 };
-	int fd = open(from, O_RDONLY | O_CLOEXEC), status = 0;
-	uint8_t *piece;
-	ssize_t n = 0;
+	if (rename(from, to) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return error_errno(e, "%s: can't rename to %s", from, to);
+	if (access(to, F_OK) < 0 && o->o.stage)
+		stage_warn(o->o.stage, "%s was committed before, and has been taken away since", to);
+	return 0;
+}
+
+static int copy_out(int from, const char *from_path, int to, const char *to_path, struct error *e)
+{
+	uint8_t *piece = mem_alloc(OUTPUT_CHUNK_BYTES);
+	int status = 0;
+
+	while (status == 0) {
+		ssize_t n = read(from, piece, OUTPUT_CHUNK_BYTES);
+
+		if (n == 0)
+			break;
+		if (n > 0)
+			status = fd_write_all(to, to_path, piece, (size_t)n, e);
+		else if (errno != EINTR)
+			status = error_errno(e, "%s: can't read", from_path);
+	}
+	mem_free(piece);
+	return status;
+}
+
+static int open_stream(struct output *o, struct error *e)
+{
+	if (is_stdout(o) || o->kind != OUTPUT_STREAM)
+		return STDOUT_FILENO;
+	if (o->stream_fd < 0)
+		o->stream_fd = open(o->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+	if (o->stream_fd < 0)
+		error_errno(e, "%s: can't open for writing", o->path);
+	return o->stream_fd;
+}
+
+/* Removed only when all of it is out: at least once. */
+static int commit_stream(struct output *o, const char *from, struct error *e)
+{
+	int fd = open(from, O_RDONLY | O_CLOEXEC), to, status;
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : error_errno(e, "%s: can't open", from);
-	piece = mem_alloc(PIECE_BYTES);
-	while (!status && (n = read(fd, piece, PIECE_BYTES)) > 0)
-		status = fd_write_all(STDOUT_FILENO, "standard output", piece, (size_t)n, e);
-	if (n < 0)
-		status = error_errno(e, "%s: can't read", from);
-	mem_free(piece);
+	to = open_stream(o, e);
+	status = to < 0 ? -1 : copy_out(fd, from, to,
+		to == STDOUT_FILENO ? "standard output" : o->path, e);
 	close(fd);
-	if (!status && unlink(from) < 0)
+	if (status == 0 && unlink(from) < 0 && errno != ENOENT)
 		status = error_errno(e, "%s: can't remove", from);
 	return status;
 }
 
-static int commit_pair(struct output *o, const char *from, const char *to, struct error *e)
+/* The end of the name at `at`, NULL if the handle has none. */
+static const char *name_end(const char *at, const char *end)
 {
-	return strcmp(to, "-") == 0 ? commit_spooled(from, e) : commit_rename(o, from, to, e);
-}
-
-/* What a handle names is committed from now on. */
-static void forget(struct output *o, const uint8_t *handle, size_t len)
-{
-	struct buf *u = &o->uncommitted;
-
-	if (len > u->len || memcmp(u->data, handle, len) != 0)
-		return; /* of another process */
-	memmove(u->data, u->data + len, u->len - len);
-	u->len -= len;
+	return at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
 }
 
 int output_commit(struct output *o, const uint8_t *handle, size_t len, struct error *e)
 {
-	const char *at = (const char *)handle, *end = at + len;
+	const char *at = (const char *)handle, *end = at + len, *renamed = NULL;
 
 	if (o->kind == OUTPUT_FILE && !o->o.supervised)
 		return outfile_commit(&o->file, false, e);
 	while (at < end) {
-		const char *to = memchr(at, '\0', (size_t)(end - at)), *next;
+		const char *from = at, *to = name_end(from, end), *next = to ? name_end(to + 1, end) : NULL;
+		int status;
 
-		next = to ? memchr(to + 1, '\0', (size_t)(end - to - 1)) : NULL;
 		if (!next)
 			return error_set(e, ERROR_STATE, "a prepared handle is damaged");
-		if (commit_pair(o, at, to + 1, e) < 0)
-			return -1;
+		to++;
 		at = next + 1;
+		status = !strcmp(to, "-") ? commit_stream(o, from, e) : commit_rename(o, from, to, e);
+		if (status < 0)
+			return -1;
+		if (strcmp(to, "-") != 0)
+			renamed = to;
+		forget(o, from);
 	}
-	if (len)
-		forget(o, handle, len);
-	return 0;
-}
-
-uint32_t output_job(const struct output *o)
-{
-	return (uint32_t)strtoul(o->job, NULL, 16);
-}
-
-void output_cut(struct output *o, uint64_t offset, uint32_t job)
-{
-	if (!o->part && !spools(o))
-		return;
-	MUST(o->part_fd < 0);
-	o->written = o->prepared = offset;
-	o->restored_job = job;
-	o->started = offset > 0;
+	/* What one sink prepares lies in one directory. */
+	return renamed ? outfile_sync_directory(renamed, e) : 0;
 }
 
 void output_close(struct output *o)
@@ -535,12 +528,15 @@ void output_close(struct output *o)
 	if (!o)
 		return;
 	outfile_abort(&o->file);
-	if (o->part_fd >= 0)
-		close(o->part_fd);
+	growing_close(&o->growing);
+	if (o->stream_fd >= 0)
+		close(o->stream_fd);
+	for (size_t i = 0; i < o->prepared_len; i++)
+		prepared_clear(&o->prepared[i]);
+	mem_free(o->prepared);
 	compressor_free(o->compressor);
 	buf_clear(&o->pending);
-	buf_clear(&o->uncommitted);
-	free(o->part);
+	free(o->room);
 	mem_free(o->path);
 	mem_free(o);
 }

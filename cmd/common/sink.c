@@ -6,6 +6,7 @@
 #include "libcore/table/builder.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -22,8 +23,10 @@ struct sink {
 	uint64_t rows, part_rows;  /* all; those of the present part */
 	bool in_part;              /* directories: a part has begun (its text may be held back) */
 	uint64_t restored_offset;
-	uint32_t restored_job;
+	uint32_t restored_job;     /* the first 8 digits of its uuid, as a number */
+	enum output_kind restored_kind;
 	bool has_restored;
+	bool has_restored_schema;  /* frames: the file has it, as schema_id */
 	bool finished;             /* all rows have come; also before it was restored */
 	bool finished_before;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
@@ -51,20 +54,36 @@ static bool is_frames(const struct sink *s)
 	return !strcmp(s->format, "frames");
 }
 
+static int check_restored_kind(const struct sink *s, struct error *e)
+{
+	if (!s->restored_offset || s->restored_kind != OUTPUT_FILE || s->finished_before ||
+		output_kind_of(s->o.output) == OUTPUT_FILE)
+		return 0;
+	error_set(e, ERROR_STATE, "%s: the rows before the checkpoint went to a single file, and were "
+		"not yet under its name", s->o.output);
+	return error_hint(e, "to go on without them: --drop-state %s", stage_name(s->op.stage));
+}
+
 static int sink_open(struct sink *s, struct error *e)
 {
+	char job[9];
 	struct output_options o = {.path = s->o.output, .extension = s->extension,
-		.subtask = stage_subtask(s->op.stage), .supervised = s->o.supervised,
-		.job = stage_job(s->op.stage), .attempt = stage_attempt(s->op.stage),
-		.spool = s->o.spool, .stage = s->op.stage};
+		.subtask = stage_subtask(s->op.stage), .subtasks = stage_subtasks(s->op.stage),
+		.supervised = s->o.supervised, .job = stage_job(s->op.stage),
+		.attempt = stage_attempt(s->op.stage), .spool = s->o.spool, .stage = s->op.stage,
+		.finished = s->finished_before};
 
 	if (s->output)
 		return 0;
-	if (output_open(&o, &s->output, e) < 0)
+	if (check_restored_kind(s, e) < 0)
 		return -1;
-	if (s->has_restored)
-		output_cut(s->output, s->restored_offset, s->restored_job);
-	return 0;
+	/* Parts begin anew; a file goes on, and a stream has had its header. */
+	if (s->has_restored && s->restored_kind == output_kind_of(s->o.output)) {
+		snprintf(job, sizeof job, "%08x", s->restored_job);
+		o.from_job = job;
+		o.offset = s->restored_offset;
+	}
+	return output_open(&o, &s->output, e);
 }
 
 static int sink_write(struct sink *s, struct error *e)
@@ -110,6 +129,17 @@ static bool is_between_parts(const struct sink *s)
 	return has_parts(s) && !s->in_part;
 }
 
+/* A restored file has its header already; the first schema after a restore is the one it was written
+ * with. */
+static int sink_resume(struct sink *s, struct error *e)
+{
+	struct buf dropped = BUF_INIT;
+	int status = is_frames(s) ? 0 : writer_schema(s->writer, &s->schema, &dropped, e);
+
+	buf_clear(&dropped);
+	return status;
+}
+
 static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
 	struct error *e)
 {
@@ -122,16 +152,12 @@ static int sink_schema(struct operator *op, unsigned input, const struct schema 
 	schema_clear(&s->schema);
 	schema_copy(&s->schema, in);
 	s->has_schema = true;
-	/* A restored file has its header already. */
-	if (s->has_restored && s->restored_offset && !is_frames(s)) {
-		struct buf dropped = BUF_INIT;
-		int status = writer_schema(s->writer, in, &dropped, e);
-
-		buf_clear(&dropped);
-		return status;
-	}
 	if (is_between_parts(s))
 		return 0;
+	if (s->has_restored_schema) {
+		s->has_restored_schema = false;
+		return sink_resume(s, e);
+	}
 	return sink_begin(s, e) < 0 ? -1 : sink_write(s, e);
 }
 
@@ -238,7 +264,7 @@ static int sink_idle(struct operator *op, struct error *e)
 {
 	struct sink *s = sink_of(op);
 
-	if (!s->output || output_kind(s->output) != OUTPUT_STDOUT || s->o.supervised)
+	if (!s->output || output_kind(s->output) != OUTPUT_STREAM || s->o.supervised)
 		return 0;
 	if (s->interactive && s->rows && s->has_schema && !stage_is_bounded(op->stage) &&
 		s->writer && (writer_end(s->writer, &s->text, e) < 0 || sink_write(s, e) < 0))
@@ -248,21 +274,21 @@ static int sink_idle(struct operator *op, struct error *e)
 
 /* ---- state: how much of the file is prepared ---- */
 
-static const char *const state_names[] = {"offset", "rows", "job", "finished"};
+static const char *const state_names[] = {"offset", "rows", "job", "finished", "kind", "schema"};
 
-enum { STATE_COLUMNS = 4 };
+enum { STATE_COLUMNS = 6 };
 
 static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct sink *s = sink_of(op);
 	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
-		s->restored_job, s->finished};
+		s->restored_job, s->finished, s->restored_kind, s->schema_id};
 
 	if (s->output) {
 		values[0] = (int64_t)output_offset(s->output);
-		values[2] = output_job(s->output);
+		values[2] = (int64_t)strtoul(output_job8(s->output), NULL, 16);
+		values[4] = output_kind(s->output);
 	}
-
 	return snapshot_put_ints(w, "file", state_names, values, STATE_COLUMNS, e);
 }
 
@@ -285,7 +311,10 @@ static int sink_restore(struct operator *op, struct snapshot_reader *r, struct e
 		/* Of several former subtasks all must have been. */
 		s->finished = values[3] && (s->finished || !s->has_restored);
 		s->finished_before = s->finished;
+		s->restored_kind = (enum output_kind)values[4];
+		s->schema_id = (uint32_t)values[5];
 		s->has_restored = true;
+		s->has_restored_schema = s->restored_offset > 0;
 	}
 	return status < 0 ? -1 : 0;
 }

@@ -61,8 +61,9 @@ static void describe(const char *output, struct stage_description *about)
 	about->spread = kind == OUTPUT_DIRECTORY || kind == OUTPUT_NULL ? STAGE_ANY : STAGE_SINGLE;
 	about->whole_file = kind == OUTPUT_FILE;
 	switch (kind) {
-	case OUTPUT_STDOUT:
-		snprintf(text, sizeof text, "standard output: at least once, at each checkpoint");
+	case OUTPUT_STREAM:
+		snprintf(text, sizeof text, "%s: at least once, at each checkpoint",
+			strcmp(output, "-") ? output : "standard output");
 		break;
 	case OUTPUT_FILE:
 		snprintf(text, sizeof text, "file %s: exactly once, appears at the end", output);
@@ -75,11 +76,19 @@ static void describe(const char *output, struct stage_description *about)
 	}
 }
 
+/* Where an epoch of standard output waits for its commit. */
+static const char *spool(void)
+{
+	const char *own = getenv("RUNNEL_SPOOL"), *any = getenv("TMPDIR");
+
+	return own && *own ? own : any && *any ? any : "/tmp";
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
 	const char *no_color = getenv("NO_COLOR");
 	struct sink_options o = {.output = "-", .supervised = setup->supervised,
-		.verbose = setup->verbose, .spool = getenv("RUNNEL_SPOOL"),
+		.verbose = setup->verbose, .spool = spool(),
 		.writer = {.header = opt.header == HEADER_CHOICE_YES}};
 
 	if (setup->arguments_len > 1)

@@ -129,6 +129,7 @@ bool stage_input_has_ended(const struct stage *st, unsigned input);
 /* Where the stream of an input comes from, for messages: the name in its HELLO. */
 const char *stage_input_from(const struct stage *st, unsigned input);
 struct key_range stage_key_range(const struct stage *st);
+const char *stage_name(const struct stage *st); /* --name, else the program's with a number */
 uint32_t stage_subtask(const struct stage *st);
 uint32_t stage_subtasks(const struct stage *st);
 

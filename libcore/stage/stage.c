@@ -772,6 +772,11 @@ struct key_range stage_key_range(const struct stage *st)
 	return key_range_of(st->plan.subtask, st->plan.subtasks);
 }
 
+const char *stage_name(const struct stage *st)
+{
+	return st->name;
+}
+
 uint32_t stage_subtask(const struct stage *st)
 {
 	return st->plan.subtask;
