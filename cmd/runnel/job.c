@@ -50,7 +50,8 @@ struct job {
 	struct checkpoint restored;    /* what the attempt started from */
 	bool has_restored;
 	uint64_t next_id;
-	uint64_t committed_id;         /* known to be committed by all */
+	const char **drop;             /* of --drop-state, what hasn't been dropped yet */
+	size_t drop_len;
 
 	struct attempt attempt;
 	bool running;
@@ -124,7 +125,11 @@ static void show_log(struct job *j, size_t task)
 
 static void show_logs(struct job *j)
 {
-	for (size_t i = 0; j->running && !j->o->quiet && i < j->attempt.tasks_len; i++)
+	/* What follows from a failure or a stop, stages say too; here the cause is said once. */
+	if (!j->running || j->o->quiet || j->attempt.failure.failed ||
+		coordinator_phase(j->attempt.coordinator) == COORDINATOR_STOPPED)
+		return;
+	for (size_t i = 0; i < j->attempt.tasks_len; i++)
 		show_log(j, i);
 }
 
@@ -348,6 +353,53 @@ static void remove_restored_savepoint(struct job *j)
 	mem_free(path);
 }
 
+/* ---- --drop-state: once.  The file "dropped" has the names of what has been let go, so that a start
+ * with the same options (a service's) doesn't let go what has grown since. ---- */
+
+static bool was_dropped(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = text; (at = strstr(at, name)); at++) {
+		if ((at == text || at[-1] == '\n') && at[len] == '\n')
+			return true;
+	}
+	return false;
+}
+
+static void read_dropped(struct job *j)
+{
+	char *path = state_path(j->state, "dropped"), text[8192] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	mem_free(path);
+	j->drop = mem_alloc((j->o->drop_len + 1) * sizeof *j->drop);
+	for (size_t i = 0; i < j->o->drop_len; i++) {
+		if (was_dropped(text, j->o->drop[i]))
+			say(j, "--drop-state %s: done at an earlier start", j->o->drop[i]);
+		else
+			j->drop[j->drop_len++] = j->o->drop[i];
+	}
+}
+
+/* The first checkpoint without it exists. */
+static void remember_dropped(struct job *j)
+{
+	char *path = state_path(j->state, "dropped");
+	int fd = j->drop_len ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	for (size_t i = 0; fd >= 0 && i < j->drop_len; i++)
+		dprintf(fd, "%s\n", j->drop[i]);
+	if (fd >= 0)
+		close(fd);
+	j->drop_len = 0;
+	mem_free(path);
+}
+
 static void keep_done(void *context, const struct checkpoint *c)
 {
 	struct job *j = context;
@@ -355,8 +407,9 @@ static void keep_done(void *context, const struct checkpoint *c)
 
 	if (!own)
 		return; /* a savepoint that was restored: nothing of it was to be committed */
-	j->committed_id = c->id;
 	mark_committed(c);
+	if (!j->has_restored || c->id != j->restored.id)
+		remember_dropped(j);
 	for (size_t i = j->waiting_len; i-- > 0;) {
 		struct waiting *w = &j->waiting[i];
 
@@ -404,8 +457,8 @@ static int find_checkpoint(struct job *j, struct error *e)
 
 static struct restore restore_of(struct job *j)
 {
-	return (struct restore){.plan = j->o->plan, .from = &j->restored, .drop = j->o->drop,
-		.drop_len = j->o->drop_len, .commit = !was_committed(&j->restored)};
+	return (struct restore){.plan = j->o->plan, .from = &j->restored, .drop = j->drop,
+		.drop_len = j->drop_len, .commit = !was_committed(&j->restored)};
 }
 
 static int start_attempt(struct job *j, struct error *e)
@@ -866,6 +919,7 @@ static void close_job(struct job *j)
 	if (j->signals >= 0)
 		close(j->signals);
 	checkpoint_clear(&j->restored);
+	mem_free(j->drop);
 	mem_free(j->log_offsets);
 	mem_free(j->failure);
 	mem_free(j->root);
@@ -877,6 +931,7 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 		.signals = -1, .next_id = 1, .started_us = clock_wall_us(), .error = ERROR_INIT};
 	int status = -1;
 
+	read_dropped(&j);
 	if (open_job(&j, e) == 0 && start_attempt(&j, e) == 0) {
 		notify_systemd("READY=1");
 		status = run_loop(&j, e);
@@ -890,62 +945,5 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 		status = j.status;
 	clear_view(&j);
 	close_job(&j);
-	return status;
-}
-
-/* ---- --plan ---- */
-
-static int explain(const struct job_options *o, const char *directory, struct buf *out,
-	struct error *e)
-{
-	struct checkpoint c = {.id = 0};
-	struct restore r = {.plan = o->plan, .from = &c, .drop = o->drop, .drop_len = o->drop_len};
-	int status = checkpoint_read(directory, &c, e);
-
-	if (status == 1)
-		return error_set(e, ERROR_STATE, "%s holds no manifest: it is no savepoint",
-			o->from ? o->from : directory);
-	if (status < 0)
-		return -1;
-	buf_printf(out, "goes on from %s %" PRIu64 ":\n", kind_name(c.kind), c.id);
-	status = checkpoint_verify(&c, e) < 0 ? -1 : restore_fit(&r, out, e);
-	checkpoint_clear(&c);
-	return status;
-}
-
-static int explain_savepoint(const struct job_options *o, struct buf *out, struct error *e)
-{
-	char directory[] = "/tmp/runnel-XXXXXX";
-	struct error ignored = ERROR_INIT;
-	int status;
-
-	if (!mkdtemp(directory))
-		return error_errno(e, "%s: can't make a directory", directory);
-	status = savepoint_read(o->from, directory, e);
-	if (status == 0)
-		status = explain(o, directory, out, e);
-	directory_remove(directory, &ignored);
-	return status;
-}
-
-int job_explain(const struct job_options *o, const char *directory, struct buf *out,
-	struct error *e)
-{
-	struct checkpoint own = {.id = 0};
-	struct error ignored = ERROR_INIT;
-	uint64_t greatest;
-	char *root;
-	int status;
-
-	if (o->from)
-		return explain_savepoint(o, out, e);
-	MUST(asprintf(&root, "%s/checkpoints", directory) >= 0);
-	status = checkpoints_newest(root, &own, &greatest, &ignored);
-	if (status == 0)
-		status = explain(o, own.directory, out, e);
-	else
-		status = status < 0 && ignored.code == ERROR_STATE ? (*e = ignored, -1) : 0;
-	checkpoint_clear(&own);
-	free(root);
 	return status;
 }

@@ -25,9 +25,4 @@ struct job_options {
 /* Runs it to its end; the exit status.  Says on standard error what happens to it. */
 int job_run(const struct job_options *o, struct state *state, struct error *e);
 
-/* For --plan: what of its state fits the plan, as text; ERROR_STATE if it doesn't fit.  from NULL:
- * the job's own last checkpoint, if there is one in this state directory. */
-int job_explain(const struct job_options *o, const char *directory, struct buf *out,
-	struct error *e);
-
 #endif

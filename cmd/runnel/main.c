@@ -1,5 +1,6 @@
 /* runnel - runs a pipeline file supervised: parallel, checkpointed, exactly once.  See runnel(1). */
 #include "cmd/common/state_directory.h"
+#include "cmd/runnel/explain.h"
 #include "cmd/runnel/job.h"
 #include "cmd/runnel/launch.h"
 #include "libcore/base/memory.h"
@@ -37,7 +38,7 @@ static const struct option_spec options[] = {
 	{.name = "from", .kind = OPTION_TEXT, .argument = "SAVEPOINT", .value = &opt.from,
 		.help = "start with the state in a savepoint"},
 	{.name = "drop-state", .kind = OPTION_LIST, .argument = "NAME", .value = &opt.drop,
-		.help = "let a stage's state go; repeatable"},
+		.help = "let a stage's state go, or a part of it, STAGE:PART; repeatable"},
 	{.name = "restart", .kind = OPTION_TEXT, .argument = "N/DURATION", .value = &opt.restart,
 		.help = "give up after more than N failures in DURATION (10/10m)"},
 	{.name = "heartbeat", .kind = OPTION_DURATION, .argument = "DURATION",
@@ -151,8 +152,10 @@ static char *identity(const struct pipeline_source *source)
 
 /* ---- running ---- */
 
-static int explain(const struct job_options *o, const char *directory, struct error *e)
+static int show_plan(const struct job_options *o, const char *directory, struct error *e)
 {
+	struct explain_options x = {.plan = o->plan, .from = o->from, .directory = directory,
+		.drop = o->drop, .drop_len = o->drop_len};
 	struct buf out = BUF_INIT;
 	struct error misfit = ERROR_INIT;
 	int status;
@@ -160,7 +163,7 @@ static int explain(const struct job_options *o, const char *directory, struct er
 	buf_printf(&out, "%s: %s, parallelism %u\n", o->name,
 		o->plan->bounded ? "bounded" : "unbounded", o->parallelism);
 	plan_put_text(o->plan, &out);
-	status = job_explain(o, directory, &out, &misfit);
+	status = explain(&x, &out, &misfit);
 	if (fd_write_all(STDOUT_FILENO, "standard output", out.data, out.len, e) == 0 && status < 0)
 		*e = misfit;
 	buf_clear(&out);
@@ -192,7 +195,7 @@ static int run(const struct pipeline_source *source, const struct plan *plan, st
 	int status = find_state(name, &directory, e);
 
 	if (status == 0)
-		status = opt.plan ? explain(&o, buf_cstr(&directory), e) :
+		status = opt.plan ? show_plan(&o, buf_cstr(&directory), e) :
 			run_job(&o, buf_cstr(&directory), pipeline, e);
 	buf_clear(&directory);
 	mem_free(name);

@@ -12,6 +12,14 @@ static bool is_dropped(const struct restore *r, const char *stage)
 	return false;
 }
 
+/* The part that "stage:part" names, if it is of this stage; else NULL. */
+static const char *dropped_part(const char *drop, const char *stage)
+{
+	size_t len = strlen(stage);
+
+	return strncmp(drop, stage, len) == 0 && drop[len] == ':' ? drop + len + 1 : NULL;
+}
+
 static const struct checkpoint_task *first_of(const struct checkpoint *c, const char *stage)
 {
 	for (size_t i = 0; i < c->tasks_len; i++) {
@@ -26,9 +34,13 @@ static const struct checkpoint_task *first_of(const struct checkpoint *c, const 
 static int check_dropped(const struct restore *r, struct error *e)
 {
 	for (size_t i = 0; i < r->drop_len; i++) {
+		const char *colon = strchr(r->drop[i], ':');
+		char stage[80];
 		struct buf names = BUF_INIT;
 
-		if (first_of(r->from, r->drop[i]))
+		snprintf(stage, sizeof stage, "%.*s",
+			colon ? (int)(colon - r->drop[i]) : (int)strlen(r->drop[i]), r->drop[i]);
+		if (first_of(r->from, stage))
 			continue;
 		for (size_t t = 0; t < r->from->tasks_len; t++) {
 			if (first_of(r->from, r->from->tasks[t].stage) == &r->from->tasks[t])
@@ -153,6 +165,12 @@ int restore_task(const struct restore *r, size_t stage, uint32_t subtask, struct
 	if (!first_of(r->from, s->name) || is_dropped(r, s->name))
 		return 0;
 	out->finished = restore_finished(r, stage, subtask);
+	for (size_t i = 0; i < r->drop_len; i++) {
+		const char *part = dropped_part(r->drop[i], s->name);
+
+		if (part && out->drops_len < LINE_DROPS_MAX)
+			out->drops[out->drops_len++] = part;
+	}
 	for (size_t i = 0; i < r->from->tasks_len; i++) {
 		const struct checkpoint_task *t = &r->from->tasks[i];
 

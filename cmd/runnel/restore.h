@@ -10,7 +10,7 @@
 struct restore {
 	const struct plan *plan;
 	const struct checkpoint *from;
-	const char *const *drop; /* stages whose state is given up */
+	const char *const *drop; /* "stage": its state is given up; "stage:part": that part may be */
 	size_t drop_len;
 	bool commit;             /* the handles aren't known to be committed */
 };

@@ -247,7 +247,7 @@ static void remove_checkpoints(const struct state *s)
 
 void state_remove(struct state *s)
 {
-	static const char *const files[] = {"socket", "job", "lock"};
+	static const char *const files[] = {"socket", "dropped", "job", "lock"};
 
 	remove_checkpoints(s);
 	remove_room(s, "restored");

@@ -4,6 +4,7 @@
  *                  when all of them are gone; holds the supervisor's pid
  *   job            id (for life), attempts so far, the pipeline's path
  *   checkpoints/   checkpoint.h
+ *   dropped        what --drop-state has let go
  *   restored/      a savepoint the job was started from, until its first own checkpoint
  *   spool/         what sinks keep until a commit
  *   logs/          <stage>.<subtask>.log, what stages wrote to standard error

@@ -11,6 +11,7 @@
 #include "libcore/base/civil.h"
 #include "libcore/base/memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct saved {
@@ -317,7 +318,34 @@ static int other_column(const char *name, const char *what, struct error *e)
 		dot ? (int)(dot - name) : (int)strlen(name), name);
 }
 
-static int schema_compare(const struct window *w, const struct schema *saved, struct error *e)
+/* A new aggregate starts empty in the groups there are, which is told. */
+static int tell_new(struct window *w, const char *name, struct error *e)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (strncmp(name, "key.", 4) == 0 || !dot)
+		return other_column(name, "lacks", e);
+	stage_warn(w->op.stage, "%.*s is new: groups that are open know only the rows from now on",
+		(int)(dot - name), name);
+	return 0;
+}
+
+/* An aggregate that is asked for no longer: its state is let go only if somebody said so. */
+static int let_go(struct window *w, const char *name, struct error *e)
+{
+	const char *dot = strrchr(name, '.');
+	char call[256];
+
+	if (strncmp(name, "key.", 4) == 0 || !dot)
+		return other_column(name, "also has", e);
+	snprintf(call, sizeof call, "%.*s", (int)(dot - name), name);
+	if (stage_drops_state(w->op.stage, call))
+		return 0;
+	other_column(name, "also has", e);
+	return error_hint(e, "let it go: runnel --drop-state '%s:%s'", stage_name(w->op.stage), call);
+}
+
+static int schema_compare(struct window *w, const struct schema *saved, struct error *e)
 {
 	struct schema now = SCHEMA_INIT;
 	int status = 0;
@@ -328,7 +356,7 @@ static int schema_compare(const struct window *w, const struct schema *saved, st
 		int at = schema_find(saved, f->name, strlen(f->name));
 
 		if (at < 0)
-			status = other_column(f->name, "lacks", e);
+			status = tell_new(w, f->name, e);
 		else if (!type_equal(saved->fields[at].type, f->type))
 			status = error_set(e, ERROR_STATE, "the state's '%s' is %s, and %s now",
 				f->name, type_name(saved->fields[at].type), type_name(f->type));
@@ -337,7 +365,7 @@ static int schema_compare(const struct window *w, const struct schema *saved, st
 		const char *name = saved->fields[i].name;
 
 		if (schema_find(&now, name, strlen(name)) < 0)
-			status = other_column(name, "also has", e);
+			status = let_go(w, name, e);
 	}
 	schema_clear(&now);
 	return status;
@@ -422,9 +450,12 @@ void state_batch_read(const struct window_plan *p, const struct batch *b, struct
 
 	state_schema(p, &now);
 	columns = ARENA_ARRAY(a, struct column, now.fields_len);
-	for (size_t i = 0; i < now.fields_len; i++)
-		columns[i] = b->columns[schema_find(
-			b->schema, now.fields[i].name, strlen(now.fields[i].name))];
+	for (size_t i = 0; i < now.fields_len; i++) {
+		const char *name = now.fields[i].name;
+		int at = schema_find(b->schema, name, strlen(name));
+
+		columns[i] = at < 0 ? (struct column){.data = NULL} : b->columns[at];
+	}
 	for (size_t i = 0; i < p->keys_len; i++)
 		keys[i] = &columns[STATE_FIXED_COLUMNS + i];
 	keys_hash(keys, p->keys_len, b->rows, hashes);
@@ -444,7 +475,9 @@ int state_aggregates_load(const struct window_plan *p, struct aggregate **aggreg
 	const struct column *columns = b->columns;
 
 	for (size_t i = 0; i < p->calls_len; i++) {
-		if (aggregate_load(aggregates[i], columns, groups, b->rows, e))
+		bool is_new = !columns->data; /* it wasn't there when the state was written */
+
+		if (!is_new && aggregate_load(aggregates[i], columns, groups, b->rows, e))
 			return error_context(e, "%s", p->calls[i].text);
 		columns += aggregate_state_columns(aggregates[i]);
 	}

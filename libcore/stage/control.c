@@ -333,6 +333,19 @@ static int restore(struct control *c, struct stage *st, struct error *e)
 	return status;
 }
 
+static int wait_turn(struct control *c, struct stage *st, struct error *e);
+
+/* A stage that was only to be checked. */
+static int check(struct control *c, struct stage *st, struct error *e)
+{
+	struct line_message m = {.kind = LINE_READY};
+	int status = stage_check(st, e) < 0 ? -1 : line_send(c->line, &m, e);
+
+	while (status == 0)
+		status = wait_turn(c, st, e);
+	return status;
+}
+
 int control_start(struct control *c, struct stage *st, struct error *e)
 {
 	struct line_message m = {.kind = LINE_READY};
@@ -340,6 +353,8 @@ int control_start(struct control *c, struct stage *st, struct error *e)
 	c->st = st;
 	if (restore(c, st, e) < 0)
 		return -1;
+	if (c->plan.check)
+		return check(c, st, e);
 	for (size_t i = 0; i < c->plan.commits_len; i++) {
 		const struct line_handle *h = &c->plan.commits[i];
 
@@ -418,7 +433,7 @@ static int hear_while_blocked(struct control *c, struct error *e)
 		switch (line_read(c->line, false, &m, e)) {
 		case LINE_MESSAGE:
 			if (m.kind == LINE_STOP)
-				return error_set(e, ERROR_INTERRUPTED, "stopped");
+				return error_set(e, ERROR_CLOSED, "stopped"); /* no word needed */
 			status = m.kind == LINE_PING ? pong(c, c->st, m.number, e) : defer(c, &m, e);
 			if (status < 0)
 				return -1;

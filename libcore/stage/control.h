@@ -26,7 +26,7 @@ const struct line_plan *control_plan(const struct control *c);
 int control_checkpoint(void *context, struct stage *st, const struct barrier *b,
 	const struct buf *handle, struct error *e);
 
-/* Restores the stage, commits the plan's handles, says READY. */
+/* Restores the stage, commits the plan's handles, says READY.  0; 1: that was all; -1. */
 int control_start(struct control *c, struct stage *st, struct error *e);
 
 /* Answers what has come, acknowledges snapshots that are done.  0; 1: leave now, without END; -1. */

@@ -206,7 +206,7 @@ int line_send_plan(struct line *l, const struct line_plan *p, struct error *e)
 	struct buf *b = &l->out;
 
 	begin(l);
-	msgpack_put_array(b, 12);
+	msgpack_put_array(b, 14);
 	put_text(b, p->name);
 	msgpack_put_uint(b, p->subtask);
 	msgpack_put_uint(b, p->subtasks);
@@ -234,6 +234,10 @@ int line_send_plan(struct line *l, const struct line_plan *p, struct error *e)
 	put_text(b, p->job);
 	msgpack_put_uint(b, p->attempt);
 	msgpack_put_bool(b, p->finished);
+	msgpack_put_array(b, (uint32_t)p->drops_len);
+	for (size_t i = 0; i < p->drops_len; i++)
+		put_text(b, p->drops[i]);
+	msgpack_put_bool(b, p->check);
 	return send_out(l, LINE_PLAN, e);
 }
 
@@ -514,6 +518,10 @@ static void take_plan(struct fields *f, struct line_plan *p)
 	p->job = take_text(f);
 	p->attempt = take_uint(f);
 	p->finished = take(f, MSGPACK_BOOL).boolean;
+	p->drops_len = take_array(f, LINE_DROPS_MAX);
+	for (size_t i = 0; i < p->drops_len; i++)
+		p->drops[i] = take_text(f);
+	p->check = take(f, MSGPACK_BOOL).boolean;
 	f->bad |= p->subtasks < 1 || p->subtask >= p->subtasks || p->subtasks > KEY_GROUPS;
 }
 

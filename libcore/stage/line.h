@@ -70,6 +70,7 @@ enum {
 	LINE_OUTPUTS_MAX = 8,
 	LINE_KEYS_MAX = 32,
 	LINE_FILES_MAX = 128,
+	LINE_DROPS_MAX = 32,
 	LINE_MESSAGE_MAX = 1 << 20,
 };
 
@@ -94,13 +95,16 @@ struct line_handle {
 
 /* PLAN: [name, subtask, subtasks, [[input, fd, name], ...], [[[fd, ...], [key, ...]], ...],
  *        [restore path, ...], snapshot directory, [[epoch, handle], ...], lock fd or -1, job,
- *        attempt, finished] */
+ *        attempt, finished, [part of the state that may be let go, ...], check] */
 struct line_plan {
 	const char *name;
 	uint32_t subtask, subtasks;
 	const char *job;       /* the state directory's uuid: 32 hex digits */
 	uint64_t attempt;      /* how often the job has been started; never the same twice */
 	bool finished;         /* it had ENDed in what is restored: say so again and do nothing else */
+	const char *drops[LINE_DROPS_MAX];
+	size_t drops_len;
+	bool check;            /* restore, say READY or FAILED, and wait for STOP */
 	struct line_input inputs[LINE_INPUTS_MAX];
 	size_t inputs_len;
 	struct line_output outputs[LINE_OUTPUTS_MAX]; /* no fds: the output's rows vanish */

@@ -465,6 +465,8 @@ static int run_loop(struct run *r, struct error *e)
 
 	if (r->control)
 		status = control_start(r->control, r->st, e);
+	if (status == 1)
+		return 0;
 	if (status == 0)
 		status = op->inputs ? run_inputs(r, e) : run_source(r, e);
 	if (status == 0 && r->control && stage_has_ended(r->st))
@@ -496,6 +498,8 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 		plan.job = control_plan(control)->job;
 		plan.attempt = control_plan(control)->attempt;
 		plan.finished = control_plan(control)->finished;
+		plan.drops = control_plan(control)->drops;
+		plan.drops_len = control_plan(control)->drops_len;
 		plan.hooks.checkpoint = run_checkpoint;
 	} else {
 		catch_signals();

@@ -787,6 +787,25 @@ uint32_t stage_subtasks(const struct stage *st)
 	return st->plan.subtasks;
 }
 
+bool stage_drops_state(const struct stage *st, const char *part)
+{
+	for (size_t i = 0; i < st->plan.drops_len; i++) {
+		if (!strcmp(st->plan.drops[i], part))
+			return true;
+	}
+	return false;
+}
+
+const char *stage_name(const struct stage *st)
+{
+	return st->name;
+}
+
+int stage_check(struct stage *st, struct error *e)
+{
+	return st->op->outputs ? stage_begin(st, e) : 0;
+}
+
 bool stage_restored_own(const struct stage *st)
 {
 	return st->restored_own;

@@ -49,6 +49,8 @@ struct stage_plan {
 	/* It had ENDed before it was restored: what its inputs send is dropped, the operator hears
 	 * nothing, and END goes out at once. */
 	bool finished;
+	const char *const *drops;        /* parts of its state that may be let go; borrowed */
+	size_t drops_len;
 	struct stage_hooks hooks;
 };
 
@@ -60,6 +62,10 @@ void stage_free(struct stage *st);
  * several subtasks, whose key groups outside this one's range are left out. */
 int stage_restore(struct stage *st, struct channel_reader *const *files, size_t files_len,
 	struct error *e);
+
+/* After a restore: whether the operator takes what it was given, as far as that can be told without
+ * rows; nothing is sent.  For a stage that is never to run. */
+int stage_check(struct stage *st, struct error *e);
 
 /* The state of runtime and operator as one frame stream on w, at the last barrier. */
 int stage_snapshot(struct stage *st, struct channel_writer *w, struct error *e);
