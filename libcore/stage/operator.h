@@ -141,7 +141,6 @@ bool stage_restored_own(const struct stage *st);
 /* Whether a part of the state that the operator has no use for any more may be let go: asked before
  * it refuses (ERROR_STATE).  The part's name is the operator's own. */
 bool stage_drops_state(const struct stage *st, const char *part);
-const char *stage_name(const struct stage *st);
 
 /* The job this stage belongs to (32 hex digits, for ever the same for what is restored from its own
  * checkpoints) and which start of it this is: what a sink's hidden files are named by.  "" and 0

@@ -796,11 +796,6 @@ bool stage_drops_state(const struct stage *st, const char *part)
 	return false;
 }
 
-const char *stage_name(const struct stage *st)
-{
-	return st->name;
-}
-
 int stage_check(struct stage *st, struct error *e)
 {
 	return st->op->outputs ? stage_begin(st, e) : 0;
