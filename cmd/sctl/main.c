@@ -259,6 +259,12 @@ static int find_command(const char *name, const struct command **out, struct err
 	return error_hint(e, "--help lists the commands");
 }
 
+/* An option that the environment sets for all commands is no mistake where it has no meaning. */
+static bool is_misplaced(bool set, bool meant, const char *variable)
+{
+	return set && !meant && !getenv(variable);
+}
+
 static int misplaced(const char *option, const char *of, const char *command, struct error *e)
 {
 	return error_set(e, ERROR_USAGE, "%s is of %s, not of %s", option, of, command);
@@ -268,18 +274,18 @@ static int check_options(const struct command *c, struct error *e)
 {
 	bool stop = c->run == command_stop;
 
-	if (opt.json && !c->json)
+	if (is_misplaced(opt.json, c->json, "RUNNEL_SCTL_JSON"))
 		return misplaced("--json", "list, status and state", c->name, e);
-	if (opt.subtasks && !c->subtasks)
+	if (is_misplaced(opt.subtasks, c->subtasks, "RUNNEL_SCTL_SUBTASKS"))
 		return misplaced("--subtasks", "status and top", c->name, e);
-	if (opt.savepoint && !stop)
+	if (is_misplaced(opt.savepoint, stop, "RUNNEL_SCTL_SAVEPOINT"))
 		return misplaced("--savepoint", "stop", c->name, e);
-	if (opt.drain && !stop)
+	if (is_misplaced(opt.drain, stop, "RUNNEL_SCTL_DRAIN"))
 		return misplaced("--drain", "stop", c->name, e);
-	if (opt.drain && opt.savepoint)
+	if (stop && opt.drain && opt.savepoint)
 		return error_set(e, ERROR_USAGE,
 			"--drain and --savepoint: a drained job has no state left to go on from");
-	if (opt.savepoint && !*opt.savepoint)
+	if (stop && opt.savepoint && !*opt.savepoint)
 		return error_set(e, ERROR_USAGE, "--savepoint: the path is empty");
 	return 0;
 }
