@@ -448,13 +448,18 @@ void state_batch_read(const struct window_plan *p, const struct batch *b, struct
 	const struct column **keys = ARENA_ARRAY(a, const struct column *, p->keys_len + 1);
 	uint64_t *hashes = arena_alloc(a, ((size_t)b->rows + 1) * sizeof *hashes);
 
+	bool *missing;
+
 	state_schema(p, &now);
 	columns = ARENA_ARRAY(a, struct column, now.fields_len);
+	missing = ARENA_ARRAY(a, bool, now.fields_len);
 	for (size_t i = 0; i < now.fields_len; i++) {
 		const char *name = now.fields[i].name;
 		int at = schema_find(b->schema, name, strlen(name));
 
-		columns[i] = at < 0 ? (struct column){.data = NULL} : b->columns[at];
+		missing[i] = at < 0;
+		if (at >= 0)
+			columns[i] = b->columns[at];
 	}
 	for (size_t i = 0; i < p->keys_len; i++)
 		keys[i] = &columns[STATE_FIXED_COLUMNS + i];
@@ -465,21 +470,21 @@ void state_batch_read(const struct window_plan *p, const struct batch *b, struct
 		.last_us = columns[3].data,
 		.keys = keys,
 		.hashes = hashes,
-		.columns = columns + STATE_FIXED_COLUMNS + p->keys_len};
+		.columns = columns + STATE_FIXED_COLUMNS + p->keys_len,
+		.missing = missing + STATE_FIXED_COLUMNS + p->keys_len};
 	schema_clear(&now);
 }
 
 int state_aggregates_load(const struct window_plan *p, struct aggregate **aggregates,
 	const struct state_batch *b, const uint32_t *groups, struct error *e)
 {
-	const struct column *columns = b->columns;
+	size_t at = 0;
 
 	for (size_t i = 0; i < p->calls_len; i++) {
-		bool is_new = !columns->data; /* it wasn't there when the state was written */
-
-		if (!is_new && aggregate_load(aggregates[i], columns, groups, b->rows, e))
+		if (!b->missing[at] &&
+			aggregate_load(aggregates[i], b->columns + at, groups, b->rows, e))
 			return error_context(e, "%s", p->calls[i].text);
-		columns += aggregate_state_columns(aggregates[i]);
+		at += aggregate_state_columns(aggregates[i]);
 	}
 	return 0;
 }

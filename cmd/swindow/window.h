@@ -241,6 +241,7 @@ struct state_batch {
 	const struct column *const *keys;
 	const uint64_t *hashes;
 	const struct column *columns; /* of all aggregates, one after another */
+	const bool *missing;          /* per column: the state didn't have it, its aggregate is new */
 };
 
 void state_batch_read(const struct window_plan *p, const struct batch *b, struct arena *a,
