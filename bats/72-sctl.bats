@@ -207,3 +207,31 @@ says() {
 	[ "$status" -eq 5 ]
 	grep -q 'No space left' errors
 }
+
+@test "metrics are served over HTTP, every family once, on loopback" {
+	start bids --metrics 0 -p 2
+	port=$(sed -n 's/^runnel: metrics at port \([0-9]*\)$/\1/p' bids.log)
+	python3 - "$port" <<-'END'
+	import re, sys, urllib.error, urllib.request
+	url = f"http://127.0.0.1:{sys.argv[1]}"
+	answer = urllib.request.urlopen(url + "/metrics")
+	assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+	types, last = {}, None
+	for line in answer.read().decode().splitlines():
+	    if m := re.fullmatch(r"# TYPE (runnel_[a-z_]+) (counter|gauge)", line):
+	        last = m[1]
+	        assert last not in types, line
+	        types[last] = m[2]
+	        assert last.endswith("_total") == (m[2] == "counter"), line
+	    elif not line.startswith("# HELP "):
+	        m = re.fullmatch(r'(runnel_[a-z_]+)\{job="bids"(,[a-z]+="[^"]*")*\} (\S+)', line)
+	        assert m and m[1] == last, line
+	        float(m[3])
+	assert len(types) > 20, types
+	try:
+	    urllib.request.urlopen(url + "/")
+	    assert False
+	except urllib.error.HTTPError as e:
+	    assert e.code == 404 and b"/metrics" in e.read()
+	END
+}

@@ -182,21 +182,22 @@ static void requests_are_answered(void **state)
 	} cases[] = {
 		{"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ",
 			"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n", "Allow"},
-		{"GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ",
-			"\r\n\r\nrunnel_up 1\n", "Allow"},
+		{"GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			"HTTP/1.1 200 ", "\r\n\r\nrunnel_up 1\n", "Allow"},
 		{"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ",
 			"Content-Length: 12\r\n", "runnel_up"},
 		{"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 ",
 			"the metrics are at /metrics", "runnel_up"},
 		{"GET /metrics/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 ",
 			"the metrics are at /metrics", "runnel_up"},
-		{"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+		{"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+		 "3\r\n\r\nabc",
 			"HTTP/1.1 405 ", "Allow: GET, HEAD\r\n", "runnel_up"},
 		{"DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 405 ",
 			"only GET and HEAD", "runnel_up"},
 		{"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-			"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ",
-			"runnel_up 1\nHTTP/1.1 200 ", "Allow"},
+		 "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			"HTTP/1.1 200 ", "runnel_up 1\nHTTP/1.1 200 ", "Allow"},
 		{"nonsense\r\n\r\n", "", "", "runnel_up"},
 	};
 
@@ -205,7 +206,8 @@ static void requests_are_answered(void **state)
 
 		ask(cases[i].request, &out);
 		if (strncmp(buf_cstr(&out), cases[i].status, strlen(cases[i].status)) != 0 ||
-			!strstr(buf_cstr(&out), cases[i].has) || strstr(buf_cstr(&out), cases[i].hasnt))
+			!strstr(buf_cstr(&out), cases[i].has) ||
+			strstr(buf_cstr(&out), cases[i].hasnt))
 			fail_msg("%s\nis answered by\n%s", cases[i].request, buf_cstr(&out));
 		buf_clear(&out);
 	}
@@ -213,7 +215,8 @@ static void requests_are_answered(void **state)
 
 static void a_slow_client_keeps_nobody_waiting(void **state)
 {
-	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char request[] =
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 	int slow = connect_raw();
 
 	for (size_t i = 0; i < strlen(request); i++) {
@@ -229,7 +232,8 @@ static void a_slow_client_keeps_nobody_waiting(void **state)
 
 static void a_large_answer_arrives_whole(void **state)
 {
-	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char request[] =
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 	struct buf out = BUF_INIT;
 	const char *body;
 

@@ -311,7 +311,8 @@ static void words_and_statuses_arrive(void **state)
 		bool gone = true;
 
 		buf_put_text(&text, "=");
-		if (server_ask(path, cases[i].words, cases[i].len, 0, &status, &text, &gone, &e) < 0)
+		if (server_ask(path, cases[i].words, cases[i].len, 0, &status, &text, &gone, &e) <
+			0)
 			fail_msg("%s", e.text);
 		assert_int_equal(status, cases[i].status);
 		assert_false(gone);
@@ -443,8 +444,9 @@ static void a_socket_nobody_listens_at_is_gone(void **state)
 		bool gone = false;
 		int status;
 
-		assert_int_equal(server_ask(paths[i] ? paths[i] : name.sun_path, words, 1, 1000, &status,
-			&text, &gone, &e), -1);
+		assert_int_equal(server_ask(paths[i] ? paths[i] : name.sun_path, words, 1, 1000,
+					 &status, &text, &gone, &e),
+			-1);
 		assert_true(gone);
 		assert_int_equal(e.code, ERROR_IO);
 		assert_int_equal(text.len, 0);
@@ -494,7 +496,8 @@ static void a_server_that_makes_no_sense_is_told_apart(void **state)
 			_exit(0);
 		}
 		assert_int_equal(server_ask(name.sun_path, words, 1, cases[i].reply ? 20000 : 300,
-			&status, &text, &gone, &e), -1);
+					 &status, &text, &gone, &e),
+			-1);
 		if (!strstr(e.text, cases[i].says))
 			fail_msg("%s", e.text);
 		assert_int_equal(gone, cases[i].gone);

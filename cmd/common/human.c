@@ -14,8 +14,10 @@ const char *human_count(char out[HUMAN_TEXT_MAX], double count)
 		return out;
 	}
 	/* What would be rounded to 1000 belongs to the next unit. */
-	for (; count >= 999.5; count /= 1000)
+	while (count >= 999.5) {
+		count /= 1000;
 		unit++;
+	}
 	if (unit < 0)
 		snprintf(out, HUMAN_TEXT_MAX, "%.*f", count < 9.95 && count != floor(count), count);
 	else
@@ -33,8 +35,10 @@ const char *human_bytes(char out[HUMAN_TEXT_MAX], uint64_t bytes)
 		snprintf(out, HUMAN_TEXT_MAX, "%" PRIu64 " B", bytes);
 		return out;
 	}
-	for (; size >= 1023.5; size /= 1024)
+	while (size >= 1023.5) {
+		size /= 1024;
 		unit++;
+	}
 	snprintf(out, HUMAN_TEXT_MAX, "%.*f %ciB", size < 99.95, size, units[unit]);
 	return out;
 }

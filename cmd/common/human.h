@@ -7,7 +7,8 @@
 
 enum { HUMAN_TEXT_MAX = 32 };
 
-/* Each writes a NUL-terminated text to out and returns out.  Nothing is longer than is said here. */
+/* Each writes a NUL-terminated text to out and returns out.  Nothing is longer than is said here.
+ */
 
 /* 0 0.3 9.9 12 999 1.2k 12.3k 123k 4.5M: 5 characters; what isn't finite or is negative is "-". */
 const char *human_count(char out[HUMAN_TEXT_MAX], double count);

@@ -906,6 +906,8 @@ static int open_job(struct job *j, struct error *e)
 		server_open(socket, &j->server, e) == 0)
 		status = j->o->metrics ?
 			metrics_open(j->o->metrics, metrics_put, j, &j->metrics, e) : 0;
+	if (j->metrics)
+		say(j, "metrics at port %u", metrics_port(j->metrics));
 	mem_free(socket);
 	return status;
 }

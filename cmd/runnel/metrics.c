@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-	CONNECTIONS_MAX = 16,  /* a few scrapers and a curious person */
+	CONNECTIONS_MAX = 16,        /* a few scrapers and a curious person */
 	CONNECTION_BYTES = 16 << 10, /* headers of a request; the reply isn't counted */
 	TIMEOUT_S = 10,
 	HOST_MAX = 256,
@@ -42,12 +42,15 @@ static int place_parse(const char *text, struct place *out, struct error *e)
 		host++;
 		len -= 2;
 	} else if (memchr(host, ':', len)) {
-		return error_set(e, ERROR_USAGE, "--metrics '%s': an IPv6 address stands in brackets, "
-			"[::1]:9090", text);
+		return error_set(e, ERROR_USAGE,
+			"--metrics '%s': an IPv6 address stands in brackets, "
+			"[::1]:9090",
+			text);
 	}
 	if (uint_parse(port, strlen(port), &number) != NUMBER_OK || number > 65535 ||
 		strlen(port) >= sizeof out->port || len >= sizeof out->host)
-		return error_set(e, ERROR_USAGE, "--metrics '%s' is not a port, or host:port", text);
+		return error_set(
+			e, ERROR_USAGE, "--metrics '%s' is not a port, or host:port", text);
 	memcpy(out->port, port, strlen(port) + 1);
 	memcpy(out->host, host, len);
 	out->host[len] = '\0';
@@ -72,13 +75,13 @@ static int listen_at(const struct addrinfo *a)
 /* The first of the host's addresses that works. */
 static int listen_any(const char *address, const struct place *place, struct error *e)
 {
-	const struct addrinfo hints = {.ai_flags = AI_NUMERICSERV,
-		.ai_socktype = SOCK_STREAM};
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *all;
 	int wrong = getaddrinfo(place->host, place->port, &hints, &all), fd = -1;
 
 	if (wrong)
-		return error_set(e, ERROR_USAGE, "--metrics '%s': %s", address, gai_strerror(wrong));
+		return error_set(
+			e, ERROR_USAGE, "--metrics '%s': %s", address, gai_strerror(wrong));
 	for (const struct addrinfo *a = all; a && fd < 0; a = a->ai_next)
 		fd = listen_at(a);
 	if (fd < 0)
@@ -103,8 +106,8 @@ static unsigned bound_port(int fd)
 
 /* ---- requests ---- */
 
-static enum MHD_Result answer(struct MHD_Connection *to, unsigned status, const char *type,
-	struct buf *text)
+static enum MHD_Result answer(
+	struct MHD_Connection *to, unsigned status, const char *type, struct buf *text)
 {
 	struct MHD_Response *r;
 	enum MHD_Result done;
@@ -129,8 +132,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 	const struct metrics *m = context;
 	struct buf text = BUF_INIT;
 
-	/* The first call has the headers only: an answer to it would end the connection.  Then comes the
-	 * body, which is dropped. */
+	/* The first call has the headers only: an answer to it would end the connection.  Then
+	 * comes the body, which is dropped. */
 	if (!*own || *body_len) {
 		*own = connection;
 		*body_len = 0;
@@ -164,10 +167,11 @@ int metrics_open(const char *address, void (*put)(void *context, struct buf *out
 	m->put = put;
 	m->context = context;
 	m->port = bound_port(fd);
-	m->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, m, MHD_OPTION_LISTEN_SOCKET,
-		fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+	m->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, m,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+		MHD_OPTION_END);
 	info = m->daemon ? MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (info) {
 		m->fd = info->epoll_fd;

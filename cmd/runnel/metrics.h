@@ -8,8 +8,9 @@
 
 struct metrics;
 
-/* The address: "9090", "localhost:9090", "0.0.0.0:9090", "[::]:9090"; port 0 takes a free one.  ERROR_USAGE if it is none, ERROR_IO if it can't be listened at.
- * put appends the text of the moment. */
+/* The address: "9090", "localhost:9090", "0.0.0.0:9090", "[::]:9090"; port 0 takes a free one.
+ * ERROR_USAGE if it is none, ERROR_IO if it can't be listened at. put appends the text of the
+ * moment. */
 int metrics_open(const char *address, void (*put)(void *context, struct buf *out), void *context,
 	struct metrics **out, struct error *e);
 void metrics_close(struct metrics *m);

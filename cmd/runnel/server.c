@@ -25,8 +25,8 @@ enum client_state {
 struct client {
 	struct request request; /* first: a request is its client */
 	enum client_state state;
-	int fd;                 /* -1 while WAITING: it has gone */
-	int64_t since_us;       /* in this state */
+	int fd;           /* -1 while WAITING: it has gone */
+	int64_t since_us; /* in this state */
 	struct buf in, out;
 	size_t sent;
 };
@@ -62,8 +62,8 @@ static int address_open(const char *path, struct address *out, struct error *e)
 	mem_free(directory);
 	if (out->directory < 0)
 		return error_errno(e, "%s", path);
-	snprintf(out->name.sun_path, sizeof out->name.sun_path, "/proc/self/fd/%d%s", out->directory,
-		slash);
+	snprintf(out->name.sun_path, sizeof out->name.sun_path, "/proc/self/fd/%d%s",
+		out->directory, slash);
 	return 0;
 }
 
@@ -126,8 +126,8 @@ int server_open(const char *path, struct server **out, struct error *e)
 	return -1;
 }
 
-/* The end of the stream is told, not left to the last close: a child that writes a savepoint may have
- * been forked meanwhile and still holds the descriptor. */
+/* The end of the stream is told, not left to the last close: a child that writes a savepoint may
+ * have been forked meanwhile and still holds the descriptor. */
 static void client_drop(struct client *c)
 {
 	if (c->fd >= 0) {
@@ -286,8 +286,8 @@ size_t server_fds(const struct server *s, struct pollfd *fds)
 	return n;
 }
 
-static void client_turn(struct client *c, short revents, void (*take)(void *, struct request *),
-	void *context)
+static void client_turn(
+	struct client *c, short revents, void (*take)(void *, struct request *), void *context)
 {
 	switch (c->state) {
 	case CLIENT_FREE: break;
@@ -436,7 +436,8 @@ static int take_reply(const struct buf *all, int *status, struct buf *text, stru
 
 	if (!all->len)
 		return error_set(e, ERROR_IO, "the supervisor has ended without an answer");
-	if (!newline || uint_parse((const char *)all->data, head, &number) != NUMBER_OK || number > 255)
+	if (!newline || uint_parse((const char *)all->data, head, &number) != NUMBER_OK ||
+		number > 255)
 		return error_set(e, ERROR_IO, "the supervisor's answer makes no sense");
 	*status = (int)number;
 	buf_put(text, all->data + head + 1, all->len - head - 1);
@@ -446,8 +447,8 @@ static int take_reply(const struct buf *all, int *status, struct buf *text, stru
 int server_ask(const char *path, const char *const *words, size_t words_len, unsigned timeout_ms,
 	int *status, struct buf *text, bool *gone, struct error *e)
 {
-	struct timeval patience = {.tv_sec = timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
+	struct timeval patience = {
+		.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
 	struct buf all = BUF_INIT;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), done = -1;
 

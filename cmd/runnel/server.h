@@ -28,31 +28,31 @@ enum {
 struct server;
 
 /* A request of at least one word; words live until it is replied to.  Every request is replied to
- * exactly once, now or later, also if its client has gone by then: it keeps its place, so that no more
- * than SERVER_CLIENTS_MAX are ever open. */
+ * exactly once, now or later, also if its client has gone by then: it keeps its place, so that no
+ * more than SERVER_CLIENTS_MAX are ever open. */
 struct request {
 	const char *words[SERVER_WORDS_MAX];
 	size_t words_len;
 };
 
-/* A socket left at path by a process that is gone is replaced (the caller holds the job's lock).  The
- * path may be longer than a socket's address. */
+/* A socket left at path by a process that is gone is replaced (the caller holds the job's lock).
+ * The path may be longer than a socket's address. */
 int server_open(const char *path, struct server **out, struct error *e);
 void server_close(struct server *s); /* removes the socket, forgets clients and their requests */
 
 /* What to poll for; room for SERVER_FDS_MAX. */
 size_t server_fds(const struct server *s, struct pollfd *fds);
 
-/* Accepts, reads, writes what can be without blocking; take is called for each whole request, and may
- * reply.  To be called when a descriptor is ready, and every second or so. */
+/* Accepts, reads, writes what can be without blocking; take is called for each whole request, and
+ * may reply.  To be called when a descriptor is ready, and every second or so. */
 void server_turn(struct server *s, void (*take)(void *context, struct request *r), void *context);
 void server_reply(struct server *s, struct request *r, int status, const void *text, size_t len);
 
 /* ---- the client ---- */
 
 /* Sends the words and waits for the reply: its exit status to *status, its text appended.  A socket
- * nobody listens at, or a server that ends without a word, is ERROR_IO with *gone set; a server that stays silent for timeout_ms (0: for
- * ever) is ERROR_IO, too. */
+ * nobody listens at, or a server that ends without a word, is ERROR_IO with *gone set; a server
+ * that stays silent for timeout_ms (0: for ever) is ERROR_IO, too. */
 int server_ask(const char *path, const char *const *words, size_t words_len, unsigned timeout_ms,
 	int *status, struct buf *text, bool *gone, struct error *e);
 

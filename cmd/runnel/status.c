@@ -30,7 +30,8 @@ struct line {
 
 static struct line line_begin(const struct status_form *form, struct buf *out)
 {
-	return (struct line){.out = out, .left = form->columns ? form->columns : UINT32_MAX,
+	return (struct line){.out = out,
+		.left = form->columns ? form->columns : UINT32_MAX,
 		.color = form->color};
 }
 
@@ -63,8 +64,12 @@ static unsigned put_plain(struct buf *out, const char *text, unsigned max)
 
 static void line_text(struct line *l, enum style style, const char *text)
 {
-	static const char *const codes[] = {[PLAIN] = "", [BOLD] = "\033[1m", [DIM] = "\033[2m",
-		[RED] = "\033[31m", [GREEN] = "\033[32m", [YELLOW] = "\033[33m"};
+	static const char *const codes[] = {[PLAIN] = "",
+		[BOLD] = "\033[1m",
+		[DIM] = "\033[2m",
+		[RED] = "\033[31m",
+		[GREEN] = "\033[32m",
+		[YELLOW] = "\033[33m"};
 	bool styled = l->color && style != PLAIN && *text;
 
 	if (styled)
@@ -175,7 +180,8 @@ static bool is_running(const struct status_task *t)
 
 static void row_begin(struct row *r, const struct status_task *t, bool per_subtask)
 {
-	*r = (struct row){.t = *t, .tasks = 1, .running = is_running(t), .per_subtask = per_subtask};
+	*r = (struct row){
+		.t = *t, .tasks = 1, .running = is_running(t), .per_subtask = per_subtask};
 }
 
 static void row_add(struct row *r, const struct status_task *t)
@@ -401,8 +407,8 @@ static const struct {
 };
 
 /* What is left out first where the terminal is narrow. */
-static const enum column leaves[] = {COLUMN_BACK, COLUMN_ROWS, COLUMN_BUSY, COLUMN_BAD,
-	COLUMN_STATE, COLUMN_LATE, COLUMN_OUT};
+static const enum column leaves[] = {
+	COLUMN_BACK, COLUMN_ROWS, COLUMN_BUSY, COLUMN_BAD, COLUMN_STATE, COLUMN_LATE, COLUMN_OUT};
 
 struct table {
 	char (*cells)[COLUMNS][CELL_MAX];
@@ -462,7 +468,8 @@ static void put_bar(struct line *l, const char *bar)
 	line_put(l, DIM, "%s", bar + busy + back);
 }
 
-static void put_cell(struct line *l, enum column c, unsigned width, const char *cell, enum style style)
+static void put_cell(
+	struct line *l, enum column c, unsigned width, const char *cell, enum style style)
 {
 	unsigned own = cell_width(cell), pad = width > own ? width - own : 0;
 

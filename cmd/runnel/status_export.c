@@ -1,5 +1,5 @@
-/* status.h for programs: JSON and Prometheus's text format.  What a task counts is in one table that
- * both are put from. */
+/* status.h for programs: JSON and Prometheus's text format.  What a task counts is in one table
+ * that both are put from. */
 #include "cmd/runnel/status.h"
 
 #include "cmd/common/json_put.h"
@@ -26,12 +26,12 @@ static const struct task_value task_values[] = {
 		VALUE_COUNT, AT(rows_in)},
 	{"rows_out", "rows_out_total", "counter", "Rows that went out since this start of the job.",
 		VALUE_COUNT, AT(rows_out)},
-	{"bytes_out", "bytes_out_total", "counter", "Bytes that went out since this start of the job.",
-		VALUE_COUNT, AT(bytes_out)},
+	{"bytes_out", "bytes_out_total", "counter",
+		"Bytes that went out since this start of the job.", VALUE_COUNT, AT(bytes_out)},
 	{"late", "late_rows_total", "counter", "Rows that came after their window had closed.",
 		VALUE_COUNT, AT(late)},
-	{"bad", "bad_rows_total", "counter", "Rows that couldn't be read or computed.",
-		VALUE_COUNT, AT(bad)},
+	{"bad", "bad_rows_total", "counter", "Rows that couldn't be read or computed.", VALUE_COUNT,
+		AT(bad)},
 	{"rows_in_per_second", NULL, NULL, NULL, VALUE_SHARE, AT(rows_in_rate)},
 	{"rows_out_per_second", NULL, NULL, NULL, VALUE_SHARE, AT(rows_out_rate)},
 	{"busy", "busy_ratio", "gauge", "Share of the last seconds spent at work.", VALUE_SHARE,
@@ -123,9 +123,11 @@ static void json_checkpoint(const struct status *s, struct buf *out)
 	json_put_text(out, "kind", c->kind);
 	json_put_time(out, "at", c->at_us);
 	json_age(out, "age_seconds", s, c->at_us);
-	json_put_number(out, "duration_seconds", known ? us_to_seconds((int64_t)c->duration_us) : NAN);
+	json_put_number(
+		out, "duration_seconds", known ? us_to_seconds((int64_t)c->duration_us) : NAN);
 	json_known(out, "bytes", known, c->bytes);
-	json_put_number(out, "alignment_seconds", known ? us_to_seconds((int64_t)c->alignment_us) : NAN);
+	json_put_number(
+		out, "alignment_seconds", known ? us_to_seconds((int64_t)c->alignment_us) : NAN);
 	buf_put_byte(out, '}');
 }
 
@@ -208,8 +210,8 @@ static void prometheus_name(struct buf *out, const struct status *s, const char 
 	prometheus_label(out, "job", s->name);
 }
 
-static void prometheus_task_name(struct buf *out, const struct status *s, const char *name,
-	const struct status_task *t)
+static void prometheus_task_name(
+	struct buf *out, const struct status *s, const char *name, const struct status_task *t)
 {
 	prometheus_name(out, s, name);
 	buf_put_byte(out, ',');
@@ -228,22 +230,28 @@ static void prometheus_job(const struct status *s, struct buf *out)
 	const struct status_checkpoint *c = &s->last;
 	bool any = c->id != 0, started = s->started_us != STATUS_NO_TIME;
 	const struct job_value values[] = {
-		{"start_time_seconds", "gauge", "When the supervisor was started, since 1970.", started,
-			us_to_seconds(s->started_us)},
-		{"parallelism", "gauge", "Subtasks of a stage that is parallel.", true, s->parallelism},
-		{"attempt", "gauge", "Starts of the job in its whole life.", true, (double)s->attempt},
-		{"restarts_total", "counter", "Restarts after a failure.", true, (double)s->restarts},
-		{"checkpoints_total", "counter", "Checkpoints completed.", true, (double)s->checkpoints},
+		{"start_time_seconds", "gauge", "When the supervisor was started, since 1970.",
+			started, us_to_seconds(s->started_us)},
+		{"parallelism", "gauge", "Subtasks of a stage that is parallel.", true,
+			s->parallelism},
+		{"attempt", "gauge", "Starts of the job in its whole life.", true,
+			(double)s->attempt},
+		{"restarts_total", "counter", "Restarts after a failure.", true,
+			(double)s->restarts},
+		{"checkpoints_total", "counter", "Checkpoints completed.", true,
+			(double)s->checkpoints},
 		{"checkpoints_declined_total", "counter", "Checkpoints given up.", true,
 			(double)s->declined},
-		{"checkpoint_pending_seconds", "gauge", "How long one has been under way; 0: none is.",
-			true, s->checkpoint_pending ? us_to_seconds((int64_t)s->pending_us) : 0},
+		{"checkpoint_pending_seconds", "gauge",
+			"How long one has been under way; 0: none is.", true,
+			s->checkpoint_pending ? us_to_seconds((int64_t)s->pending_us) : 0},
 		{"checkpoint_id", "gauge", "Number of the last checkpoint.", any, (double)c->id},
 		{"checkpoint_timestamp_seconds", "gauge", "When the last checkpoint was complete.",
 			any && c->at_us != STATUS_NO_TIME, us_to_seconds(c->at_us)},
-		{"checkpoint_duration_seconds", "gauge", "From its order until it was complete.", any,
-			us_to_seconds((int64_t)c->duration_us)},
-		{"checkpoint_bytes", "gauge", "Bytes of the last checkpoint.", any, (double)c->bytes},
+		{"checkpoint_duration_seconds", "gauge", "From its order until it was complete.",
+			any, us_to_seconds((int64_t)c->duration_us)},
+		{"checkpoint_bytes", "gauge", "Bytes of the last checkpoint.", any,
+			(double)c->bytes},
 		{"checkpoint_alignment_seconds", "gauge", "The longest alignment of any task.", any,
 			us_to_seconds((int64_t)c->alignment_us)},
 	};
@@ -260,7 +268,8 @@ static void prometheus_job(const struct status *s, struct buf *out)
 
 static void prometheus_state(const struct status *s, struct buf *out)
 {
-	static const char *const states[] = {"starting", "running", "restarting", "stopping", "ended"};
+	static const char *const states[] = {
+		"starting", "running", "restarting", "stopping", "ended"};
 
 	prometheus_head(out, "state", "gauge", "1 for the state the job is in.");
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {

@@ -44,8 +44,8 @@ static int read_entry(struct archive *a, const char *path, struct buf *out, stru
 		la_ssize_t n = archive_read_data(a, buf_reserve(out, CHUNK_BYTES), CHUNK_BYTES);
 
 		if (n < 0)
-			return error_set(e, ERROR_STATE, "%s: damaged: %s", path,
-				archive_error_string(a));
+			return error_set(
+				e, ERROR_STATE, "%s: damaged: %s", path, archive_error_string(a));
 		if (n == 0)
 			return 0;
 		out->len += (size_t)n;
@@ -55,8 +55,8 @@ static int read_entry(struct archive *a, const char *path, struct buf *out, stru
 }
 
 /* The manifest stands first, so that nothing else has to be unpacked. */
-static int read_manifest(struct archive *a, const char *path, char **name, struct buf *out,
-	struct error *e)
+static int read_manifest(
+	struct archive *a, const char *path, char **name, struct buf *out, struct error *e)
 {
 	struct archive_entry *entry;
 	const char *found;
@@ -84,8 +84,8 @@ static int write_file(const char *path, const struct buf *bytes, struct error *e
 }
 
 /* checkpoint_read wants a directory: the name of the file proves the bytes. */
-static int read_through_directory(const char *name, const struct buf *manifest,
-	struct checkpoint *out, struct error *e)
+static int read_through_directory(
+	const char *name, const struct buf *manifest, struct checkpoint *out, struct error *e)
 {
 	const char *tmp = getenv("TMPDIR");
 	struct buf directory = BUF_INIT, file = BUF_INIT;
@@ -143,8 +143,8 @@ static int read_directory(const char *path, struct checkpoint *out, struct error
 		buf_printf(&inner, "/checkpoints/%" PRIu64, last);
 	status = checkpoint_read(buf_cstr(&inner), out, e);
 	if (status == 1)
-		status = not_a_savepoint(path, "a directory without a manifest holds nothing that is complete",
-			e);
+		status = not_a_savepoint(
+			path, "a directory without a manifest holds nothing that is complete", e);
 	buf_clear(&inner);
 	return status;
 }
@@ -255,7 +255,7 @@ static void put_json(const struct checkpoint *c, const char *path, struct buf *o
 
 int holdings_put(const char *path, bool json, struct buf *out, struct error *e)
 {
-	struct checkpoint c;
+	struct checkpoint c = {.id = 0};
 
 	if (read_any(path, &c, e) < 0)
 		return -1;

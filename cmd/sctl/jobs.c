@@ -113,7 +113,8 @@ uint64_t job_last_checkpoint(const char *directory)
 	while (all && (entry = readdir(all))) {
 		uint64_t id;
 
-		if (uint_parse(entry->d_name, strlen(entry->d_name), &id) != NUMBER_OK || id <= last)
+		if (uint_parse(entry->d_name, strlen(entry->d_name), &id) != NUMBER_OK ||
+			id <= last)
 			continue;
 		path.len = root;
 		buf_printf(&path, "/%s", entry->d_name);
@@ -176,10 +177,11 @@ static int only_one(struct buf *out, struct error *e)
 		buf_put_text(out, buf_cstr(&path));
 	}
 	if (status == 0 && !running)
-		status = error_set(e, ERROR_USAGE, "no job is running\nsctl list shows all there are");
+		status = error_set(
+			e, ERROR_USAGE, "no job is running\nsctl list shows all there are");
 	else if (status == 0 && running > 1)
-		status = error_set(e, ERROR_USAGE, "which job? these are running: %s",
-			buf_cstr(&names));
+		status = error_set(
+			e, ERROR_USAGE, "which job? these are running: %s", buf_cstr(&names));
 	buf_cstr(out);
 	buf_clear(&path);
 	buf_clear(&names);
@@ -218,7 +220,8 @@ int job_ask(const char *directory, const char *const *words, size_t words_len, u
 	int status = 0, done;
 
 	buf_printf(&path, "%s/" STATE_SOCKET, directory);
-	done = server_ask(buf_cstr(&path), words, words_len, timeout_ms, &status, &reply, &nobody, e);
+	done = server_ask(
+		buf_cstr(&path), words, words_len, timeout_ms, &status, &reply, &nobody, e);
 	if (gone)
 		*gone = done < 0 && nobody;
 	if (done < 0 && nobody) {

@@ -22,13 +22,22 @@ static struct {
 } opt;
 
 static const struct option_spec sctl_options[] = {
-	{.name = "json", .kind = OPTION_FLAG, .value = &opt.json,
+	{.name = "json",
+		.kind = OPTION_FLAG,
+		.value = &opt.json,
 		.help = "list, status, state: JSON instead of a table"},
-	{.name = "subtasks", .kind = OPTION_FLAG, .value = &opt.subtasks,
+	{.name = "subtasks",
+		.kind = OPTION_FLAG,
+		.value = &opt.subtasks,
 		.help = "status, top: a line for each subtask of a stage"},
-	{.name = "savepoint", .kind = OPTION_TEXT, .value = &opt.savepoint, .argument = "PATH",
+	{.name = "savepoint",
+		.kind = OPTION_TEXT,
+		.value = &opt.savepoint,
+		.argument = "PATH",
 		.help = "stop: write a savepoint first"},
-	{.name = "drain", .kind = OPTION_FLAG, .value = &opt.drain,
+	{.name = "drain",
+		.kind = OPTION_FLAG,
+		.value = &opt.drain,
 		.help = "stop: end the sources, let all windows close"},
 	{.name = NULL},
 };
@@ -37,19 +46,18 @@ static const struct program_info sctl_info = {
 	.name = "sctl",
 	.summary = "look at running jobs and tell them what to do",
 	.usage = "[options] COMMAND [JOB] [FILE]\n\n"
-		"  list                  all jobs, running or not\n"
-		"  status [JOB]          its stages, what they do, and its last checkpoint\n"
-		"  top [JOB]             the same, every second\n"
-		"  checkpoint [JOB]      take one now\n"
-		"  savepoint [JOB] FILE  all of its state as one archive\n"
-		"  stop [JOB]            take a checkpoint, commit it, stop\n"
-		"  state FILE            what a savepoint or a checkpoint's directory holds\n\n"
-		"JOB is a name of the list, or a state directory; needless if only one runs.",
-	.examples =
-		"  sctl top flights\n"
-		"  sctl savepoint flights before-upgrade.tar.zst\n"
-		"  sctl stop flights --drain\n"
-		"  sctl status --json | jq '.tasks[] | {stage, busy}'\n",
+		 "  list                  all jobs, running or not\n"
+		 "  status [JOB]          its stages, what they do, and its last checkpoint\n"
+		 "  top [JOB]             the same, every second\n"
+		 "  checkpoint [JOB]      take one now\n"
+		 "  savepoint [JOB] FILE  all of its state as one archive\n"
+		 "  stop [JOB]            take a checkpoint, commit it, stop\n"
+		 "  state FILE            what a savepoint or a checkpoint's directory holds\n\n"
+		 "JOB is a name of the list, or a state directory; needless if only one runs.",
+	.examples = "  sctl top flights\n"
+		    "  sctl savepoint flights before-upgrade.tar.zst\n"
+		    "  sctl stop flights --drain\n"
+		    "  sctl status --json | jq '.tasks[] | {stage, busy}'\n",
 };
 
 /* ---- output ---- */
@@ -63,7 +71,8 @@ static bool wants_color(void)
 {
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
 
-	return isatty(STDOUT_FILENO) && (!no_color || !*no_color) && (!term || strcmp(term, "dumb"));
+	return isatty(STDOUT_FILENO) && (!no_color || !*no_color) &&
+	       (!term || strcmp(term, "dumb"));
 }
 
 /* 0, unlimited, where it isn't a terminal. */
@@ -71,14 +80,15 @@ static unsigned terminal_columns(void)
 {
 	struct winsize size = {.ws_col = 0};
 
-	return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+	return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col
+										     : 0;
 }
 
 /* ---- the commands ---- */
 
 struct call {
-	const char *job;  /* NULL: the only one */
-	const char *file; /* NULL: none */
+	const char *job;      /* NULL: the only one */
+	const char *file;     /* NULL: none */
 	struct buf directory; /* of the job, where the command has one */
 };
 
@@ -87,8 +97,8 @@ static int relay(const struct call *c, const char *const *words, size_t words_le
 	unsigned timeout_ms, struct error *e)
 {
 	struct buf text = BUF_INIT;
-	int status = job_ask((const char *)c->directory.data, words, words_len, timeout_ms, &text,
-		NULL, e);
+	int status = job_ask(
+		(const char *)c->directory.data, words, words_len, timeout_ms, &text, NULL, e);
 
 	if (status == 0)
 		status = print(&text, e);
@@ -99,8 +109,11 @@ static int relay(const struct call *c, const char *const *words, size_t words_le
 /* A job that isn't running; what its supervisor would say of one that is. */
 static void put_stopped(const char *directory, struct buf *out)
 {
-	struct status s = {.name = job_name(directory), .directory = directory,
-		.state = "not running", .now_us = clock_wall_us(), .started_us = STATUS_NO_TIME,
+	struct status s = {.name = job_name(directory),
+		.directory = directory,
+		.state = "not running",
+		.now_us = clock_wall_us(),
+		.started_us = STATUS_NO_TIME,
 		.last = {.id = job_last_checkpoint(directory), .at_us = STATUS_NO_TIME}};
 
 	if (opt.json)
@@ -162,8 +175,8 @@ static int command_status(const struct call *c, struct error *e)
 {
 	char columns[16];
 	const char *const json[] = {"status-json"};
-	const char *const table[] = {"status", columns, wants_color() ? "1" : "0",
-		opt.subtasks ? "1" : "0"};
+	const char *const table[] = {
+		"status", columns, wants_color() ? "1" : "0", opt.subtasks ? "1" : "0"};
 
 	if (opt.json)
 		return relay(c, json, 1, JOB_ANSWER_MS, e);
@@ -224,7 +237,8 @@ static int command_state(const struct call *c, struct error *e)
 static const struct command {
 	const char *name;
 	bool takes_job, takes_file, json, subtasks;
-	int (*run)(const struct call *c, struct error *e); /* 0, -1, or an exit status told already */
+	int (*run)(
+		const struct call *c, struct error *e); /* 0, -1, or an exit status told already */
 } commands[] = {
 	{"list", false, false, true, false, command_list},
 	{"status", true, false, true, true, command_status},
@@ -290,14 +304,15 @@ static int check_options(const struct command *c, struct error *e)
 	return 0;
 }
 
-static int take_arguments(const struct command *c, char **words, int n, struct call *out,
-	struct error *e)
+static int take_arguments(
+	const struct command *c, char **words, int n, struct call *out, struct error *e)
 {
 	int most = c->takes_job + c->takes_file;
 
 	if (n > most)
 		return error_set(e, ERROR_USAGE, "%s: what is '%s'?\nusage: sctl %s%s%s", c->name,
-			words[most], c->name, c->takes_job ? " [JOB]" : "", c->takes_file ? " FILE" : "");
+			words[most], c->name, c->takes_job ? " [JOB]" : "",
+			c->takes_file ? " FILE" : "");
 	if (c->takes_file && (!n || !*words[n - 1]))
 		return error_set(e, ERROR_USAGE, "%s needs a FILE", c->name);
 	if (c->takes_file)

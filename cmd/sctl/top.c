@@ -63,10 +63,19 @@ static int ask(struct top *t, unsigned columns, bool *gone, struct error *e)
 	return status;
 }
 
+static size_t lines(const char *at, const char *end)
+{
+	size_t n = 0;
+
+	for (; at < end; at++)
+		n += *at == '\n';
+	return n;
+}
+
 /* Lines are overwritten where they stand, nothing is cleared first: it doesn't flicker. */
 static int draw(const struct top *t, struct winsize size, struct error *e)
 {
-	static const char keys[] = "q quits   s shows subtasks";
+	char foot[80] = "q quits   s shows subtasks";
 	const char *at = (const char *)t->table.data, *end = at + t->table.len;
 	struct buf out = BUF_INIT;
 	int status;
@@ -81,8 +90,11 @@ static int draw(const struct top *t, struct winsize size, struct error *e)
 		at = newline ? newline + 1 : end;
 	}
 	buf_put_text(&out, "\033[J");
+	if (at < end)
+		snprintf(foot, sizeof foot, "q quits   %zu more lines don't fit", lines(at, end));
 	if (size.ws_row > 1)
-		buf_printf(&out, "\033[%u;1H%.*s\033[K", (unsigned)size.ws_row, (int)size.ws_col, keys);
+		buf_printf(&out, "\033[%u;1H%.*s\033[K", (unsigned)size.ws_row, (int)size.ws_col,
+			foot);
 	status = show(&out, e);
 	buf_clear(&out);
 	return status;
@@ -135,9 +147,11 @@ int top_run(const char *directory, bool color, bool subtasks, struct error *e)
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
 	catch_signals();
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
-	fd_write_all(STDOUT_FILENO, "standard output", SCREEN_ENTER, sizeof SCREEN_ENTER - 1, &ignored);
+	fd_write_all(
+		STDOUT_FILENO, "standard output", SCREEN_ENTER, sizeof SCREEN_ENTER - 1, &ignored);
 	status = turns(&t, &gone, e);
-	fd_write_all(STDOUT_FILENO, "standard output", SCREEN_LEAVE, sizeof SCREEN_LEAVE - 1, &ignored);
+	fd_write_all(
+		STDOUT_FILENO, "standard output", SCREEN_LEAVE, sizeof SCREEN_LEAVE - 1, &ignored);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	if (gone && status == 0) {
 		buf_printf(&t.table, "%s has ended\n", job_name(directory));
