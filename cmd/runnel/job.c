@@ -70,6 +70,7 @@ struct job {
 	int64_t stop_us;               /* when a stop was asked for; 0: none */
 	bool drain;
 	bool over;
+	bool worthless;                /* its state is: nothing to go on from */
 	int status;
 	struct error error;            /* why, if status isn't 0 */
 
@@ -525,7 +526,10 @@ static void give_up(struct job *j, const struct attempt_failure *f, const char *
 		hint ? (int)(hint - f->text) : (int)strlen(f->text), f->text);
 	if (hint)
 		error_hint(e, "%s", hint + 1);
-	error_hint(e, "its log: %s", f->log);
+	/* A job that never came to a checkpoint has nothing to go on from, and has said everything. */
+	j->worthless = is_hopeless(f->status) && !j->last.id && !j->has_restored;
+	if (!j->worthless)
+		error_hint(e, "its log: %s", f->log);
 	finish(j, f->status == ERROR_UPSTREAM || f->status > ERROR_IO ? ERROR_IO : f->status);
 }
 
@@ -754,6 +758,14 @@ static void turn_coordinator(struct job *j, int64_t now_us)
 	}
 }
 
+/* Signs of life are asked for several times before their absence means something. */
+static int64_t turn_length_us(const struct job *j)
+{
+	int64_t quarter = j->o->heartbeat_us / 4;
+
+	return quarter && quarter < TURN_US ? quarter : TURN_US;
+}
+
 static void take_time(struct job *j, int64_t now_us)
 {
 	if (!j->running) {
@@ -781,7 +793,7 @@ static void take_time(struct job *j, int64_t now_us)
 	}
 	if (now_us < j->turn_us)
 		return;
-	j->turn_us = now_us + TURN_US;
+	j->turn_us = now_us + turn_length_us(j);
 	attempt_ping(&j->attempt, now_us);
 	show_logs(j);
 	if (j->o->view && !j->o->quiet)
@@ -947,5 +959,7 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 		status = j.status;
 	clear_view(&j);
 	close_job(&j);
+	if (j.worthless)
+		state_remove(state);
 	return status;
 }
