@@ -100,3 +100,16 @@ refused() { # refused TEXT: nothing runs, status 2; what is said goes to errors
 	grep -q ':3:9: inptu is not set' errors
 	grep -q 'did you mean \$input?' errors
 }
+
+@test "redirections give the files that bash gives, or are refused" {
+	printf '%s\n' 'ssource < rows.ndjson --null x | ssink -f csv > out.csv' >p.sh
+	bash p.sh 3>&-
+	mv out.csv by_bash
+	runnel --quiet --state state p.sh 3>&-
+	diff by_bash out.csv
+	grep -qx '1,x' out.csv
+	rm -r state
+	refused 'ssource rows.ndjson | ssink > rows.csv'
+	grep -q ':1:31: behind > bash would get ndjson' errors
+	[ ! -e rows.csv ]
+}

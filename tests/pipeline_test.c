@@ -233,6 +233,9 @@ static void substitutions_and_redirections_stand_in_their_places(void **state)
 		{"ssource > $spaced", "1:9", "2 words, not one path", "quote it"},
 		{"ssource > $empty", "1:9", "0 words, not one path", "quote it"},
 		{"ssource > /dev/stderr", "1:11", "something else to a shell", "tcp://"},
+		{"ssource > 'a.csv'", "1:11", "bash would get ndjson", "ssink -f csv >"},
+		{"ssource > a.json.gz -f csv", "1:11", "uncompressed", "ssink PATH"},
+		{"ssource < a.log", "1:11", "by its contents", "ssource -f lines <"},
 		{"ssource < a < b", "1:13", "a second <", "as arguments"},
 	};
 
@@ -455,6 +458,8 @@ static void words_are_what_they_are_to_bash(void **state)
 		{"ssource | sjoin <( # in\n ssource b | smap c\n) d",
 			"(ssource)|(sjoin)<(ssource)(b)|(smap)(c)>(d)"},
 		{"ssource <\\\na --null NA|ssink>b", "(ssource)(--null)(NA)<(a)|(ssink)>(b)"},
+		{"ssource <a.csv|ssink -f csv >b.csv",
+			"(ssource)<(a.csv)|(ssink)(-f)(csv)>(b.csv)"},
 		{"ssource < -a > b:c", "(ssource)<(./-a)>(./b:c)"},
 	};
 

@@ -1,6 +1,8 @@
 #include "cmd/runnel/pipeline.h"
 
 #include "cmd/runnel/pipeline_word.h"
+#include "formats/compress.h"
+#include "formats/extension.h"
 #include "libcore/base/must.h"
 #include "libcore/base/utf8.h"
 
@@ -323,6 +325,49 @@ static int check_path(struct reader *r, struct pipeline_place place, const char 
 	return 0;
 }
 
+static bool says_format(const struct reader_words *words)
+{
+	for (size_t i = 1; i < words->len; i++) {
+		const struct pipeline_argument *a = &words->items[i];
+
+		if (!a->source && (!strncmp(a->text, "-f", 2) || !strncmp(a->text, "--format", 8)))
+			return true;
+	}
+	return false;
+}
+
+/* Under bash a stage doesn't see the name behind < and > that as an argument would say the format:
+ * such a name would be half-understood. */
+static int check_endings(struct reader *r, const struct stage_words *s)
+{
+	static const char *const written[] = {"csv", "tsv", "lines", "table", "frames"};
+	const char *out = s->output.text, *in = s->input.text;
+	char ending[16] = "";
+
+	if (out && compression_of(out) != COMPRESS_NONE)
+		return READER_REFUSE(r, s->output.place, "ssink PATH compresses by the name",
+			"behind > bash would get it uncompressed, whatever the name");
+	if (says_format(&s->words))
+		return 0;
+	if (out)
+		format_extension(out, ending, sizeof ending);
+	for (size_t i = 0; i < COUNT(written); i++) {
+		if (!strcmp(ending, written[i]))
+			return READER_REFUSE(r, s->output.place,
+				arena_printf(r->arena,
+					"ssink PATH goes by the name; or say it: ssink -f %s >",
+					ending),
+				"behind > bash would get ndjson, whatever the name");
+	}
+	if (in)
+		format_extension(in, ending, sizeof ending);
+	if (in && !strcasecmp(ending, "log"))
+		return READER_REFUSE(r, s->input.place,
+			"ssource PATH goes by the name; or say it: ssource -f lines <",
+			"behind < bash would read it by its contents, not as lines");
+	return 0;
+}
+
 /* At < or >, which are no part of a substitution. */
 static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 {
@@ -481,6 +526,8 @@ static int take_stage(struct reader *r, struct pipeline_stage *out, bool first)
 	if (s.output.text && reader_peek(r) == '|')
 		return READER_REFUSE(r, s.output.place, "write it behind the last stage",
 			"> stands only at the end of the whole pipeline");
+	if (check_endings(r, &s))
+		return -1;
 	if ((s.input.text && reader_add_argument(r, &s.words, &s.input)) ||
 		(s.output.text && reader_add_argument(r, &s.words, &s.output)))
 		return -1;

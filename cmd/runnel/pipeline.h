@@ -10,12 +10,15 @@
  * Words mean what they mean to bash: an unquoted expansion splits at blanks, a quoted one doesn't,
  * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<"
  * stands only at the first stage of a pipeline, ">" only at the last of the whole; they become that
- * stage's last argument.  All else that bash would understand differently (loops, several commands,
- * &&, ;, &,
- * $( ), `...`, globs, also in the value of an unquoted variable, ~, {a,b}, tee, >( ), 2>, >>, here
- * documents, an assignment before a command, arithmetic, arguments of the script, other ${...}
- * forms, variables that bash itself sets, a first "!") is refused with line, column, caret, and
- * what to write instead, never half-understood.  Text is UTF-8 without control characters.
+ * stage's last argument; a name by which the stage would choose another format than it has under
+ * bash, where it doesn't see the name, is refused (ssink > a.csv; ssink a.csv and ssink -f csv >
+ * a.csv are not).
+ *
+ * All else that bash would understand differently (loops, several commands, &&, ;, &, $( ), `...`,
+ * globs, also in the value of an unquoted variable, ~, {a,b}, tee, >( ), 2>, >>, here documents, an
+ * assignment before a command, arithmetic, arguments of the script, other ${...} forms, variables
+ * that bash itself sets, a first "!") is refused with line, column, caret, and what to write
+ * instead, never half-understood.  Text is UTF-8 without control characters.
  *
  * Which programs are stages this module doesn't know; it only reads.  It prints nothing, reads no
  * environment (a callback does) and no file: anything a stranger writes may be parsed. */
