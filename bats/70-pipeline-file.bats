@@ -102,7 +102,7 @@ refused() { # refused TEXT: nothing runs, status 2; what is said goes to errors
 }
 
 @test "redirections give the files that bash gives, or are refused" {
-	printf '%s\n' 'ssource < rows.ndjson --null x | ssink -f csv > out.csv' >p.sh
+	printf '%s\n' 'ssource < rows.ndjson --null y | ssink -f csv > out.csv' >p.sh
 	bash p.sh 3>&-
 	mv out.csv by_bash
 	runnel --quiet --state state p.sh 3>&-
