@@ -108,7 +108,7 @@ refused() { # refused TEXT: nothing runs, status 2; what is said goes to errors
 	runnel --quiet --state state p.sh 3>&-
 	diff by_bash out.csv
 	grep -qx '1,x' out.csv
-	rm -r state
+	rm -rf state
 	refused 'ssource rows.ndjson | ssink > rows.csv'
 	grep -q ':1:31: behind > bash would get ndjson' errors
 	[ ! -e rows.csv ]
