@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -446,7 +447,23 @@ static int commit_rename(const struct output *o, const char *from, const char *t
 	return 0;
 }
 
-static int copy_out(int from, const char *from_path, int to, const char *to_path, struct error *e)
+/* In pieces that a pipe with room for one takes at once: its reader may be a pager. */
+static int write_patiently(const struct output *o, int to, const char *to_path, const uint8_t *bytes,
+	size_t len, struct error *e)
+{
+	int status = 0;
+
+	for (size_t at = 0; at < len && status == 0; at += PIPE_BUF) {
+		size_t n = len - at < PIPE_BUF ? len - at : PIPE_BUF;
+
+		status = o->o.stage ? stage_wait_writable(o->o.stage, to, e) : 0;
+		if (status == 0)
+			status = fd_write_all(to, to_path, bytes + at, n, e);
+	}
+	return status;
+}
+
+static int copy_out(const struct output *o, int from, const char *from_path, int to, const char *to_path, struct error *e)
 {
 	uint8_t *piece = mem_alloc(OUTPUT_CHUNK_BYTES);
 	int status = 0;
@@ -457,7 +474,7 @@ static int copy_out(int from, const char *from_path, int to, const char *to_path
 		if (n == 0)
 			break;
 		if (n > 0)
-			status = fd_write_all(to, to_path, piece, (size_t)n, e);
+			status = write_patiently(o, to, to_path, piece, (size_t)n, e);
 		else if (errno != EINTR)
 			status = error_errno(e, "%s: can't read", from_path);
 	}
@@ -484,7 +501,7 @@ static int commit_stream(struct output *o, const char *from, struct error *e)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : error_errno(e, "%s: can't open", from);
 	to = open_stream(o, e);
-	status = to < 0 ? -1 : copy_out(fd, from, to,
+	status = to < 0 ? -1 : copy_out(o, fd, from, to,
 		to == STDOUT_FILENO ? "standard output" : o->path, e);
 	close(fd);
 	if (status == 0 && unlink(from) < 0 && errno != ENOENT)

@@ -451,9 +451,13 @@ static int wait_for_room(void *context, int fd, struct error *e)
 	struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
 		{.fd = c->st ? line_fd(c->line) : -1, .events = POLLIN}};
 
-	if (poll(fds, 2, -1) < 0)
-		return errno == EINTR ? 0 : error_errno(e, "can't wait for the next stage");
-	return fds[1].revents ? hear_while_blocked(c, e) : 0;
+	do {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return error_errno(e, "can't wait for the next stage");
+		if (fds[1].revents && hear_while_blocked(c, e) < 0)
+			return -1;
+	} while (!fds[0].revents);
+	return 0;
 }
 
 struct channel_wait control_wait(struct control *c)

@@ -152,6 +152,10 @@ uint64_t stage_attempt(const struct stage *st);
 void stage_count_late(struct stage *st, uint64_t rows);
 void stage_count_bad(struct stage *st, uint64_t rows);
 
+/* A sink that is about to write to somebody who may not read for long: returns once a pipe's page may
+ * be written without blocking.  A supervisor would take a stage that is silent meanwhile for hung. */
+int stage_wait_writable(struct stage *st, int fd, struct error *e);
+
 /* A warning, printed once per text on standard error by the runtime ("swindow: warning: ..."). */
 void stage_warn(struct stage *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

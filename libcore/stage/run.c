@@ -99,6 +99,14 @@ static int run_checkpoint(void *context, struct stage *st, const struct barrier 
 	return control_checkpoint(r->control, st, b, handle, e);
 }
 
+static int run_wait_writable(void *context, int fd, struct error *e)
+{
+	const struct run *r = context;
+	struct channel_wait wait = control_wait(r->control);
+
+	return wait.wait(wait.context, fd, e);
+}
+
 static void print_warning(void *context, const char *text)
 {
 	const struct run *r = context;
@@ -501,6 +509,7 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 		plan.drops = control_plan(control)->drops;
 		plan.drops_len = control_plan(control)->drops_len;
 		plan.hooks.checkpoint = run_checkpoint;
+		plan.hooks.wait = run_wait_writable;
 	} else {
 		catch_signals();
 	}

@@ -724,6 +724,11 @@ void stage_warn(struct stage *st, const char *format, ...)
 		st->plan.hooks.warn(st->plan.hooks.context, text);
 }
 
+int stage_wait_writable(struct stage *st, int fd, struct error *e)
+{
+	return st->plan.hooks.wait ? st->plan.hooks.wait(st->plan.hooks.context, fd, e) : 0;
+}
+
 int64_t stage_watermark(const struct stage *st)
 {
 	return st->watermark;

@@ -35,6 +35,9 @@ struct stage_hooks {
 	int (*checkpoint)(void *context, struct stage *st, const struct barrier *b,
 		const struct buf *handle, struct error *e);
 	void (*warn)(void *context, const char *text);
+	/* Waits until a descriptor may be written, hearing the supervisor meanwhile; NULL: nothing else
+	 * is to be heard. */
+	int (*wait)(void *context, int fd, struct error *e);
 };
 
 struct stage_plan {
