@@ -80,6 +80,7 @@ struct job {
 	struct status_checkpoint last;
 	uint64_t checkpoints, declined;
 	unsigned view_lines;           /* on the screen */
+	bool notified;                 /* systemd, that all stages run */
 	off_t *log_offsets;            /* per task, of what has been shown */
 };
 
@@ -744,6 +745,8 @@ static void turn_coordinator(struct job *j, int64_t now_us)
 	struct coordinator *c = j->attempt.coordinator;
 
 	coordinator_tick(c, now_us, clock_wall_us());
+	if (!j->notified && coordinator_phase(c) == COORDINATOR_RUNNING)
+		j->notified = notify_systemd("READY=1") >= 0;
 	if (coordinator_phase(c) >= COORDINATOR_STOPPED && !j->leave_us)
 		j->leave_us = now_us + LEAVE_US;
 	if (coordinator_phase(c) >= COORDINATOR_STOPPED && attempt_is_over(&j->attempt)) {
@@ -795,6 +798,7 @@ static void take_time(struct job *j, int64_t now_us)
 		return;
 	j->turn_us = now_us + turn_length_us(j);
 	attempt_ping(&j->attempt, now_us);
+	notify_systemd("WATCHDOG=1");
 	show_logs(j);
 	if (j->o->view && !j->o->quiet)
 		with_status(j, put_view, j);
@@ -947,7 +951,6 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 
 	read_dropped(&j);
 	if (open_job(&j, e) == 0 && start_attempt(&j, e) == 0) {
-		notify_systemd("READY=1");
 		status = run_loop(&j, e);
 		answer_rest(&j);
 	}
