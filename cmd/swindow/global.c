@@ -83,20 +83,14 @@ static size_t global_bytes(const struct window *w)
 static int global_save(struct window *w, struct snapshot_writer *s, struct error *e)
 {
 	const struct groups *g = global_of(w)->groups;
-	uint32_t len = groups_len(g);
-	struct state_row *rows = mem_zero(len * sizeof *rows);
-	int status;
+	struct state_table table = {.keys = g->keys, .aggregates = g->aggregates};
 
-	for (uint32_t i = 0; i < len; i++)
-		rows[i] = (struct state_row){.place = i,
-			.keys = g->keys,
-			.aggregates = g->aggregates,
-			.key = i,
-			.group = i,
-			.key_group = key_group(keytable_hash(g->keys, i))};
-	status = state_put(w, s, rows, len, e);
-	mem_free(rows);
-	return status;
+	return state_put_tables(w, s, &table, 1, e);
+}
+
+static void global_expect(struct window *w, uint32_t groups)
+{
+	keytable_reserve(global_of(w)->groups->keys, groups);
 }
 
 static int global_load(struct window *w, const struct batch *b, struct error *e)
@@ -124,4 +118,5 @@ const struct window_ops global_ops = {
 	.bytes = global_bytes,
 	.save = global_save,
 	.load = global_load,
+	.expect = global_expect,
 };

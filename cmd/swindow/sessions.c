@@ -634,26 +634,26 @@ static size_t sessions_bytes(const struct window *w)
 static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)
 {
 	struct sessions *s = sessions_of(w);
-	struct state_row *rows = mem_zero(s->len * sizeof *rows);
-	size_t n = 0;
+	struct state_rows all = {.keys = s->keys,
+		.aggregates = s->aggregates,
+		.rows = mem_alloc(s->len * sizeof *all.rows)};
+	uint8_t *key_groups = state_key_groups(s->keys);
 	int status;
 
 	for (uint32_t id = 0; id < s->len; id++) {
 		const struct session *x = &s->sessions[id];
 
-		if (!x->live)
-			continue;
-		rows[n++] = (struct state_row){.place = x->place,
-			.first_us = x->first_us,
-			.last_us = x->last_us,
-			.keys = s->keys,
-			.aggregates = s->aggregates,
-			.key = x->key,
-			.group = id,
-			.key_group = key_group(keytable_hash(s->keys, x->key))};
+		if (x->live)
+			all.rows[all.n++] = (struct state_row){.place = x->place,
+				.first_us = x->first_us,
+				.last_us = x->last_us,
+				.key = x->key,
+				.group = id,
+				.key_group = key_groups[x->key]};
 	}
-	status = state_put(w, writer, rows, n, e);
-	mem_free(rows);
+	status = state_put_rows(w, writer, &all, e);
+	mem_free(key_groups);
+	mem_free(all.rows);
 	return status;
 }
 

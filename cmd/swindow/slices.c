@@ -694,29 +694,17 @@ static size_t slices_bytes(const struct window *w)
 static int slices_save(struct window *w, struct snapshot_writer *writer, struct error *e)
 {
 	struct slices *s = slices_of(w);
-	struct state_row *rows;
-	size_t n = 0, at = 0;
+	struct state_table *tables = mem_alloc((s->len - s->head) * sizeof *tables);
 	int status;
 
 	slices_sort(s);
 	for (size_t i = s->head; i < s->len; i++)
-		n += groups_len(s->order[i]->groups);
-	rows = mem_zero(n * sizeof *rows);
-	for (size_t i = s->head; i < s->len; i++) {
-		const struct slice *slice = s->order[i];
-
-		for (uint32_t g = 0; g < groups_len(slice->groups); g++)
-			rows[at++] = (struct state_row){.place = g,
-				.first_us = slice->start_us,
-				.last_us = slice->end_us - 1,
-				.keys = slice->groups->keys,
-				.aggregates = slice->groups->aggregates,
-				.key = g,
-				.group = g,
-				.key_group = key_group(keytable_hash(slice->groups->keys, g))};
-	}
-	status = state_put(w, writer, rows, n, e);
-	mem_free(rows);
+		tables[i - s->head] = (struct state_table){.first_us = s->order[i]->start_us,
+			.last_us = s->order[i]->end_us - 1,
+			.keys = s->order[i]->groups->keys,
+			.aggregates = s->order[i]->groups->aggregates};
+	status = state_put_tables(w, writer, tables, s->len - s->head, e);
+	mem_free(tables);
 	return status;
 }
 

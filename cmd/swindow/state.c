@@ -79,6 +79,157 @@ static int window_put(struct saved *from, struct snapshot_writer *s, struct erro
 	return status;
 }
 
+uint8_t *state_key_groups(const struct keytable *t)
+{
+	enum { SOME = 1024 };
+	uint64_t hashes[SOME];
+	uint32_t len = keytable_len(t);
+	uint8_t *groups = mem_alloc(len);
+
+	for (uint32_t first = 0; first < len; first += SOME) {
+		uint32_t n = len - first < SOME ? len - first : SOME;
+
+		keytable_hashes(t, first, n, hashes);
+		for (uint32_t i = 0; i < n; i++)
+			groups[first + i] = key_group(hashes[i]);
+	}
+	return groups;
+}
+
+/* The section while it is being written. */
+struct groups_writer {
+	const struct window_plan *plan;
+	struct snapshot_writer *to;
+	struct schema schema;
+	struct batch_builder b;
+};
+
+static int groups_writer_open(
+	struct groups_writer *g, struct window *w, struct snapshot_writer *s, struct error *e)
+{
+	*g = (struct groups_writer){.plan = w->plan, .to = s, .schema = SCHEMA_INIT};
+	schema_set_name(&g->schema, "groups");
+	state_schema(w->plan, &g->schema);
+	batch_builder_init(&g->b, &g->schema);
+	return snapshot_section(s, &g->schema, e);
+}
+
+static void groups_writer_close(struct groups_writer *g)
+{
+	batch_builder_clear(&g->b);
+	schema_clear(&g->schema);
+}
+
+static int groups_flush(struct groups_writer *g, struct error *e)
+{
+	int status = snapshot_put(g->to, batch_builder_view(&g->b), e);
+
+	batch_builder_reset(&g->b);
+	return status;
+}
+
+static uint32_t groups_room(const struct groups_writer *g)
+{
+	return BATCH_ROWS - batch_builder_rows(&g->b);
+}
+
+static int flush_if_full(struct groups_writer *g, struct error *e)
+{
+	return batch_builder_is_full(&g->b) || !groups_room(g) ? groups_flush(g, e) : 0;
+}
+
+/* The keys and aggregates of rows whose fixed columns are there. */
+static void values_put(struct groups_writer *g, const struct keytable *keys,
+	struct aggregate *const *aggregates, const uint32_t *key_pick, const uint32_t *group_pick,
+	uint32_t n)
+{
+	struct column_builder *out = g->b.columns + STATE_FIXED_COLUMNS;
+
+	for (size_t i = 0; i < g->plan->keys_len; i++) {
+		struct column all = keytable_column(keys, i);
+
+		builder_put_picked(out++, &all, key_pick, n);
+	}
+	for (size_t i = 0; i < g->plan->calls_len; i++) {
+		aggregate_save(aggregates[i], group_pick, n, out);
+		out += aggregate_state_columns(aggregates[i]);
+	}
+}
+
+/* ---- tables: keys are groups, in the order of first appearance ---- */
+
+struct table_order {
+	uint32_t *ids;                 /* by key group, each group's in their order */
+	uint32_t from[KEY_GROUPS + 1]; /* where a key group's begin */
+};
+
+static void table_order_init(struct table_order *o, const struct keytable *t)
+{
+	uint32_t len = keytable_len(t), next[KEY_GROUPS];
+	uint8_t *groups = state_key_groups(t);
+
+	memset(o->from, 0, sizeof o->from);
+	for (uint32_t i = 0; i < len; i++)
+		o->from[groups[i] + 1]++;
+	for (unsigned g = 0; g < KEY_GROUPS; g++)
+		o->from[g + 1] += o->from[g];
+	memcpy(next, o->from, sizeof next);
+	o->ids = mem_alloc(len * sizeof *o->ids);
+	for (uint32_t i = 0; i < len; i++)
+		o->ids[next[groups[i]]++] = i;
+	mem_free(groups);
+}
+
+static int table_put(struct groups_writer *g, const struct state_table *t, uint8_t key_group,
+	const uint32_t *ids, uint32_t n, struct error *e)
+{
+	struct column_builder *out = g->b.columns;
+	int status = 0;
+
+	for (uint32_t at = 0, some; at < n && status == 0; at += some) {
+		some = n - at < groups_room(g) ? n - at : groups_room(g);
+		for (uint32_t i = 0; i < some; i++) {
+			builder_put_int(&out[0], key_group);
+			builder_put_int(&out[1], ids[at + i]);
+			builder_put_int(&out[2], t->first_us);
+			builder_put_int(&out[3], t->last_us);
+		}
+		values_put(g, t->keys, t->aggregates, ids + at, ids + at, some);
+		status = flush_if_full(g, e);
+	}
+	return status;
+}
+
+/* A key group's rows lie all over the table: sorting rows of a gigabyte by comparison took ten
+ * times as long as writing them, and more memory than the state. */
+int state_put_tables(struct window *w, struct snapshot_writer *s, const struct state_table *tables,
+	size_t n, struct error *e)
+{
+	struct table_order *orders = mem_alloc(n * sizeof *orders);
+	struct groups_writer g;
+	int status = groups_writer_open(&g, w, s, e);
+
+	for (size_t i = 0; i < n; i++)
+		table_order_init(&orders[i], tables[i].keys);
+	for (unsigned group = 0; group < KEY_GROUPS; group++) {
+		for (size_t i = 0; i < n && status == 0; i++) {
+			const struct table_order *o = &orders[i];
+
+			status = table_put(&g, &tables[i], (uint8_t)group, o->ids + o->from[group],
+				o->from[group + 1] - o->from[group], e);
+		}
+	}
+	if (status == 0)
+		status = groups_flush(&g, e);
+	for (size_t i = 0; i < n; i++)
+		mem_free(orders[i].ids);
+	mem_free(orders);
+	groups_writer_close(&g);
+	return status;
+}
+
+/* ---- rows: sessions, of which a key has several ---- */
+
 static int compare_groups(const void *a, const void *b)
 {
 	const struct state_row *x = a, *y = b;
@@ -90,12 +241,11 @@ static int compare_groups(const void *a, const void *b)
 	return (x->place > y->place) - (x->place < y->place);
 }
 
-/* Rows that share their table and aggregates, which are asked once for all of them. */
-static void run_put(const struct window_plan *p, const struct state_row *rows, uint32_t n,
-	struct column_builder *out)
+static void rows_put(struct groups_writer *g, const struct state_rows *from,
+	const struct state_row *rows, uint32_t n)
 {
+	struct column_builder *out = g->b.columns;
 	uint32_t keys[BATCH_ROWS], groups[BATCH_ROWS];
-	size_t column = STATE_FIXED_COLUMNS;
 
 	for (uint32_t i = 0; i < n; i++) {
 		keys[i] = rows[i].key;
@@ -105,45 +255,27 @@ static void run_put(const struct window_plan *p, const struct state_row *rows, u
 		builder_put_int(&out[2], rows[i].first_us);
 		builder_put_int(&out[3], rows[i].last_us);
 	}
-	for (size_t i = 0; i < p->keys_len; i++) {
-		struct column all = keytable_column(rows->keys, i);
-
-		builder_put_picked(&out[column++], &all, keys, n);
-	}
-	for (size_t i = 0; i < p->calls_len; i++) {
-		aggregate_save(rows->aggregates[i], groups, n, &out[column]);
-		column += aggregate_state_columns(rows->aggregates[i]);
-	}
+	values_put(g, from->keys, from->aggregates, keys, groups, n);
 }
 
-int state_put(struct window *w, struct snapshot_writer *s, struct state_row *rows, size_t n,
-	struct error *e)
+int state_put_rows(
+	struct window *w, struct snapshot_writer *s, const struct state_rows *from, struct error *e)
 {
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct groups_writer g;
+	int status = groups_writer_open(&g, w, s, e);
 
-	schema_set_name(&schema, "groups");
-	state_schema(w->plan, &schema);
-	batch_builder_init(&b, &schema);
-	if (n)
-		qsort(rows, n, sizeof *rows, compare_groups);
-	status = snapshot_section(s, &schema, e);
-	for (size_t at = 0; at < n && status == 0;) {
-		uint32_t len = 0, room = BATCH_ROWS - batch_builder_rows(&b);
+	if (from->n)
+		qsort(from->rows, from->n, sizeof *from->rows, compare_groups);
+	for (size_t at = 0; at < from->n && status == 0;) {
+		size_t n = from->n - at < groups_room(&g) ? from->n - at : groups_room(&g);
 
-		while (at + len < n && len < room &&
-			rows[at + len].aggregates == rows[at].aggregates)
-			len++;
-		run_put(w->plan, rows + at, len, b.columns);
-		at += len;
-		if (at < n && !batch_builder_is_full(&b) && batch_builder_rows(&b) < BATCH_ROWS)
-			continue;
-		status = snapshot_put(s, batch_builder_view(&b), e);
-		batch_builder_reset(&b);
+		rows_put(&g, from, from->rows + at, (uint32_t)n);
+		at += n;
+		status = flush_if_full(&g, e);
 	}
-	batch_builder_clear(&b);
-	schema_clear(&schema);
+	if (status == 0)
+		status = groups_flush(&g, e);
+	groups_writer_close(&g);
 	return status;
 }
 
@@ -342,7 +474,8 @@ static int let_go(struct window *w, const char *name, struct error *e)
 	if (stage_drops_state(w->op.stage, call))
 		return 0;
 	other_column(name, "also has", e);
-	return error_hint(e, "let it go: runnel --drop-state '%s:%s'", stage_name(w->op.stage), call);
+	return error_hint(
+		e, "let it go: runnel --drop-state '%s:%s'", stage_name(w->op.stage), call);
 }
 
 static int schema_compare(struct window *w, const struct schema *saved, struct error *e)
@@ -371,6 +504,10 @@ static int schema_compare(struct window *w, const struct schema *saved, struct e
 	return status;
 }
 
+/* ---- the order in which rows go in ---- */
+
+enum { WINDOWS_FEW = 4096 };
+
 struct place {
 	int64_t first_us, place;
 	uint32_t row;
@@ -387,41 +524,149 @@ static int compare_places(const void *a, const void *b)
 	return (x->row > y->row) - (x->row < y->row); /* files in their order */
 }
 
-/* Rows go in by first time and place, so that keys get their order of first appearance back. */
-static struct place *places_sorted(const struct batch *all)
+static void order_by_comparing(const struct batch *all, uint32_t *order)
 {
 	struct place *places = mem_alloc(all->rows * sizeof *places);
 
 	for (uint32_t r = 0; r < all->rows; r++)
 		places[r] = (struct place){
 			column_int(&all->columns[2], r), column_int(&all->columns[1], r), r};
-	if (all->rows)
-		qsort(places, all->rows, sizeof *places, compare_places);
-	return places;
+	qsort(places, all->rows, sizeof *places, compare_places);
+	for (uint32_t r = 0; r < all->rows; r++)
+		order[r] = places[r].row;
+	mem_free(places);
+}
+
+/* Counting sort, stable: rows of `from` (NULL: as they are) by digits[row] < digits_end. */
+static void order_by_digit(const uint32_t *digits, uint32_t digits_end, const uint32_t *from,
+	uint32_t n, uint32_t *order)
+{
+	uint32_t *next = mem_zero(((size_t)digits_end + 1) * sizeof *next);
+
+	for (uint32_t r = 0; r < n; r++)
+		next[digits[r] + 1]++;
+	for (uint32_t d = 0; d < digits_end; d++)
+		next[d + 1] += next[d];
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t row = from ? from[i] : i;
+
+		order[next[digits[row]]++] = row;
+	}
+	mem_free(next);
+}
+
+static int compare_times(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The windows' first times, sorted; their number, 0 if there are many. */
+static uint32_t few_windows(const struct batch *all, int64_t *times)
+{
+	const int64_t *first_us = all->columns[2].data;
+	uint32_t n = 0, at;
+
+	for (uint32_t r = 0; r < all->rows; r++) {
+		if (n && times[n - 1] == first_us[r])
+			continue;
+		/* They come in runs, one run per window and key group. */
+		if (n && bsearch(&first_us[r], times, n, sizeof *times, compare_times))
+			continue;
+		if (n == WINDOWS_FEW)
+			return 0;
+		for (at = n++; at && times[at - 1] > first_us[r]; at--)
+			times[at] = times[at - 1];
+		times[at] = first_us[r];
+	}
+	return n;
+}
+
+static void window_digits(
+	const struct batch *all, const int64_t *times, uint32_t n, uint32_t *digits)
+{
+	const int64_t *first_us = all->columns[2].data;
+
+	for (uint32_t r = 0; r < all->rows; r++) {
+		if (r && first_us[r] == first_us[r - 1])
+			digits[r] = digits[r - 1];
+		else
+			digits[r] = (uint32_t)((const int64_t *)bsearch(&first_us[r], times, n,
+						       sizeof *times, compare_times) -
+					       times);
+	}
+}
+
+/* The greatest place, UINT32_MAX if they don't lie densely enough to be counted. */
+static uint32_t dense_places(const struct batch *all)
+{
+	const int64_t *places = all->columns[1].data;
+	int64_t most = 0;
+
+	for (uint32_t r = 0; r < all->rows; r++) {
+		if (places[r] < 0)
+			return UINT32_MAX;
+		most = places[r] > most ? places[r] : most;
+	}
+	return most < 4 * (int64_t)all->rows && most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
+
+/* Rows go in by first time and place, so that keys get their order of first appearance back. Groups
+ * of few windows are counted into their order: sorted by comparison, 26 M of them took 8 s. */
+static uint32_t *order_of_appearance(const struct batch *all)
+{
+	uint32_t *order = mem_alloc(all->rows * sizeof *order), *digits, *by_place;
+	uint32_t most = dense_places(all), windows = 0;
+	int64_t *times = mem_alloc(WINDOWS_FEW * sizeof *times);
+
+	if (most != UINT32_MAX)
+		windows = few_windows(all, times);
+	if (!windows) {
+		order_by_comparing(all, order);
+		mem_free(times);
+		return order;
+	}
+	digits = mem_alloc(all->rows * sizeof *digits);
+	for (uint32_t r = 0; r < all->rows; r++)
+		digits[r] = (uint32_t)column_int(&all->columns[1], r);
+	order_by_digit(digits, most + 1, NULL, all->rows, order);
+	if (windows > 1) {
+		by_place = order;
+		order = mem_alloc(all->rows * sizeof *order);
+		window_digits(all, times, windows, digits);
+		order_by_digit(digits, windows, by_place, all->rows, order);
+		mem_free(by_place);
+	}
+	mem_free(digits);
+	mem_free(times);
+	return order;
 }
 
 static int groups_load(struct window *w, struct saved *s, struct error *e)
 {
 	const struct batch *all = batch_builder_view(&s->groups);
-	struct place *places = places_sorted(all);
+	const int64_t *first_us = all->columns[2].data;
+	uint32_t *order = order_of_appearance(all);
 	struct arena arena = ARENA_INIT;
-	uint32_t pick[BATCH_ROWS];
 	bool by_slice = w->ops == &slices_ops; /* whose batches are of one slice */
 	int status = 0;
 
-	for (uint32_t at = 0; at < all->rows && status == 0;) {
-		uint32_t n = 0, first = at;
+	if (w->ops->expect)
+		w->ops->expect(w, all->rows);
+	for (uint32_t at = 0, n; at < all->rows && status == 0; at += n) {
 		struct batch some;
 
-		while (at < all->rows && n < BATCH_ROWS &&
-			(!by_slice || places[at].first_us == places[first].first_us))
-			pick[n++] = places[at++].row;
+		n = 1;
+		while (at + n < all->rows && n < BATCH_ROWS &&
+			(!by_slice || first_us[order[at + n]] == first_us[order[at]]))
+			n++;
 		arena_reset(&arena);
-		batch_gather(all, pick, n, &arena, &some);
+		batch_gather(all, order + at, n, &arena, &some);
 		status = w->ops->load(w, &some, e);
 	}
 	arena_clear(&arena);
-	mem_free(places);
+	mem_free(order);
 	return status;
 }
 

@@ -146,6 +146,8 @@ struct window_ops {
 	 * in (by key group); and one row's way back. */
 	int (*save)(struct window *w, struct snapshot_writer *s, struct error *e);
 	int (*load)(struct window *w, const struct batch *b, struct error *e);
+	/* So many groups will be loaded, at most; NULL: of no use. */
+	void (*expect)(struct window *w, uint32_t groups);
 };
 
 extern const struct window_ops slices_ops, sessions_ops, global_ops;
@@ -221,17 +223,36 @@ enum { STATE_FIXED_COLUMNS = 4 };
  */
 void state_schema(const struct window_plan *p, struct schema *s);
 
-/* Rows of section "groups" to be written: in any order, sorted while writing. */
-struct state_row {
-	uint64_t place; /* in the order of first appearance within its window */
+/* The key group of every key; the caller frees it. */
+uint8_t *state_key_groups(const struct keytable *t);
+
+/* Rows of section "groups" to be written: whole tables, one per window and in order of first time,
+ * whose keys have the groups of the same numbers, ... */
+struct state_table {
 	int64_t first_us, last_us;
 	const struct keytable *keys;
 	struct aggregate *const *aggregates;
+};
+
+int state_put_tables(struct window *w, struct snapshot_writer *s, const struct state_table *tables,
+	size_t n, struct error *e);
+
+/* ... or single rows of one table in any order; they are sorted in place. */
+struct state_row {
+	uint64_t place; /* in the order of first appearance within its window */
+	int64_t first_us, last_us;
 	uint32_t key, group;
 	uint8_t key_group;
 };
 
-int state_put(struct window *w, struct snapshot_writer *s, struct state_row *rows, size_t n,
+struct state_rows {
+	const struct keytable *keys;
+	struct aggregate *const *aggregates;
+	struct state_row *rows;
+	size_t n;
+};
+
+int state_put_rows(struct window *w, struct snapshot_writer *s, const struct state_rows *from,
 	struct error *e);
 
 /* A batch of section "groups", in order of first time, then place. */
@@ -241,7 +262,7 @@ struct state_batch {
 	const struct column *const *keys;
 	const uint64_t *hashes;
 	const struct column *columns; /* of all aggregates, one after another */
-	const bool *missing;          /* per column: the state didn't have it, its aggregate is new */
+	const bool *missing; /* per column: the state didn't have it, its aggregate is new */
 };
 
 void state_batch_read(const struct window_plan *p, const struct batch *b, struct arena *a,
