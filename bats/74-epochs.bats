@@ -49,6 +49,27 @@ slow="ssource 'nexmark:bid?events=60000' --rate 20000"
 	[ -z "$(find out -name '.*')" ]
 }
 
+@test "a savepoint of a file in the making starts another job, which takes the rows along" {
+	runnel --name first --checkpoint 200ms -c "$slow | ssink -f csv out.csv" 3>&- & job=$!
+	eventually '[ -s .out.csv.*.part ]'
+	sctl savepoint first sp.tar.zst
+	sctl stop first
+	wait "$job"
+	job=
+	part=$(echo .out.csv.*.part)
+	runnel --name second --from sp.tar.zst -c "$slow | ssink -f csv out.csv"
+	ssource 'nexmark:bid?events=60000' | ssink -f csv alone.csv
+	cmp alone.csv out.csv
+	rm out.csv "$part"
+	run runnel --name third --from sp.tar.zst -c "$slow | ssink -f csv out.csv"
+	[ "$status" -eq 4 ] || { echo "$status: $output"; return 1; }
+	[[ "$output" == *"the rows before the savepoint were in $part, which is gone"* ]]
+	[[ "$output" == *"--drop-state ssink"* ]]
+	[ ! -e out.csv ]
+	runnel --name third --from sp.tar.zst --drop-state ssink -c "$slow | ssink -f csv out.csv"
+	[ "$(wc -l < out.csv)" -lt "$(wc -l < alone.csv)" ]
+}
+
 @test "standard output has every row at least once, whatever is killed" {
 	runnel --name out --checkpoint 200ms -c "$slow | ssink -f ndjson" > rows 3>&- & job=$!
 	eventually '[ -s rows ]'

@@ -1,5 +1,6 @@
 /* Epochs of outputs: hidden files and handles, other jobs, earlier attempts, and a random walk over
- * crashes against a model.  A process's death is output_close: nothing it does is of use to the next. */
+ * crashes against a model.  A process's death is output_close: nothing it does is of use to the
+ * next. */
 #include "cmd/common/output.h"
 #include "libcore/base/memory.h"
 
@@ -40,8 +41,13 @@ int fsync(int fd)
 
 static struct output_options first(const char *path)
 {
-	return (struct output_options){.path = path, .extension = "csv", .subtasks = 1,
-		.supervised = true, .job = JOB, .attempt = 1, .spool = "spool"};
+	return (struct output_options){.path = path,
+		.extension = "csv",
+		.subtasks = 1,
+		.supervised = true,
+		.job = JOB,
+		.attempt = 1,
+		.spool = "spool"};
 }
 
 static struct output *open_with(struct output_options o)
@@ -220,7 +226,8 @@ static void a_part_that_lost_bytes_is_refused(void **state)
 	output_close(o);
 	again.offset = 3;
 	assert_int_equal(truncate(".c.csv." JOB8 ".part", 2), 0);
-	refused(again, ERROR_STATE, "c.csv: the rows before the checkpoint were in .c.csv." JOB8
+	refused(again, ERROR_STATE,
+		"c.csv: the rows before the checkpoint were in .c.csv." JOB8
 		".part, which is shorter than it was\nto begin a new file: --drop-state");
 	assert_int_equal(access(".c.csv." JOB8 ".part", F_OK), 0); /* what is left of it stays */
 	unlink(".c.csv." JOB8 ".part");
@@ -435,7 +442,8 @@ static void a_savepoint_started_as_another_job_takes_the_rows_along(void **state
 	assert_holds("s.csv", "abcxyz");
 	assert_holds(".s.csv." JOB8 ".part", "abcof the first job alone");
 	other.offset = 26;
-	refused(other, ERROR_STATE, "s.csv: the rows before the savepoint were in .s.csv." JOB8
+	refused(other, ERROR_STATE,
+		"s.csv: the rows before the savepoint were in .s.csv." JOB8
 		".part, which is shorter than it was");
 	unlink(".s.csv." JOB8 ".part");
 	refused(other, ERROR_STATE, "which is gone\nto begin a new file: --drop-state");
@@ -732,7 +740,8 @@ static void a_full_device_keeps_the_epoch_for_the_next_start(void **state)
 
 static const struct {
 	const char *path, *names; /* the message has this */
-} targets[] = {{"a.csv", ".a.csv." JOB8 ".part: "}, {"dir/", "dir/part-" JOB8}, {"-", "spool/stdout-" JOB8}};
+} targets[] = {{"a.csv", ".a.csv." JOB8 ".part: "}, {"dir/", "dir/part-" JOB8},
+	{"-", "spool/stdout-" JOB8}};
 
 static void assert_nothing_shows(const char *what)
 {
@@ -801,8 +810,8 @@ static void a_write_that_fails_is_told_and_shows_nothing(void **state)
 
 /* ---- a random walk ----
  *
- * A job of some subtasks puts numbered lines.  It prepares, gives up, writes manifests, commits, and
- * dies between any two of these steps, then starts again from its last manifest, sometimes with
+ * A job of some subtasks puts numbered lines.  It prepares, gives up, writes manifests, commits,
+ * and dies between any two of these steps, then starts again from its last manifest, sometimes with
  * another number of subtasks.  At the end the lines 0 .. n must be there once each; in their order
  * where there is one subtask. */
 
@@ -883,8 +892,8 @@ static void walk_put(struct walk *w, int n)
 /* 0; 1: it died. */
 static int walk_checkpoint(struct walk *w, bool last)
 {
-	struct manifest next = {.subtasks = w->subtasks, .lines = w->lines, .finished = last,
-		.exists = true};
+	struct manifest next = {
+		.subtasks = w->subtasks, .lines = w->lines, .finished = last, .exists = true};
 	bool dies = false, gives_up;
 
 	w->epoch++;

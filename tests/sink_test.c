@@ -62,14 +62,22 @@ static void warn(void *context, const char *text)
 static int try_start(struct bench *x, struct start how, const struct bench *from)
 {
 	static const unsigned input[] = {0};
-	struct sink_options o = {.output = how.path, .format = how.format, .supervised = true,
-		.spool = ".", .writer = {.header = true}};
-	struct stage_plan plan = {.name = "take", .subtasks = 1, .channel_inputs = input,
-		.channels_len = 1, .supervised = true, .job = how.job ? how.job : JOB,
-		.attempt = how.attempt, .finished = how.finished,
+	struct sink_options o = {.output = how.path,
+		.format = how.format,
+		.supervised = true,
+		.spool = ".",
+		.writer = {.header = true}};
+	struct stage_plan plan = {.name = "take",
+		.subtasks = 1,
+		.channel_inputs = input,
+		.channels_len = 1,
+		.supervised = true,
+		.job = how.job ? how.job : JOB,
+		.attempt = how.attempt,
+		.finished = how.finished,
 		.hooks = {.context = x, .checkpoint = keep, .warn = warn}};
 	struct hello h = {.version = FRAME_VERSION, .stage = "front", .bounded = true};
-	struct operator *op;
+	struct operator* op;
 	struct frame f;
 	int status = 0;
 
@@ -79,8 +87,8 @@ static int try_start(struct bench *x, struct start how, const struct bench *from
 	assert_int_equal(sink_operator_new(&o, &op, &x->e), 0);
 	x->st = stage_new(&plan, op);
 	if (from) {
-		struct channel_reader *r = channel_reader_new_memory(from->state.data, from->state.len,
-			"state");
+		struct channel_reader *r = channel_reader_new_memory(
+			from->state.data, from->state.len, "state");
 
 		status = stage_restore(x->st, &r, 1, &x->e);
 		channel_reader_free(r);
@@ -90,7 +98,8 @@ static int try_start(struct bench *x, struct start how, const struct bench *from
 	if (status < 0)
 		return -1;
 	frame_put_hello(&x->frame, &h);
-	f = (struct frame){.kind = x->frame.data[5], .body = x->frame.data + FRAME_HEADER_BYTES,
+	f = (struct frame){.kind = x->frame.data[5],
+		.body = x->frame.data + FRAME_HEADER_BYTES,
 		.body_bytes = (uint32_t)x->frame.len - FRAME_HEADER_BYTES};
 	status = stage_take(x->st, 0, &f, &x->e);
 	buf_reset(&x->frame);
@@ -122,7 +131,8 @@ static void clear(struct bench *x)
 
 static int try_give(struct bench *x)
 {
-	struct frame f = {.kind = x->frame.data[5], .body = x->frame.data + FRAME_HEADER_BYTES,
+	struct frame f = {.kind = x->frame.data[5],
+		.body = x->frame.data + FRAME_HEADER_BYTES,
 		.body_bytes = (uint32_t)x->frame.len - FRAME_HEADER_BYTES};
 	int status = stage_take(x->st, 0, &f, &x->e);
 
@@ -225,14 +235,16 @@ static void rows_in_a_part_are_not_left_behind_for_a_directory(void **state)
 	rows(&a, 0, 3);
 	checkpoint(&a, 1);
 	stop(&a);
-	assert_int_equal(try_start(&b, (struct start){.path = "dir/", .format = "csv", .attempt = 2}, &a), -1);
+	assert_int_equal(
+		try_start(&b, (struct start){.path = "dir/", .format = "csv", .attempt = 2}, &a),
+		-1);
 	assert_int_equal(b.e.code, ERROR_STATE);
 	assert_non_null(strstr(b.e.text, "--drop-state take"));
 	clear(&b);
 	assert_int_equal(try_start(&b, (struct start){.path = "b.csv", .attempt = 2}, &a), -1);
 	assert_int_equal(b.e.code, ERROR_STATE);
 	assert_non_null(strstr(b.e.text, "were in .b.csv." JOB8 ".part, which is gone\n"
-		"to begin a new file: --drop-state take"));
+					 "to begin a new file: --drop-state take"));
 	clear(&a);
 	clear(&b);
 	unlink(".a.csv." JOB8 ".part");
@@ -343,7 +355,9 @@ static void a_finished_sink_says_the_same_again(void **state)
 			assert_memory_equal(a.state.data, first.data, first.len);
 		}
 		stop(&a);
-		start(&b, (struct start){.path = paths[i], .format = "csv", .attempt = 2, .finished = true},
+		start(&b,
+			(struct start){
+				.path = paths[i], .format = "csv", .attempt = 2, .finished = true},
 			&a);
 		finish(&b);
 		for (uint64_t id = 6; id < 8; id++) {
@@ -354,7 +368,9 @@ static void a_finished_sink_says_the_same_again(void **state)
 		stop(&b);
 		clear(&a);
 		/* ... and once more from what that says. */
-		start(&a, (struct start){.path = paths[i], .format = "csv", .attempt = 3, .finished = true},
+		start(&a,
+			(struct start){
+				.path = paths[i], .format = "csv", .attempt = 3, .finished = true},
 			&b);
 		finish(&a);
 		checkpoint(&a, 8);
@@ -450,14 +466,18 @@ static void walk(const char *path, const char *format, int64_t n)
 			if (!chance(3))
 				commit(x);
 		}
-		/* Only a checkpoint of this very process is kept here: die right after it, or go on. */
+		/* Only a checkpoint of this very process is kept here: die right after it, or go
+		 * on. */
 		if (last == x && chance(2)) {
 			struct bench *next = x == &benches[0] ? &benches[1] : &benches[0];
 
 			if (at < n && chance(2))
 				rows(x, at, at + 1); /* lost */
 			stop(x);
-			start(next, (struct start){.path = path, .format = format, .attempt = ++attempt}, x);
+			start(next,
+				(struct start){
+					.path = path, .format = format, .attempt = ++attempt},
+				x);
 			clear(x);
 			x = next;
 			last = NULL;
@@ -497,7 +517,8 @@ static void killed_and_restored_a_file_is_the_same_to_the_byte(void **state)
 		unlink("w");
 		walk("w", format, 60);
 		got = read_all("w", &len);
-		/* Frames are batches as they came: their number differs, the first bytes and END don't. */
+		/* Frames are batches as they came: their number differs, the first bytes and END
+		 * don't. */
 		if (strcmp(format, "frames") != 0) {
 			assert_int_equal(len, wanted_len);
 			assert_memory_equal(got, wanted, len);

@@ -17,8 +17,8 @@
 
 enum {
 	GROWING_MODE = 0666,
-	/* A process of an earlier start may take a moment to die, and another job that looks whether
-	 * the file is held holds it for that moment. */
+	/* A process of an earlier start may take a moment to die, and another job that looks
+	 * whether the file is held holds it for that moment. */
 	LOCK_TRIES = 100,
 	LOCK_PAUSE_MS = 20,
 };
@@ -105,8 +105,8 @@ static int hold(const struct growing *g, struct error *e)
 		if (errno != EWOULDBLOCK) /* a file system without locks is no reason to stop */
 			return 0;
 		if (i == LOCK_TRIES)
-			return error_set(e, ERROR_IO, "%s: held by another process of this job",
-				g->path);
+			return error_set(
+				e, ERROR_IO, "%s: held by another process of this job", g->path);
 		poll(NULL, 0, LOCK_PAUSE_MS);
 	}
 	return 0;
@@ -122,14 +122,13 @@ static int cut(const struct growing *g, const struct growing_options *o, struct 
 		return error_errno(e, "%s: can't look at it", g->path);
 	if ((uint64_t)st.st_size < o->offset)
 		return lost(o, g->path, "is shorter than it was", e);
-	if (ftruncate(g->fd, (off_t)o->offset) < 0 ||
-		lseek(g->fd, (off_t)o->offset, SEEK_SET) < 0)
+	if (ftruncate(g->fd, (off_t)o->offset) < 0 || lseek(g->fd, (off_t)o->offset, SEEK_SET) < 0)
 		return error_errno(e, "%s: can't be cut back to the snapshot", g->path);
 	return 0;
 }
 
-static int copy_bytes(const struct growing *g, int from, const char *from_path, uint64_t len,
-	struct error *e)
+static int copy_bytes(
+	const struct growing *g, int from, const char *from_path, uint64_t len, struct error *e)
 {
 	enum { PIECE_BYTES = 128 << 10 };
 	char *piece = malloc(PIECE_BYTES);
@@ -184,11 +183,12 @@ int growing_open(struct growing *g, const struct growing_options *o, struct erro
 	int status;
 
 	*g = (struct growing){.fd = -1, .path = part_name(o->final, o->job8)};
-	g->fd = open(g->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (goes_on ? 0 : O_CREAT),
-		GROWING_MODE);
+	g->fd = open(
+		g->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (goes_on ? 0 : O_CREAT), GROWING_MODE);
 	if (g->fd < 0) {
-		status = goes_on && errno == ENOENT ? lost(o, g->path, "is gone", e) :
-			error_errno(e, "%s: can't create", goes_on ? g->path : o->final);
+		status = goes_on && errno == ENOENT
+				 ? lost(o, g->path, "is gone", e)
+				 : error_errno(e, "%s: can't create", goes_on ? g->path : o->final);
 		growing_close(g);
 		return status;
 	}

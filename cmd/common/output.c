@@ -31,20 +31,20 @@ struct output {
 	struct output_options o;
 	enum output_kind kind;
 	char *path;
-	char *room;                /* where parts lie, with its slash; NULL: not in parts */
+	char *room; /* where parts lie, with its slash; NULL: not in parts */
 	char job8[JOB8_BYTES];
 	char from_job8[JOB8_BYTES];
-	struct outfile file;       /* a file alone, the present part; fd -1: none open */
-	struct growing growing;    /* a file under a supervisor */
-	int stream_fd;             /* a pipe or a device, once something was committed to it */
+	struct outfile file;    /* a file alone, the present part; fd -1: none open */
+	struct growing growing; /* a file under a supervisor */
+	int stream_fd;          /* a pipe or a device, once something was committed to it */
 	struct compressor *compressor;
-	struct buf pending;        /* bytes as they will stand in the file */
-	uint64_t written;          /* to the present file or part, before pending */
-	uint64_t offset;           /* of the last prepare; a stream's counts on over its parts */
-	bool started;              /* something has been put into the present file, this stream */
-	bool dirty;                /* ... since the last prepare */
-	bool done;                 /* the last prepare has been */
-	bool swept;                /* no leftovers of earlier attempts are there */
+	struct buf pending; /* bytes as they will stand in the file */
+	uint64_t written;   /* to the present file or part, before pending */
+	uint64_t offset;    /* of the last prepare; a stream's counts on over its parts */
+	bool started;       /* something has been put into the present file, this stream */
+	bool dirty;         /* ... since the last prepare */
+	bool done;          /* the last prepare has been */
+	bool swept;         /* no leftovers of earlier attempts are there */
 	struct prepared *prepared;
 	size_t prepared_len, prepared_cap;
 };
@@ -86,8 +86,11 @@ static bool is_stdout(const struct output *o)
 
 static int open_file(struct output *o, struct error *e)
 {
-	struct growing_options g = {.final = o->path, .job8 = o->job8, .offset = o->o.offset,
-		.from_job8 = o->from_job8, .stage = o->o.stage ? stage_name(o->o.stage) : "NAME"};
+	struct growing_options g = {.final = o->path,
+		.job8 = o->job8,
+		.offset = o->o.offset,
+		.from_job8 = o->from_job8,
+		.stage = o->o.stage ? stage_name(o->o.stage) : "NAME"};
 
 	if (!o->o.supervised)
 		return outfile_open(&o->file, o->path, e);
@@ -123,8 +126,10 @@ static int open_directory(const struct output *o, struct error *e)
 
 static void choose_room(struct output *o)
 {
-	const char *room = o->kind == OUTPUT_DIRECTORY ? o->path :
-		o->kind != OUTPUT_STREAM || !o->o.supervised ? NULL : o->o.spool ? o->o.spool : "/tmp";
+	const char *room = o->kind == OUTPUT_DIRECTORY                    ? o->path
+			   : o->kind != OUTPUT_STREAM || !o->o.supervised ? NULL
+			   : o->o.spool                                   ? o->o.spool
+									  : "/tmp";
 
 	if (room)
 		MUST(asprintf(&o->room, "%s%s", room, ends_in_slash(room) ? "" : "/") >= 0);
@@ -213,7 +218,7 @@ static char *part_base(const struct output *o)
 		MUST(asprintf(&name, "%spart", o->room) >= 0);
 	else
 		MUST(asprintf(&name, "%s%s-%s-%llu-%u", o->room, part_word(o), o->job8,
-			(unsigned long long)o->o.attempt, o->o.subtask) >= 0);
+			     (unsigned long long)o->o.attempt, o->o.subtask) >= 0);
 	return name;
 }
 
@@ -226,18 +231,18 @@ static struct prepared part_names(const struct output *o, uint64_t epoch)
 
 	if (o->kind == OUTPUT_STREAM) {
 		MUST(asprintf(&p.from, "%sstdout-%s-%llu-%u-%llu", o->room, o->job8, attempt,
-			o->o.subtask, number) >= 0);
+			     o->o.subtask, number) >= 0);
 		MUST(asprintf(&p.to, "-") >= 0);
 	} else if (!o->o.supervised) {
 		MUST(asprintf(&p.from, "%s.part-%u-%llu.%s", o->room, o->o.subtask, number,
-			extension) >= 0);
+			     extension) >= 0);
 		MUST(asprintf(&p.to, "%spart-%u-%llu.%s", o->room, o->o.subtask, number,
-			extension) >= 0);
+			     extension) >= 0);
 	} else {
 		MUST(asprintf(&p.from, "%s.part-%s-%llu-%u-%llu.%s", o->room, o->job8, attempt,
-			o->o.subtask, number, extension) >= 0);
+			     o->o.subtask, number, extension) >= 0);
 		MUST(asprintf(&p.to, "%spart-%s-%u-%llu.%s", o->room, o->job8, o->o.subtask, number,
-			extension) >= 0);
+			     extension) >= 0);
 	}
 	return p;
 }
@@ -285,8 +290,11 @@ static int open_part(struct output *o, struct error *e)
 static void sweep_names(const struct output *o, const char *dot)
 {
 	char prefix[32];
-	struct leftovers l = {.directory = o->room, .prefix = prefix, .attempt = o->o.attempt,
-		.subtask = o->o.subtask, .subtasks = o->o.subtasks ? o->o.subtasks : 1};
+	struct leftovers l = {.directory = o->room,
+		.prefix = prefix,
+		.attempt = o->o.attempt,
+		.subtask = o->o.subtask,
+		.subtasks = o->o.subtasks ? o->o.subtasks : 1};
 
 	snprintf(prefix, sizeof prefix, "%s%s-%s-", dot, part_word(o), o->job8);
 	leftovers_remove(&l);
@@ -361,8 +369,10 @@ static int check_part_is_new(const struct output *o, const struct prepared *p, s
 {
 	if (!o->o.supervised || access(p->from, F_OK) < 0)
 		return 0;
-	return error_set(e, ERROR_USAGE, "%s: two sinks of this job write to it\n"
-		"give each its own directory", is_stdout(o) ? "standard output" : o->path);
+	return error_set(e, ERROR_USAGE,
+		"%s: two sinks of this job write to it\n"
+		"give each its own directory",
+		is_stdout(o) ? "standard output" : o->path);
 }
 
 static int prepare_part(struct output *o, uint64_t epoch, struct error *e)
@@ -434,8 +444,8 @@ int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *hand
 
 /* ---- commit ---- */
 
-/* Prepared means that it was there: if it no longer is, it has been committed before, and if it isn't
- * under its own name either, somebody has taken it from there. */
+/* Prepared means that it was there: if it no longer is, it has been committed before, and if it
+ * isn't under its own name either, somebody has taken it from there. */
 static int commit_rename(const struct output *o, const char *from, const char *to, struct error *e)
 {
 	if (rename(from, to) == 0)
@@ -443,13 +453,14 @@ static int commit_rename(const struct output *o, const char *from, const char *t
 	if (errno != ENOENT)
 		return error_errno(e, "%s: can't rename to %s", from, to);
 	if (access(to, F_OK) < 0 && o->o.stage)
-		stage_warn(o->o.stage, "%s was committed before, and has been taken away since", to);
+		stage_warn(
+			o->o.stage, "%s was committed before, and has been taken away since", to);
 	return 0;
 }
 
 /* In pieces that a pipe with room for one takes at once: its reader may be a pager. */
-static int write_patiently(const struct output *o, int to, const char *to_path, const uint8_t *bytes,
-	size_t len, struct error *e)
+static int write_patiently(const struct output *o, int to, const char *to_path,
+	const uint8_t *bytes, size_t len, struct error *e)
 {
 	int status = 0;
 
@@ -463,7 +474,8 @@ static int write_patiently(const struct output *o, int to, const char *to_path, 
 	return status;
 }
 
-static int copy_out(const struct output *o, int from, const char *from_path, int to, const char *to_path, struct error *e)
+static int copy_out(const struct output *o, int from, const char *from_path, int to,
+	const char *to_path, struct error *e)
 {
 	uint8_t *piece = mem_alloc(OUTPUT_CHUNK_BYTES);
 	int status = 0;
@@ -501,8 +513,9 @@ static int commit_stream(struct output *o, const char *from, struct error *e)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : error_errno(e, "%s: can't open", from);
 	to = open_stream(o, e);
-	status = to < 0 ? -1 : copy_out(o, fd, from, to,
-		to == STDOUT_FILENO ? "standard output" : o->path, e);
+	status = to < 0 ? -1
+			: copy_out(o, fd, from, to,
+				  to == STDOUT_FILENO ? "standard output" : o->path, e);
 	close(fd);
 	if (status == 0 && unlink(from) < 0 && errno != ENOENT)
 		status = error_errno(e, "%s: can't remove", from);
@@ -522,14 +535,16 @@ int output_commit(struct output *o, const uint8_t *handle, size_t len, struct er
 	if (o->kind == OUTPUT_FILE && !o->o.supervised)
 		return outfile_commit(&o->file, false, e);
 	while (at < end) {
-		const char *from = at, *to = name_end(from, end), *next = to ? name_end(to + 1, end) : NULL;
+		const char *from = at, *to = name_end(from, end),
+			   *next = to ? name_end(to + 1, end) : NULL;
 		int status;
 
 		if (!next)
 			return error_set(e, ERROR_STATE, "a prepared handle is damaged");
 		to++;
 		at = next + 1;
-		status = !strcmp(to, "-") ? commit_stream(o, from, e) : commit_rename(o, from, to, e);
+		status = !strcmp(to, "-") ? commit_stream(o, from, e)
+					  : commit_rename(o, from, to, e);
 		if (status < 0)
 			return -1;
 		if (strcmp(to, "-") != 0)
