@@ -30,7 +30,17 @@ struct sink {
 	bool finished;             /* all rows have come; also before it was restored */
 	bool finished_before;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
-	uint32_t schema_id;        /* frames */
+
+	/* Frames: */
+	uint32_t schema_id;        /* of schema */
+	uint32_t schema_ids;       /* all that the present file has */
+	struct declared *declared; /* those that this process has put there */
+	size_t declared_len, declared_cap;
+};
+
+struct declared {
+	uint32_t id;
+	struct schema schema;
 };
 
 static struct sink *sink_of(struct operator *op)
@@ -38,10 +48,20 @@ static struct sink *sink_of(struct operator *op)
 	return (struct sink *)op;
 }
 
+static void forget_declared(struct sink *s)
+{
+	for (size_t i = 0; i < s->declared_len; i++)
+		schema_clear(&s->declared[i].schema);
+	s->declared_len = 0;
+	s->schema_ids = 0;
+}
+
 static void sink_free(struct operator *op)
 {
 	struct sink *s = sink_of(op);
 
+	forget_declared(s);
+	mem_free(s->declared);
 	writer_free(s->writer);
 	output_close(s->output);
 	schema_clear(&s->schema);
@@ -82,6 +102,9 @@ static int sink_open(struct sink *s, struct error *e)
 		snprintf(job, sizeof job, "%08x", s->restored_job);
 		o.from_job = job;
 		o.offset = s->restored_offset;
+	} else {
+		s->has_restored_schema = false;
+		s->rows = s->schema_id = s->schema_ids = 0;
 	}
 	return output_open(&o, &s->output, e);
 }
@@ -94,6 +117,31 @@ static int sink_write(struct sink *s, struct error *e)
 	return status;
 }
 
+static void remember_declared(struct sink *s)
+{
+	MEM_GROW(s->declared, s->declared_cap, s->declared_len + 1);
+	s->declared[s->declared_len].id = s->schema_id;
+	schema_init(&s->declared[s->declared_len].schema);
+	schema_copy(&s->declared[s->declared_len++].schema, &s->schema);
+}
+
+/* What the file has keeps its id: streams that come together bring theirs in turn. */
+static int sink_declare(struct sink *s, struct error *e)
+{
+	for (size_t i = 0; i < s->declared_len; i++) {
+		s->schema_id = s->declared[i].id;
+		if (schema_equal(&s->declared[i].schema, &s->schema))
+			return 0;
+	}
+	if (s->schema_ids + 1 >= SCHEMA_ID_MAX)
+		return error_set(e, ERROR_DATA, "%s: more than %d different schemas in one stream",
+			s->o.output, SCHEMA_ID_MAX - 1);
+	s->schema_id = ++s->schema_ids;
+	remember_declared(s);
+	frame_put_schema(&s->text, s->schema_id, &s->schema);
+	return 0;
+}
+
 /* What every new file starts with: a header, HELLO and SCHEMA. */
 static int sink_begin(struct sink *s, struct error *e)
 {
@@ -103,10 +151,9 @@ static int sink_begin(struct sink *s, struct error *e)
 		return writer_schema(s->writer, &s->schema, &s->text, e);
 	if (output_is_at_start(s->output)) {
 		frame_put_hello(&s->text, &hello);
-		s->schema_id = 0;
+		forget_declared(s);
 	}
-	frame_put_schema(&s->text, ++s->schema_id, &s->schema);
-	return 0;
+	return sink_declare(s, e);
 }
 
 static int sink_new_writer(struct sink *s, struct error *e)
@@ -134,8 +181,13 @@ static bool is_between_parts(const struct sink *s)
 static int sink_resume(struct sink *s, struct error *e)
 {
 	struct buf dropped = BUF_INIT;
-	int status = is_frames(s) ? 0 : writer_schema(s->writer, &s->schema, &dropped, e);
+	int status;
 
+	if (is_frames(s)) {
+		remember_declared(s);
+		return 0;
+	}
+	status = writer_schema(s->writer, &s->schema, &dropped, e);
 	buf_clear(&dropped);
 	return status;
 }
@@ -144,6 +196,7 @@ static int sink_schema(struct operator *op, unsigned input, const struct schema 
 	struct error *e)
 {
 	struct sink *s = sink_of(op);
+	bool resumes;
 
 	if (s->has_schema && schema_equal(&s->schema, in))
 		return 0;
@@ -152,12 +205,12 @@ static int sink_schema(struct operator *op, unsigned input, const struct schema 
 	schema_clear(&s->schema);
 	schema_copy(&s->schema, in);
 	s->has_schema = true;
+	resumes = s->has_restored_schema;
+	s->has_restored_schema = false;
 	if (is_between_parts(s))
 		return 0;
-	if (s->has_restored_schema) {
-		s->has_restored_schema = false;
+	if (resumes)
 		return sink_resume(s, e);
-	}
 	return sink_begin(s, e) < 0 ? -1 : sink_write(s, e);
 }
 
@@ -192,12 +245,20 @@ static int sink_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 	return sink_write(s, e);
 }
 
+/* Without any row a table still shows its columns, as it does alone. */
+static bool is_empty_table(const struct sink *s)
+{
+	return output_kind(s->output) != OUTPUT_DIRECTORY && s->finished && s->has_schema && !s->rows;
+}
+
 static int sink_finish_text(struct sink *s, struct error *e)
 {
 	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
 
-	if (is_between_parts(s))
+	if (is_between_parts(s) && !is_empty_table(s))
 		return 0;
+	if (is_between_parts(s) && (sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0))
+		return -1;
 	if (is_frames(s) && !s->has_schema)
 		frame_put_hello(&s->text, &hello);
 	else if (!s->has_schema)
@@ -274,15 +335,16 @@ static int sink_idle(struct operator *op, struct error *e)
 
 /* ---- state: how much of the file is prepared ---- */
 
-static const char *const state_names[] = {"offset", "rows", "job", "finished", "kind", "schema"};
+static const char *const state_names[] = {"offset", "rows", "job", "finished", "kind", "schema",
+	"schemas"};
 
-enum { STATE_COLUMNS = 6 };
+enum { STATE_COLUMNS = 7 };
 
 static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct sink *s = sink_of(op);
 	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
-		s->restored_job, s->finished, s->restored_kind, s->schema_id};
+		s->restored_job, s->finished, s->restored_kind, s->schema_id, s->schema_ids};
 
 	if (s->output) {
 		values[0] = (int64_t)output_offset(s->output);
@@ -313,6 +375,7 @@ static int sink_restore(struct operator *op, struct snapshot_reader *r, struct e
 		s->finished_before = s->finished;
 		s->restored_kind = (enum output_kind)values[4];
 		s->schema_id = (uint32_t)values[5];
+		s->schema_ids = (uint32_t)values[6];
 		s->has_restored = true;
 		s->has_restored_schema = s->restored_offset > 0;
 	}
