@@ -117,6 +117,13 @@ slow="ssource 'nexmark:bid?events=60000' --rate 20000"
 	[ -e s ] && [ ! -s s ] && [ -e m ] && [ ! -s m ]
 }
 
+@test "a side output and an output may begin with a dash" {
+	printf 'a\n1\nx\n' > in.csv
+	runnel -c "ssource -s 'a int' --bad -x.ndjson in.csv | ssink -- -o.csv"
+	grep -q '"record":"x"' ./-x.ndjson
+	[ "$(cat ./-o.csv)" = "$(printf 'a\n1')" ]
+}
+
 @test "--plan tells what a sink promises" {
 	for out in - null: out/ a.csv /dev/null; do
 		runnel --plan -p 3 -c "ssource 'nexmark:bid?events=1000' | ssink $out" > "plan"

@@ -138,13 +138,23 @@ static const struct pipeline *substitution(const struct pipeline_stage *text, co
 	return NULL;
 }
 
+/* A path that looks like an option stands behind --. */
+static size_t add_path(const char **words, size_t n, const char *path)
+{
+	if (*path == '-')
+		words[n++] = "--";
+	words[n++] = path;
+	return n;
+}
+
 static int add_input(struct draw *d, size_t stage, unsigned input)
 {
 	const char *path = d->plan->stages[stage].d.about.inputs[input];
 	const struct pipeline *text = substitution(d->plan->stages[stage].text, path);
-	const char *words[] = {"ssource", path};
+	const char *words[3] = {"ssource"};
+	size_t n = add_path(words, 1, path);
 	int last = text ? add_pipeline(d, text) :
-		add_implied(d, NULL, words, 2, d->plan->stages[stage].place);
+		add_implied(d, NULL, words, n, d->plan->stages[stage].place);
 
 	if (last < 0)
 		return -1;
@@ -156,14 +166,16 @@ static int add_side(struct draw *d, size_t stage, unsigned output)
 {
 	const struct plan_stage *s = &d->plan->stages[stage];
 	const struct stage_side *side = &s->d.about.sides[output - 1];
-	const char *words[] = {"ssink", "-f", side->format ? side->format : "frames", side->path};
+	const char *words[5] = {"ssink", "-f", side->format ? side->format : "frames"};
 	char name[160];
+	size_t n;
 	int sink;
 
 	if (!side->path)
 		return 0;
+	n = add_path(words, 3, side->path);
 	snprintf(name, sizeof name, "%s-side%u", s->name, output);
-	sink = add_implied(d, arena_strndup(d->plan->arena, name, strlen(name)), words, 4, s->place);
+	sink = add_implied(d, arena_strndup(d->plan->arena, name, strlen(name)), words, n, s->place);
 	if (sink < 0)
 		return -1;
 	d->plan->stages[sink].inputs[0] = (struct plan_input){.stage = (int)stage, .output = output};
