@@ -210,6 +210,7 @@ says() {
 
 @test "metrics are served over HTTP, every family once, on loopback" {
 	start bids --metrics 0 -p 2
+	sctl checkpoint
 	port=$(sed -n 's/^runnel: metrics at port \([0-9]*\)$/\1/p' bids.log)
 	python3 - "$port" <<-'END'
 	import re, sys, urllib.error, urllib.request
@@ -227,11 +228,64 @@ says() {
 	        m = re.fullmatch(r'(runnel_[a-z_]+)\{job="bids"(,[a-z]+="[^"]*")*\} (\S+)', line)
 	        assert m and m[1] == last, line
 	        float(m[3])
-	assert len(types) > 20, types
+	assert len(types) >= 25, types
 	try:
 	    urllib.request.urlopen(url + "/")
 	    assert False
 	except urllib.error.HTTPError as e:
 	    assert e.code == 404 and b"/metrics" in e.read()
+	END
+}
+
+@test "top shows the job on the other screen, takes keys, and leaves the terminal as it was" {
+	start bids -p 2
+	python3 - <<-'END'
+	import fcntl, os, pty, select, struct, termios, time
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("sctl", ["sctl", "top"])
+	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
+	out, before = "", termios.tcgetattr(fd)
+	def wait_for(text):
+	    global out
+	    until = time.time() + 20
+	    while text not in out:
+	        assert time.time() < until, (text, out)
+	        if select.select([fd], [], [], 0.1)[0]:
+	            out += os.read(fd, 65536).decode()
+	    out = out[out.index(text):]
+	wait_for("\033[?1049h")
+	wait_for("swindow x2")
+	wait_for("q quits")
+	os.write(fd, b"s")
+	wait_for("swindow.1")
+	os.write(fd, b"s")
+	wait_for("swindow x2")
+	os.write(fd, b"\003")
+	wait_for("\033[?1049l")
+	assert os.waitpid(pid, 0)[1] == 0
+	assert termios.tcgetattr(fd)[3] == before[3] | termios.ICANON | termios.ECHO | termios.ISIG
+	END
+}
+
+@test "top stays with a job until it ends, and shows its last table" {
+	start bids
+	python3 - <<-'END'
+	import os, pty, subprocess, sys
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("sctl", ["sctl", "top", "bids"])
+	out = ""
+	while "ssink" not in out:
+	    out += os.read(fd, 65536).decode()
+	subprocess.check_call(["sctl", "stop", "bids"], stdout=subprocess.DEVNULL)
+	try:
+	    while more := os.read(fd, 65536).decode():
+	        out += more
+	except OSError:
+	    pass
+	assert os.waitpid(pid, 0)[1] == 0
+	last = out[out.index("\033[?1049l"):]
+	assert "bids" in last and "ssink" in last and last.endswith("bids has ended\r\n"), last
 	END
 }

@@ -116,13 +116,25 @@ static bool take_key(struct top *t, int64_t until_us)
 	return key == 'q' || key == 'Q' || key == 3 || key == 4;
 }
 
+/* A terminal that doesn't know its size says 0. */
+static struct winsize terminal_size(void)
+{
+	struct winsize size = {.ws_col = 0};
+
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	if (!size.ws_col)
+		size.ws_col = 80;
+	if (!size.ws_row)
+		size.ws_row = 24;
+	return size;
+}
+
 static int turns(struct top *t, bool *gone, struct error *e)
 {
 	for (;;) {
-		struct winsize size = {.ws_col = 80, .ws_row = 24};
+		struct winsize size = terminal_size();
 		int64_t until_us = clock_mono_us() + EVERY_MS * INT64_C(1000);
 
-		ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 		if (ask(t, size.ws_col, gone, e) < 0)
 			return *gone && t->table.len ? 0 : -1;
 		if (draw(t, size, e) < 0)
