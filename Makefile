@@ -5,6 +5,7 @@
 #   make demo          install what the build needs, build, run a pipeline over the flights
 #   make check         every test, then every test again under ASan and UBSan
 #   make test          every test, this variant only
+#   make chaos         jobs under fire: kill -9, hundreds of times; the output must be the same
 #   make bench         side by side with the peers that are installed; tables in build/bench/
 #   make fuzz          the fuzz targets, FUZZ_SECONDS each (needs clang)
 #   make tidy          clang-format check, clang-tidy, mandoc -Tlint
@@ -153,6 +154,14 @@ test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%) $(O)/tests/tools/pipeline_word
 .PHONY: check
 check:
 	@tests/check $(MAKE)
+
+# Jobs killed hundreds of times, for CHAOS_SECONDS, then two of ten minutes that are killed every few
+# seconds.
+CHAOS_SECONDS ?= 600
+.PHONY: chaos
+chaos: all $(fault)
+	@BIN=$(BIN) FAULT_SO=$(fault) tests/chaos --seconds $(CHAOS_SECONDS)
+	@BIN=$(BIN) FAULT_SO=$(fault) tests/chaos --only 'a session' --length 600 --pause 1,5 --seconds 1
 
 .PHONY: bench
 benches := $(sort $(wildcard tests/bench/*.c))
