@@ -8,7 +8,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR"
 	programs="ssource smap swindow sjoin ssink"
 	readers="smap swindow sjoin ssink"
-	tools="sctl" # programs that are no stages
+	tools="runnel sctl" # programs that are no stages
 	printf 'a,b,t\n1,x,2024-01-01T00:00:01Z\n2,y,2024-01-01T00:00:02Z\n' >a.csv
 }
 
