@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +64,22 @@ static int make_room(const struct state *s, const char *name, struct error *e)
 
 /* ---- the lock ---- */
 
+/* Whether a process of this number lives and is one: numbers are used again. */
+static bool is_supervisor(long pid)
+{
+	char path[40], name[32] = "";
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, name, sizeof name - 1) < 0)
+		name[0] = '\0';
+	close(fd);
+	return strstr(name, "runnel") != NULL;
+}
+
 /* The supervisor that holds it, if that lives. */
 static long owner(int fd)
 {
@@ -74,7 +89,7 @@ static long owner(int fd)
 	if (pread(fd, text, sizeof text - 1, 0) <= 0)
 		return 0;
 	pid = strtol(text, NULL, 10);
-	return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) ? pid : 0;
+	return pid > 0 && is_supervisor(pid) ? pid : 0;
 }
 
 /* Whether the file that is locked still has its name: the last owner may have removed it. */
@@ -134,6 +149,41 @@ static int lock(struct state *s, struct error *e)
 	return status;
 }
 
+/* ---- removing ---- */
+
+static void remove_room(const struct state *s, const char *name)
+{
+	struct error ignored = ERROR_INIT;
+	char *path = state_path(s, name);
+
+	directory_remove(path, &ignored);
+	mem_free(path);
+}
+
+static void remove_checkpoints(const struct state *s)
+{
+	char *path = state_path(s, "checkpoints");
+
+	checkpoints_remove_older(path, UINT64_MAX, 0);
+	mem_free(path);
+	remove_room(s, "checkpoints");
+}
+
+static void empty_rooms(const struct state *s)
+{
+	remove_checkpoints(s);
+	remove_room(s, "restored");
+	remove_room(s, "spool");
+}
+
+static void unlink_file(const struct state *s, const char *name)
+{
+	char *path = state_path(s, name);
+
+	unlink(path);
+	mem_free(path);
+}
+
 /* ---- the identity ---- */
 
 static int write_job(const struct state *s, struct error *e)
@@ -184,6 +234,7 @@ static int read_job(struct state *s, const char *pipeline, struct error *e)
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
 
 	if (fd < 0 && errno == ENOENT) {
+		empty_rooms(s); /* what a job that ended was about to remove */
 		make_id(s->job);
 		s->pipeline = mem_strdup(pipeline);
 		status = write_job(s, e);
@@ -225,39 +276,17 @@ int state_next_attempt(struct state *s, struct error *e)
 	return write_job(s, e);
 }
 
-/* ---- the end ---- */
-
-static void remove_room(const struct state *s, const char *name)
-{
-	struct error ignored = ERROR_INIT;
-	char *path = state_path(s, name);
-
-	directory_remove(path, &ignored);
-	mem_free(path);
-}
-
-static void remove_checkpoints(const struct state *s)
-{
-	char *path = state_path(s, "checkpoints");
-
-	checkpoints_remove_older(path, UINT64_MAX, 0);
-	mem_free(path);
-	remove_room(s, "checkpoints");
-}
 
 void state_remove(struct state *s)
 {
-	static const char *const files[] = {"socket", "dropped", "job", "lock"};
+	static const char *const files[] = {"socket", "dropped", "lock"};
 
-	remove_checkpoints(s);
-	remove_room(s, "restored");
-	remove_room(s, "spool");
+	/* The identity first: before, a start finds the last checkpoint and sees that all is done; after,
+	 * it is a new job. */
+	unlink_file(s, "job");
+	empty_rooms(s);
 	remove_room(s, "logs");
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		char *path = state_path(s, files[i]);
-
-		unlink(path);
-		mem_free(path);
-	}
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		unlink_file(s, files[i]);
 	rmdir(s->directory);
 }
