@@ -191,7 +191,7 @@ static int run(const struct pipeline_source *source, const struct plan *plan, st
 		.interval_us = opt.interval_us, .heartbeat_us = opt.heartbeat_us, .restart = opt.restart,
 		.from = opt.from, .drop = opt.drop.items, .drop_len = opt.drop.len,
 		.metrics = opt.metrics, .quiet = opt.quiet, .verbose = opt.verbose,
-		.view = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO)};
+		.view = isatty(STDERR_FILENO) && !plan->standard_output};
 	int status = find_state(name, &directory, e);
 
 	if (status == 0)

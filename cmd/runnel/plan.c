@@ -288,6 +288,7 @@ static int finish(struct draw *d)
 		s->subtasks = s->d.about.spread == STAGE_SINGLE ? 1 : d->parallelism;
 		s->bounded = is_bounded(p, (int)i);
 		p->bounded &= s->bounded;
+		p->standard_output |= s->d.about.standard_output;
 		if (s->d.about.whole_file && !s->bounded)
 			return pipeline_error(d->source, s->place,
 				"part files appear with each checkpoint: name a directory, out/",

@@ -38,6 +38,7 @@ struct plan {
 	size_t stages_len, stages_cap;
 	struct arena *arena;   /* borrowed: everything lives in it */
 	bool bounded;
+	bool standard_output;  /* some sink writes to it */
 };
 
 /* What a plan needs to know of the outside. */

@@ -162,7 +162,7 @@ int restore_task(const struct restore *r, size_t stage, uint32_t subtask, struct
 {
 	const struct plan_stage *s = &r->plan->stages[stage];
 
-	if (!first_of(r->from, s->name) || is_dropped(r, s->name))
+	if (!first_of(r->from, s->name))
 		return 0;
 	out->finished = restore_finished(r, stage, subtask);
 	for (size_t i = 0; i < r->drop_len; i++) {
@@ -176,7 +176,8 @@ int restore_task(const struct restore *r, size_t stage, uint32_t subtask, struct
 
 		if (strcmp(t->stage, s->name) != 0 || !is_mine(s, t, subtask))
 			continue;
-		if (t->file && add_file(r, t, a, out, e) < 0)
+		/* What was complete is committed, also if the state behind it is let go. */
+		if (t->file && !is_dropped(r, s->name) && add_file(r, t, a, out, e) < 0)
 			return -1;
 		if (r->commit && t->handle.len && t->subtask % s->subtasks == subtask &&
 			add_commit(r, t, out, e) < 0)

@@ -62,7 +62,8 @@ enum line_kind {
 	LINE_DECLINED = 0x37,   /* [id, why] */
 	LINE_DESCRIPTION = 0x36, /* [name or nil, type, inputs, outputs, bounded, spread, [[key, ...] per input],
 	                          *  [input path or nil, ...], [[path, format] per side], keeps or nil,
-	                          *  guarantee or nil, cannot replay, whole file] */
+	                          *  guarantee or nil, cannot replay, whole file,
+	                          *  standard output] */
 };
 
 enum {
