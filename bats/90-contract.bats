@@ -66,6 +66,38 @@ described() {
 	done
 }
 
+@test "--help is a screenful with examples and the manuals" {
+	for p in $programs $tools; do
+		says "$p" --help
+		[ "$status" -eq 0 ]
+		[ ! -s errors ]
+		[ "$(wc -l <out)" -le 40 ]
+		[ "$(wc -L <out)" -le 100 ]
+		sed -n 1p out | grep -q "^$p: "
+		sed -n 2p out | grep -q "^usage: $p "
+		grep -q "^  .*$p " out
+		[ "$(tail -n 1 out)" = "The manual: man $p, man 7 runnel" ]
+		"$p" -h | diff out -
+	done
+}
+
+@test "--version is the program's and the version" {
+	for p in $programs $tools; do
+		says "$p" --version
+		[ "$status" -eq 0 ]
+		grep -qxE "$p \(runnel\) [0-9]+\.[0-9]+\.[0-9]+" out
+	done
+}
+
+@test "every program has a manual that the tour names" {
+	for p in $programs $tools; do
+		[ -e "$root/man/$p.1" ]
+		grep -q "^\.It Xr $p 1" "$root/man/runnel.7"
+		sed -n '/^\.Sh SEE ALSO/,$p' "$root/man/runnel.7" | grep -q "^\.Xr $p 1"
+		sed -n '/^\.Sh SEE ALSO/,$p' "$root/man/$p.1" | grep -q '^\.Xr runnel 7'
+	done
+}
+
 @test "the manuals are clean" {
 	for page in "$root"/man/*; do
 		run mandoc -Tlint -Wwarning "$page"
@@ -94,6 +126,50 @@ described() {
 		[ "$status" -eq 2 ]
 		grep -q -- '--help' errors
 	done
+}
+
+@test "a tool's unknown option and wrong value exit 2, before anything is done" {
+	export XDG_STATE_HOME=$PWD/state
+	echo 'ssource a.csv | ssink' >p.sh
+	while IFS='|' read -r p arguments message hint; do
+		says "$p" $arguments
+		[ "$status" -eq 2 ]
+		[ ! -s out ]
+		[ "$(sed -n 1p errors)" = "$p: error: $message" ]
+		[ -z "$hint" ] || [ "$(sed -n 2p errors)" = "$hint" ]
+		[ -z "$(ls state/runnel 2>/dev/null)" ]
+	done <<-'END'
+	runnel|--pln p.sh|unknown option --pln|did you mean --plan?
+	runnel|--checkpoint 5 p.sh|--checkpoint: '5' is not a duration like 250ms, 10s, 5m, 1h or 7d|
+	runnel|--heartbeat never p.sh|--heartbeat: 'never' is not a duration like 250ms, 10s, 5m, 1h or 7d|
+	runnel|-p 0 p.sh|-p: from 1 to 128 subtasks|
+	runnel|-p 129 p.sh|-p: from 1 to 128 subtasks|
+	runnel|-p many p.sh|--parallelism: 'many' is not a whole number from 0|
+	runnel|--restart often p.sh|--restart 'often': at most N failures in a time, as 10/10m (N up to 1000)|
+	runnel|--metrics 99999 p.sh|--metrics '99999' is not a port, or host:port|
+	runnel|--name a/b p.sh|--name 'a/b': a name has no slash; a place is --state DIR|
+	runnel|a.sh b.sh|one FILE, not 2; the second is 'b.sh'|values come in through the environment: NAME=value runnel FILE
+	sctl|list --jsno|unknown option --jsno|did you mean --json?
+	sctl|stop --savepoint|--savepoint needs an argument: PATH|
+	END
+	says runnel
+	[ "$status" -eq 2 ]
+	[ "$(cat errors)" = "runnel: error: no pipeline: a FILE, or -c 'ssource ... | ssink ...'" ]
+	says runnel -c "ssource a.csv" p.sh
+	[ "$status" -eq 2 ]
+	[ "$(cat errors)" = "runnel: error: -c and a FILE: one pipeline, please" ]
+	says env RUNNEL_RUNNEL_CHECKPOINT=5Q runnel p.sh
+	[ "$status" -eq 2 ]
+	grep -q "^runnel: error: RUNNEL_RUNNEL_CHECKPOINT: --checkpoint: '5Q'" errors
+	[ -z "$(ls state/runnel 2>/dev/null)" ]
+}
+
+@test "a tool's default comes from the environment" {
+	says env RUNNEL_RUNNEL_PARALLELISM=2 runnel --plan -c 'ssource a.csv | smap a | ssink null:'
+	[ "$status" -eq 0 ]
+	grep -q 'parallelism 2$' out
+	says env RUNNEL_SCTL_JSON=1 XDG_STATE_HOME="$PWD/state" sctl list
+	[ "$(cat out)" = "[]" ]
 }
 
 @test "a wrong or missing value of an option exits 2 and shows what it takes" {
@@ -251,6 +327,22 @@ described() {
 		[ "$status" -eq 5 ]
 		grep -q "^$p: error: .*No space left on device" errors
 	done
+}
+
+@test "what a program says of itself doesn't vanish on a full disk" {
+	for p in $programs $tools; do
+		for option in --help --version '--complete bash'; do
+			status=0
+			"$p" $option >/dev/full 2>errors || status=$?
+			echo "$p $option gives $status: $(cat errors)"
+			[ "$status" -eq 5 ]
+			grep -q "^$p: error: .*No space left on device" errors
+		done
+	done
+	status=0
+	runnel --plan -c 'ssource a.csv | ssink' >/dev/full 2>errors || status=$?
+	[ "$status" -eq 5 ]
+	grep -q '^runnel: error: .*No space left on device' errors
 }
 
 @test "a ten-line script with a msgpack library stands in a pipe" {

@@ -179,6 +179,8 @@ static int run_job(const struct job_options *o, const char *directory, const cha
 	if (state_open(directory, pipeline, &state, e) < 0)
 		return -1;
 	status = job_run(o, &state, e);
+	if (status < 0 && state.attempt == 0)
+		state_remove(&state); /* a wrong option: it was never started */
 	state_close(&state);
 	return status;
 }

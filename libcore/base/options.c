@@ -300,7 +300,7 @@ void options_put_help(const struct program_info *p, const struct option_spec *co
 		put_padding(out, from);
 		buf_printf(out, "%s\n", f.all[i]->help);
 	}
-	buf_printf(out, "\nexamples:\n%s\nThe manual: man %s, man runnel\n", p->examples, p->name);
+	buf_printf(out, "\nexamples:\n%s\nThe manual: man %s, man 7 runnel\n", p->examples, p->name);
 }
 
 static void put_mdoc(const struct flat *f, struct buf *out)
