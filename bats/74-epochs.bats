@@ -124,6 +124,32 @@ slow="ssource 'nexmark:bid?events=60000' --rate 20000"
 	[ "$(cat ./-o.csv)" = "$(printf 'a\n1')" ]
 }
 
+@test "two streams of a job go their own ways" {
+	printf 'a\n1\nx\n' > in.csv
+	mkfifo pipe
+	for _ in 1 2 3; do
+		timeout 30 cat pipe > bad 3>&- & reader=$!
+		runnel --checkpoint 0s -c "ssource -s 'a int' --bad pipe in.csv | ssink -f csv" > good
+		wait "$reader"
+		[ "$(cat good)" = "$(printf 'a\n1')" ] || { cat good; return 1; }
+		grep -q '"record":"x"' bad || { cat bad; return 1; }
+	done
+}
+
+@test "two sinks of a job to one place are refused" {
+	echo a > a.csv
+	for pair in 'out out' 'out ./out' 'out/ out//' 'out out/' './out/ out'; do
+		run runnel -c "ssource --bad ${pair% *} a.csv | ssink -f csv ${pair#* }"
+		[ "$status" -eq 2 ] || { echo "$pair: $status: $output"; return 1; }
+		[[ "$output" == *"ssink and ssource-side1 both write to out"* ]] ||
+			[[ "$output" == *"ssink and ssource-side1 both write to ./out/"* ]] ||
+			{ echo "$output"; return 1; }
+		[ ! -e out ]
+	done
+	runnel -c "ssource --bad null: a.csv | ssink null:"
+	runnel -c "ssource --bad /dev/null a.csv | ssink /dev/null"
+}
+
 @test "--plan tells what a sink promises" {
 	for out in - null: out/ a.csv /dev/null; do
 		runnel --plan -p 3 -c "ssource 'nexmark:bid?events=1000' | ssink $out" > "plan"

@@ -34,7 +34,7 @@ int fsync(int fd)
 struct bench {
 	struct stage *st;
 	struct sink_options o;
-	const char *job;
+	const char *job, *name;
 	uint64_t attempt, epoch;
 	bool finished;            /* as the coordinator knew at the last checkpoint */
 	uint64_t sent;            /* rows on the present stream */
@@ -95,7 +95,7 @@ static void taken(struct bench *x, int status)
 static void start(struct bench *x)
 {
 	static const unsigned inputs[] = {0};
-	struct stage_plan plan = {.name = "out", .subtasks = 1, .channel_inputs = inputs,
+	struct stage_plan plan = {.name = x->name ? x->name : "out", .subtasks = 1, .channel_inputs = inputs,
 		.channels_len = 1, .supervised = x->o.supervised, .job = x->job,
 		.attempt = ++x->attempt, .finished = x->finished,
 		.hooks = {.context = x, .checkpoint = keep}};
@@ -770,14 +770,31 @@ static void frames_that_follow_a_directory_are_counted_anew(void **state)
 
 /* ---- standard output ---- */
 
-static void standard_output_has_one_header_over_a_restore(void **state)
+static int kept_stdout;
+
+static void catch_stdout(void)
 {
-	int fd = open("stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666), kept;
-	struct bench x;
+	int fd = open("stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 
 	fflush(stdout);
-	kept = dup(STDOUT_FILENO);
+	kept_stdout = dup(STDOUT_FILENO);
+	assert_true(fd >= 0 && kept_stdout >= 0);
 	dup2(fd, STDOUT_FILENO);
+	close(fd);
+}
+
+static void release_stdout(void)
+{
+	fflush(stdout);
+	dup2(kept_stdout, STDOUT_FILENO);
+	close(kept_stdout);
+}
+
+static void standard_output_has_one_header_over_a_restore(void **state)
+{
+	struct bench x;
+
+	catch_stdout();
 	bench_open(&x, "-", "csv");
 	schema(&x, "a");
 	rows(&x, 1, 1);
@@ -788,11 +805,42 @@ static void standard_output_has_one_header_over_a_restore(void **state)
 	rows(&x, 2, 1);
 	finish(&x);
 	bench_close(&x);
-	fflush(stdout);
-	dup2(kept, STDOUT_FILENO);
-	close(kept);
-	close(fd);
+	release_stdout();
 	assert_holds("stdout", "a\n1\n2\n");
+	assert_int_equal(rmdir("spool"), 0);
+}
+
+/* They wait in one spool.  The first has rows, and sweeps, before the second has committed. */
+static void two_streams_of_a_job_leave_each_other_alone(void **state)
+{
+	struct bench a, b;
+
+	catch_stdout();
+	bench_open(&a, "-", "ndjson");
+	bench_open(&b, "-", "ndjson");
+	die(&b);
+	b.name = "out2";
+	b.attempt = 0;
+	start(&b);
+	schema(&a, "a");
+	rows(&a, 1, 1);
+	schema(&b, "b");
+	rows(&b, 1, 1);
+	checkpoint(&a);
+	checkpoint(&b);
+	die(&b);
+	restart(&a);
+	schema(&a, "a");
+	rows(&a, 2, 1);
+	start(&b);
+	schema(&b, "b");
+	rows(&b, 2, 1);
+	finish(&b);
+	finish(&a);
+	bench_close(&a);
+	bench_close(&b);
+	release_stdout();
+	assert_holds("stdout", "{\"a\":1}\n{\"b\":1}\n{\"b\":2}\n{\"a\":2}\n");
 	assert_int_equal(rmdir("spool"), 0);
 }
 
@@ -1013,6 +1061,7 @@ int main(void)
 		TEST(an_empty_input_leaves_what_its_tool_can_read),
 		TEST(null_keeps_nothing_and_hands_out_nothing),
 		TEST(standard_output_has_one_header_over_a_restore),
+		TEST(two_streams_of_a_job_leave_each_other_alone),
 		TEST(malformed_records_are_the_same_text_alone_and_as_rows),
 		TEST(wherever_it_is_restored_the_file_is_the_same),
 	};

@@ -31,6 +31,7 @@ struct output {
 	struct output_options o;
 	enum output_kind kind;
 	char *path;
+	char *word; /* begins the names of parts */
 	char *room; /* where parts lie, with its slash; NULL: not in parts */
 	char job8[JOB8_BYTES];
 	char from_job8[JOB8_BYTES];
@@ -124,13 +125,17 @@ static int open_directory(const struct output *o, struct error *e)
 	return 0;
 }
 
+/* Several streams of a job wait in one room, every one under its stage's name. */
 static void choose_room(struct output *o)
 {
+	bool is_named = o->kind == OUTPUT_STREAM && o->o.stage;
 	const char *room = o->kind == OUTPUT_DIRECTORY                    ? o->path
 			   : o->kind != OUTPUT_STREAM || !o->o.supervised ? NULL
 			   : o->o.spool                                   ? o->o.spool
 									  : "/tmp";
 
+	MUST(asprintf(&o->word, "%s%s%s", o->kind == OUTPUT_STREAM ? "stdout" : "part",
+		     is_named ? "-" : "", is_named ? stage_name(o->o.stage) : "") >= 0);
 	if (room)
 		MUST(asprintf(&o->room, "%s%s", room, ends_in_slash(room) ? "" : "/") >= 0);
 }
@@ -204,11 +209,6 @@ const char *output_job8(const struct output *o)
 
 /* ---- parts ---- */
 
-static const char *part_word(const struct output *o)
-{
-	return o->kind == OUTPUT_STREAM ? "stdout" : "part";
-}
-
 /* Begins the name of a part until it is prepared. */
 static char *part_base(const struct output *o)
 {
@@ -217,7 +217,7 @@ static char *part_base(const struct output *o)
 	if (!o->o.supervised)
 		MUST(asprintf(&name, "%spart", o->room) >= 0);
 	else
-		MUST(asprintf(&name, "%s%s-%s-%llu-%u", o->room, part_word(o), o->job8,
+		MUST(asprintf(&name, "%s%s-%s-%llu-%u", o->room, o->word, o->job8,
 			     (unsigned long long)o->o.attempt, o->o.subtask) >= 0);
 	return name;
 }
@@ -230,7 +230,7 @@ static struct prepared part_names(const struct output *o, uint64_t epoch)
 	struct prepared p;
 
 	if (o->kind == OUTPUT_STREAM) {
-		MUST(asprintf(&p.from, "%sstdout-%s-%llu-%u-%llu", o->room, o->job8, attempt,
+		MUST(asprintf(&p.from, "%s%s-%s-%llu-%u-%llu", o->room, o->word, o->job8, attempt,
 			     o->o.subtask, number) >= 0);
 		MUST(asprintf(&p.to, "-") >= 0);
 	} else if (!o->o.supervised) {
@@ -289,15 +289,16 @@ static int open_part(struct output *o, struct error *e)
 
 static void sweep_names(const struct output *o, const char *dot)
 {
-	char prefix[32];
+	char *prefix;
 	struct leftovers l = {.directory = o->room,
-		.prefix = prefix,
 		.attempt = o->o.attempt,
 		.subtask = o->o.subtask,
 		.subtasks = o->o.subtasks ? o->o.subtasks : 1};
 
-	snprintf(prefix, sizeof prefix, "%s%s-%s-", dot, part_word(o), o->job8);
+	MUST(asprintf(&prefix, "%s%s-%s-", dot, o->word, o->job8) >= 0);
+	l.prefix = prefix;
 	leftovers_remove(&l);
+	free(prefix);
 }
 
 static void sweep(struct output *o)
@@ -569,6 +570,7 @@ void output_close(struct output *o)
 	compressor_free(o->compressor);
 	buf_clear(&o->pending);
 	free(o->room);
+	free(o->word);
 	mem_free(o->path);
 	mem_free(o);
 }

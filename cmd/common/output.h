@@ -10,7 +10,7 @@
  * commit shows it, also when it is repeated, also by a later process.  Names carry the job, so that
  * two jobs never touch each other's; <job8> is the first 8 digits of its uuid.
  *
- *   stream       <spool>/stdout-<job8>-<attempt>-<subtask>-<epoch>, copied out by commit
+ *   stream       <spool>/stdout-<stage>-<job8>-<attempt>-<subtask>-<epoch>, copied out by commit
  *   file         .<name>.<job8>.part grows over the epochs; the last commit renames it
  *   directory    .part-<job8>-<attempt>-<subtask>-<epoch>.<extension>, renamed by commit to
  *                part-<job8>-<subtask>-<epoch>.<extension>

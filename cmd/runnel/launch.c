@@ -172,6 +172,7 @@ static void keep_description(struct arena *a, const struct line_description *fro
 	about->name = kept(a, about->name);
 	about->keeps = kept(a, about->keeps);
 	about->guarantee = kept(a, about->guarantee);
+	about->writes = kept(a, about->writes);
 	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
 		about->inputs[i] = kept(a, about->inputs[i]);
 		for (size_t k = 0; k < about->keys_len[i]; k++)

@@ -277,6 +277,40 @@ static bool is_bounded(const struct plan *p, int stage)
 	return bounded;
 }
 
+/* "./out/" is "out". */
+static bool is_same_place(const char *a, const char *b)
+{
+	size_t a_len, b_len;
+
+	while (!strncmp(a, "./", 2))
+		a += 2;
+	while (!strncmp(b, "./", 2))
+		b += 2;
+	a_len = strlen(a);
+	b_len = strlen(b);
+	while (a_len > 1 && a[a_len - 1] == '/')
+		a_len--;
+	while (b_len > 1 && b[b_len - 1] == '/')
+		b_len--;
+	return a_len == b_len && !memcmp(a, b, a_len);
+}
+
+/* Each would take the other's hidden files for its own. */
+static int check_writes(struct draw *d, size_t stage)
+{
+	const struct plan_stage *s = &d->plan->stages[stage];
+
+	for (size_t i = 0; s->d.about.writes && i < stage; i++) {
+		const struct plan_stage *other = &d->plan->stages[i];
+
+		if (other->d.about.writes && is_same_place(s->d.about.writes, other->d.about.writes))
+			return pipeline_error(d->source, s->place, "give each its own", d->e,
+				"%s and %s both write to %s", other->name, s->name,
+				s->d.about.writes);
+	}
+	return 0;
+}
+
 static int finish(struct draw *d)
 {
 	struct plan *p = d->plan;
@@ -288,6 +322,8 @@ static int finish(struct draw *d)
 		s->subtasks = s->d.about.spread == STAGE_SINGLE ? 1 : d->parallelism;
 		s->bounded = is_bounded(p, (int)i);
 		p->bounded &= s->bounded;
+		if (check_writes(d, i) < 0)
+			return -1;
 		p->standard_output |= s->d.about.standard_output;
 		if (s->d.about.whole_file && !s->bounded)
 			return pipeline_error(d->source, s->place,

@@ -60,6 +60,7 @@ static void describe(const char *output, struct stage_description *about)
 	about->guarantee = text;
 	about->spread = kind == OUTPUT_DIRECTORY || kind == OUTPUT_NULL ? STAGE_ANY : STAGE_SINGLE;
 	about->whole_file = kind == OUTPUT_FILE;
+	about->writes = kind == OUTPUT_FILE || kind == OUTPUT_DIRECTORY ? output : NULL;
 	about->standard_output = !strcmp(output, "-");
 	switch (kind) {
 	case OUTPUT_STREAM:

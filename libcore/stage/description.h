@@ -37,6 +37,7 @@ struct stage_description {
 	struct stage_side sides[DESCRIPTION_SIDES_MAX]; /* of outputs 1.. */
 	const char *keeps;     /* its state, for a person: "count, sum per auction and window"; NULL */
 	const char *guarantee; /* sources and sinks: "file a.csv: goes back to a byte"; NULL */
+	const char *writes;    /* sinks: where no other sink of the job may write; NULL */
 	bool cannot_replay;    /* sources: can't go back to a position (a pipe) */
 	bool standard_output;  /* sinks: that is where the rows go */
 	bool whole_file;       /* sinks: the output appears at the end, so the input must have one */

@@ -96,7 +96,7 @@ static void put_description(struct buf *b, const struct line_description *d)
 {
 	const struct stage_description *about = &d->about;
 
-	msgpack_put_array(b, 14);
+	msgpack_put_array(b, 15);
 	put_text_or_nil(b, about->name);
 	put_text(b, d->type);
 	msgpack_put_uint(b, d->inputs);
@@ -120,6 +120,7 @@ static void put_description(struct buf *b, const struct line_description *d)
 	}
 	put_text_or_nil(b, about->keeps);
 	put_text_or_nil(b, about->guarantee);
+	put_text_or_nil(b, about->writes);
 	msgpack_put_bool(b, about->cannot_replay);
 	msgpack_put_bool(b, about->whole_file);
 	msgpack_put_bool(b, about->standard_output);
@@ -336,6 +337,7 @@ static void take_description(struct fields *f, struct line_description *d)
 	}
 	about->keeps = take_text_or_nil(f);
 	about->guarantee = take_text_or_nil(f);
+	about->writes = take_text_or_nil(f);
 	about->cannot_replay = take(f, MSGPACK_BOOL).boolean;
 	about->whole_file = take(f, MSGPACK_BOOL).boolean;
 	about->standard_output = take(f, MSGPACK_BOOL).boolean;
