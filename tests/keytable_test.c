@@ -292,6 +292,75 @@ static void an_int_key_costs_at_most_40_bytes(void **unused)
 	keytable_free(t);
 }
 
+/* Keys appended to another table must be found there under the numbers they had. */
+static void check_appended(const struct keytable *from, const struct type *types, size_t types_len)
+{
+	struct keytable *t = keytable_new(types, types_len);
+	struct column views[COLUMNS_MAX];
+	const struct column *columns[COLUMNS_MAX];
+	uint32_t len = keytable_len(from), *ids = mem_alloc((size_t)len * sizeof *ids);
+	uint64_t *hashes = mem_alloc((size_t)len * sizeof *hashes);
+
+	for (size_t i = 0; i < types_len; i++) {
+		views[i] = keytable_column(from, i);
+		columns[i] = &views[i];
+	}
+	keytable_hashes(from, 0, len, hashes);
+	keytable_append(t, columns, len);
+	keytable_index(t);
+	assert_int_equal(keytable_len(t), len);
+	keytable_find(t, columns, len, hashes, ids);
+	for (uint32_t i = 0; i < len; i++)
+		assert_int_equal(ids[i], i);
+	keytable_insert(t, columns, len, hashes, ids); /* nothing new */
+	assert_int_equal(keytable_len(t), len);
+	mem_free(hashes);
+	mem_free(ids);
+	keytable_free(t);
+}
+
+static void keys_appended_at_once_are_found_as_if_inserted(void **unused)
+{
+	static const struct {
+		size_t types_len;
+		struct type types[2];
+		uint64_t spread;
+		unsigned batches;
+	} cases[] = {
+		{1, {TYPE_OF(TYPE_INT)}, 50, 2},
+		{1, {TYPE_OF(TYPE_INT)}, UINT64_C(1) << 30, 500}, /* more than fit a part */
+		{1, {TYPE_OF(TYPE_STRING)}, 5000, 12},
+		{1, {TYPE_OF(TYPE_FLOAT)}, 5000, 12},
+		{2, {TYPE_OF(TYPE_INT), TYPE_OF(TYPE_STRING)}, 300, 12},
+	};
+
+	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+		struct keytable *t = keytable_new(cases[c].types, cases[c].types_len);
+
+		for (unsigned round = 0; round < cases[c].batches; round++) {
+			struct column_builder builders[2];
+			struct column views[2];
+			const struct column *columns[2];
+			uint64_t hashes[ROWS];
+			uint32_t ids[ROWS];
+
+			for (size_t i = 0; i < cases[c].types_len; i++) {
+				builder_init(&builders[i], cases[c].types[i]);
+				for (int r = 0; r < ROWS; r++)
+					put_random(&builders[i], cases[c].spread);
+				views[i] = builder_column(&builders[i]);
+				columns[i] = &views[i];
+			}
+			keys_hash(columns, cases[c].types_len, ROWS, hashes);
+			keytable_insert(t, columns, ROWS, hashes, ids);
+			for (size_t i = 0; i < cases[c].types_len; i++)
+				builder_clear(&builders[i]);
+		}
+		check_appended(t, cases[c].types, cases[c].types_len);
+		keytable_free(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +370,7 @@ int main(void)
 		cmocka_unit_test(a_recycled_table_forgets_which_keys_were_null),
 		cmocka_unit_test(keys_of_several_columns_are_told_apart),
 		cmocka_unit_test(an_int_key_costs_at_most_40_bytes),
+		cmocka_unit_test(keys_appended_at_once_are_found_as_if_inserted),
 	};
 	const char *given = getenv("SEED");
 

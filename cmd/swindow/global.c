@@ -88,12 +88,7 @@ static int global_save(struct window *w, struct snapshot_writer *s, struct error
 	return state_put_tables(w, s, &table, 1, e);
 }
 
-static void global_expect(struct window *w, uint32_t groups)
-{
-	keytable_reserve(global_of(w)->groups->keys, groups);
-}
-
-static int global_load(struct window *w, const struct batch *b, struct error *e)
+static int load(struct window *w, const struct batch *b, bool all_new, struct error *e)
 {
 	struct groups *g = global_of(w)->groups;
 	struct arena arena = ARENA_INIT;
@@ -102,12 +97,34 @@ static int global_load(struct window *w, const struct batch *b, struct error *e)
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
-	keytable_insert(g->keys, in.keys, in.rows, in.hashes, ids);
+	if (all_new && w->plan->keys_len) {
+		for (uint32_t r = 0; r < in.rows; r++)
+			ids[r] = groups_len(g) + r;
+		keytable_append(g->keys, in.keys, in.rows);
+	} else {
+		keytable_insert(g->keys, in.keys, in.rows, in.hashes, ids);
+	}
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		aggregate_resize(g->aggregates[i], groups_len(g));
 	status = state_aggregates_load(w->plan, g->aggregates, &in, ids, e);
 	arena_clear(&arena);
 	return status;
+}
+
+static int global_load(struct window *w, const struct batch *b, struct error *e)
+{
+	return load(w, b, false, e);
+}
+
+static int global_load_new(struct window *w, const struct batch *b, struct error *e)
+{
+	return load(w, b, true, e);
+}
+
+static void global_load_end(struct window *w)
+{
+	if (w->plan->keys_len)
+		keytable_index(global_of(w)->groups->keys);
 }
 
 const struct window_ops global_ops = {
@@ -118,5 +135,6 @@ const struct window_ops global_ops = {
 	.bytes = global_bytes,
 	.save = global_save,
 	.load = global_load,
-	.expect = global_expect,
+	.load_new = global_load_new,
+	.load_end = global_load_end,
 };

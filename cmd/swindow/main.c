@@ -197,8 +197,8 @@ static const char *kept(const struct window_options *o)
 }
 
 /* By key, if there is one: groups are then spread by key group. */
-static int describe(const struct window_options *o, struct stage_description *about,
-	struct error *e)
+static int describe(
+	const struct window_options *o, struct stage_description *about, struct error *e)
 {
 	struct select_list list = {.len = 0};
 

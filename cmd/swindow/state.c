@@ -583,19 +583,11 @@ static uint32_t few_windows(const struct batch *all, int64_t *times)
 	return n;
 }
 
-static void window_digits(
-	const struct batch *all, const int64_t *times, uint32_t n, uint32_t *digits)
+static uint32_t window_at(const int64_t *times, uint32_t n, int64_t first_us)
 {
-	const int64_t *first_us = all->columns[2].data;
+	const int64_t *at = bsearch(&first_us, times, n, sizeof *times, compare_times);
 
-	for (uint32_t r = 0; r < all->rows; r++) {
-		if (r && first_us[r] == first_us[r - 1])
-			digits[r] = digits[r - 1];
-		else
-			digits[r] = (uint32_t)((const int64_t *)bsearch(&first_us[r], times, n,
-						       sizeof *times, compare_times) -
-					       times);
-	}
+	return (uint32_t)(at - times);
 }
 
 /* The greatest place, UINT32_MAX if they don't lie densely enough to be counted. */
@@ -612,20 +604,51 @@ static uint32_t dense_places(const struct batch *all)
 	return most < 4 * (int64_t)all->rows && most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
 }
 
-/* Rows go in by first time and place, so that keys get their order of first appearance back. Groups
- * of few windows are counted into their order: sorted by comparison, 26 M of them took 8 s. */
-static uint32_t *order_of_appearance(const struct batch *all)
+/* One file's places count each window's groups without a gap, so that a row's place says where it
+ * goes.  False: they don't. */
+static bool order_by_place(
+	const struct batch *all, const int64_t *times, uint32_t windows, uint32_t *order)
 {
-	uint32_t *order = mem_alloc(all->rows * sizeof *order), *digits, *by_place;
-	uint32_t most = dense_places(all), windows = 0;
-	int64_t *times = mem_alloc(WINDOWS_FEW * sizeof *times);
+	const int64_t *places = all->columns[1].data, *first_us = all->columns[2].data;
+	uint32_t *from = mem_zero(((size_t)windows + 1) * sizeof *from), at = 0, r;
 
-	if (most != UINT32_MAX)
-		windows = few_windows(all, times);
-	if (!windows) {
+	for (r = 0; r < all->rows; r++) {
+		at = !r || first_us[r] != first_us[r - 1] ? window_at(times, windows, first_us[r])
+							  : at;
+		from[at + 1]++;
+	}
+	for (at = 0; at < windows; at++)
+		from[at + 1] += from[at];
+	memset(order, 0xff, all->rows * sizeof *order);
+	for (r = 0; r < all->rows; r++) {
+		uint64_t place = (uint64_t)places[r];
+
+		at = !r || first_us[r] != first_us[r - 1] ? window_at(times, windows, first_us[r])
+							  : at;
+		if (place >= from[at + 1] - from[at] || order[from[at] + place] != UINT32_MAX)
+			break;
+		order[from[at] + place] = r;
+	}
+	mem_free(from);
+	return r == all->rows;
+}
+
+/* Rows go in by first time and place, so that keys get their order of first appearance back. Groups
+ * of few windows are put or counted into their order: sorted by comparison, 26 M took 8 s.
+ * *one_file: no group comes twice. */
+static uint32_t *order_of_appearance(const struct batch *all, bool *one_file)
+{
+	uint32_t *order = mem_alloc(all->rows * sizeof *order), *digits, *by_place, most;
+	int64_t *times = mem_alloc(WINDOWS_FEW * sizeof *times);
+	uint32_t windows = few_windows(all, times);
+
+	*one_file = windows && order_by_place(all, times, windows, order);
+	if (*one_file)
+		goto done;
+	most = dense_places(all);
+	if (!windows || most == UINT32_MAX) {
 		order_by_comparing(all, order);
-		mem_free(times);
-		return order;
+		goto done;
 	}
 	digits = mem_alloc(all->rows * sizeof *digits);
 	for (uint32_t r = 0; r < all->rows; r++)
@@ -634,11 +657,13 @@ static uint32_t *order_of_appearance(const struct batch *all)
 	if (windows > 1) {
 		by_place = order;
 		order = mem_alloc(all->rows * sizeof *order);
-		window_digits(all, times, windows, digits);
+		for (uint32_t r = 0; r < all->rows; r++)
+			digits[r] = window_at(times, windows, column_int(&all->columns[2], r));
 		order_by_digit(digits, windows, by_place, all->rows, order);
 		mem_free(by_place);
 	}
 	mem_free(digits);
+done:
 	mem_free(times);
 	return order;
 }
@@ -647,13 +672,13 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 {
 	const struct batch *all = batch_builder_view(&s->groups);
 	const int64_t *first_us = all->columns[2].data;
-	uint32_t *order = order_of_appearance(all);
+	bool all_new;
+	uint32_t *order = order_of_appearance(all, &all_new);
 	struct arena arena = ARENA_INIT;
 	bool by_slice = w->ops == &slices_ops; /* whose batches are of one slice */
 	int status = 0;
 
-	if (w->ops->expect)
-		w->ops->expect(w, all->rows);
+	all_new &= w->ops->load_new != NULL;
 	for (uint32_t at = 0, n; at < all->rows && status == 0; at += n) {
 		struct batch some;
 
@@ -663,8 +688,10 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 			n++;
 		arena_reset(&arena);
 		batch_gather(all, order + at, n, &arena, &some);
-		status = w->ops->load(w, &some, e);
+		status = (all_new ? w->ops->load_new : w->ops->load)(w, &some, e);
 	}
+	if (all_new && w->ops->load_end)
+		w->ops->load_end(w);
 	arena_clear(&arena);
 	mem_free(order);
 	return status;

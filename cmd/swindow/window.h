@@ -146,8 +146,10 @@ struct window_ops {
 	 * in (by key group); and one row's way back. */
 	int (*save)(struct window *w, struct snapshot_writer *s, struct error *e);
 	int (*load)(struct window *w, const struct batch *b, struct error *e);
-	/* So many groups will be loaded, at most; NULL: of no use. */
-	void (*expect)(struct window *w, uint32_t groups);
+	/* The same for batches in which no group comes twice, and that are all there is; then
+	 * load_end.  NULL: load does. */
+	int (*load_new)(struct window *w, const struct batch *b, struct error *e);
+	void (*load_end)(struct window *w);
 };
 
 extern const struct window_ops slices_ops, sessions_ops, global_ops;

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { PAGES_BYTES = 2 << 20, COLUMN_ALIGN = 64, COLUMN_LARGE_BYTES = 8 << 20 };
 
 static void (*failure_handler)(size_t bytes);
 
@@ -65,4 +68,48 @@ void mem_grow(void **array, size_t *cap, size_t needed, size_t element_bytes)
 	MUST(next <= SIZE_MAX / 2 / element_bytes);
 	*array = mem_resize(*array, next * element_bytes);
 	*cap = next;
+}
+
+/* ---- columns ---- */
+
+static size_t column_bytes(size_t bytes)
+{
+	size_t align = bytes >= COLUMN_LARGE_BYTES ? PAGES_BYTES : COLUMN_ALIGN;
+
+	MUST(bytes <= SIZE_MAX - align);
+	return bytes ? (bytes + align - 1) & ~(align - 1) : align;
+}
+
+static void *column_alloc(size_t bytes)
+{
+	void *p;
+
+	if (bytes < COLUMN_LARGE_BYTES)
+		return checked(aligned_alloc(COLUMN_ALIGN, column_bytes(bytes)), bytes);
+	p = mmap(NULL, column_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return checked(p == MAP_FAILED ? NULL : p, bytes);
+}
+
+void mem_column_free(void *p, size_t bytes)
+{
+	if (bytes < COLUMN_LARGE_BYTES)
+		free(p);
+	else
+		munmap(p, column_bytes(bytes));
+}
+
+void *mem_column_resize(void *p, size_t old_bytes, size_t bytes)
+{
+	void *to;
+
+	if (p && old_bytes >= COLUMN_LARGE_BYTES && bytes >= COLUMN_LARGE_BYTES) {
+		to = mremap(p, column_bytes(old_bytes), column_bytes(bytes), MREMAP_MAYMOVE);
+		return checked(to == MAP_FAILED ? NULL : to, bytes);
+	}
+	to = column_alloc(bytes);
+	if (p)
+		memcpy(to, p, old_bytes < bytes ? old_bytes : bytes);
+	if (p)
+		mem_column_free(p, old_bytes);
+	return to;
 }

@@ -16,6 +16,12 @@ void mem_free(void *p);
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 
+/* Memory for columns: aligned to 64 bytes, its contents kept up to the lesser size.  old_bytes is
+ * what it was asked for with, 0 if p is NULL.  From some megabytes on these are pages of their
+ * own, which grow by being moved in the page tables, not copied. */
+void *mem_column_resize(void *p, size_t old_bytes, size_t bytes);
+void mem_column_free(void *p, size_t bytes);
+
 /* handler is called with the size that was refused; if it returns, the process aborts. */
 void mem_on_failure(void (*handler)(size_t bytes));
 

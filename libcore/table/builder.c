@@ -3,19 +3,22 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
-#include <stdlib.h>
-
-enum { ROWS_FIRST = 64, DATA_ALIGN = 64 };
+enum { ROWS_FIRST = 64 };
 
 void builder_init(struct column_builder *b, struct type type)
 {
 	*b = (struct column_builder){.type = type, .width = (uint32_t)type_width(type)};
 }
 
+static size_t data_bytes(const struct column_builder *b, uint32_t rows)
+{
+	return (size_t)rows * b->width;
+}
+
 void builder_clear(struct column_builder *b)
 {
 	mem_free(b->valid);
-	free(b->data);
+	mem_column_free(b->data, data_bytes(b, b->rows_cap));
 	mem_free(b->offsets);
 	buf_clear(&b->bytes);
 	builder_init(b, b->type);
@@ -32,20 +35,6 @@ static size_t bitmap_bytes(uint32_t rows)
 	return ((size_t)rows + 7) / 8;
 }
 
-/* aligned_alloc has no resize: columns are copied when they grow, which doubling makes rare. */
-static void grow_data(struct column_builder *b, uint32_t cap)
-{
-	size_t bytes = ((size_t)cap * b->width + DATA_ALIGN - 1) & ~(size_t)(DATA_ALIGN - 1);
-	uint8_t *data = aligned_alloc(DATA_ALIGN, bytes);
-
-	if (!data)
-		data = mem_alloc(bytes); /* reports the refusal */
-	if (b->rows)
-		memcpy(data, b->data, (size_t)b->rows * b->width);
-	free(b->data);
-	b->data = data;
-}
-
 static void grow(struct column_builder *b, uint32_t more)
 {
 	uint64_t needed = (uint64_t)b->rows + more;
@@ -55,7 +44,8 @@ static void grow(struct column_builder *b, uint32_t more)
 		cap = needed;
 	MUST(cap <= UINT32_MAX / 2);
 	if (b->width) {
-		grow_data(b, (uint32_t)cap);
+		b->data = mem_column_resize(b->data, data_bytes(b, b->rows_cap),
+			data_bytes(b, (uint32_t)cap));
 	} else {
 		b->offsets = mem_resize(b->offsets, (cap + 1) * sizeof *b->offsets);
 		b->offsets[0] = 0;

@@ -25,6 +25,7 @@ enum {
 	PREFETCH_SLOTS = 1 << 15, /* from this size on slots lie outside the inner cache */
 	PREFETCH_FAR = 24,        /* rows ahead: the slot, then the key it points at */
 	PREFETCH_NEAR = 12,
+	PART_BITS = 17, /* slots that fit the inner cache: half a megabyte */
 };
 
 enum shape {
@@ -152,11 +153,10 @@ static void hash_range(const struct keytable *t, uint32_t first, uint32_t rows, 
 	mem_free(views);
 }
 
-static void grow(struct keytable *t)
+static void slots_fill_simply(struct keytable *t)
 {
 	uint64_t hashes[REHASH_ROWS];
 
-	slots_new(t, t->bits + 1);
 	for (uint32_t first = 0; first < t->len; first += REHASH_ROWS) {
 		uint32_t rows = t->len - first < REHASH_ROWS ? t->len - first : REHASH_ROWS;
 
@@ -166,6 +166,65 @@ static void grow(struct keytable *t)
 				slot_take(t, hashes[r], first + r);
 		}
 	}
+}
+
+/* A key on its way to its slot: the upper half of a hash addresses and tags it. */
+struct placing {
+	uint32_t upper, id;
+};
+
+static void placings_make(const struct keytable *t, unsigned shift, uint32_t *from,
+	struct placing *out)
+{
+	uint64_t hashes[REHASH_ROWS];
+
+	for (uint32_t first = 0; first < t->len; first += REHASH_ROWS) {
+		uint32_t rows = t->len - first < REHASH_ROWS ? t->len - first : REHASH_ROWS;
+
+		hash_range(t, first, rows, hashes);
+		for (uint32_t r = 0; r < rows; r++) {
+			if (out)
+				out[from[hashes[r] >> shift]++] =
+					(struct placing){(uint32_t)(hashes[r] >> 32), first + r};
+			else
+				from[(hashes[r] >> shift) + 1]++;
+		}
+	}
+}
+
+/* Slots that lie outside the cache are filled a part after another that fits: a miss a key otherwise,
+ * 50 ns where this takes 12. */
+static void slots_fill_by_parts(struct keytable *t)
+{
+	unsigned shift = 64 - (t->bits - PART_BITS);
+	uint32_t parts = UINT32_C(1) << (t->bits - PART_BITS);
+	uint32_t *from = mem_zero(((size_t)parts + 1) * sizeof *from);
+	struct placing *placings = mem_alloc(t->len * sizeof *placings);
+
+	placings_make(t, shift, from, NULL);
+	for (uint32_t p = 0; p < parts; p++)
+		from[p + 1] += from[p];
+	placings_make(t, shift, from, placings);
+	for (uint32_t i = 0; i < t->len; i++) {
+		if (placings[i].id != t->null_id)
+			slot_take(t, (uint64_t)placings[i].upper << 32, placings[i].id);
+	}
+	mem_free(placings);
+	mem_free(from);
+}
+
+static void slots_fill(struct keytable *t)
+{
+	if (t->bits > PART_BITS + 1)
+		slots_fill_by_parts(t);
+	else
+		slots_fill_simply(t);
+}
+
+static void grow(struct keytable *t)
+{
+	slots_new(t, t->bits + 1);
+	slots_fill(t);
 }
 
 /* Room for one more key, in columns and slots. */
@@ -562,6 +621,28 @@ void keytable_copy(struct keytable *t, const struct keytable *from)
 	}
 	t->len = from->len;
 	t->null_id = from->null_id;
+}
+
+void keytable_append(struct keytable *t, const struct column *const *columns, uint32_t rows)
+{
+	MUST(t->columns_len && rows <= UINT32_MAX - t->len);
+	for (uint32_t r = 0; t->columns_len == 1 && t->null_id == KEY_NONE && r < rows; r++) {
+		if (columns[0]->valid && !column_is_valid(columns[0], r))
+			t->null_id = t->shape == SHAPE_OTHER ? KEY_NONE : t->len + r;
+	}
+	for (size_t i = 0; i < t->columns_len; i++)
+		builder_put_rows(&t->columns[i], columns[i], 0, rows);
+	t->len += rows;
+}
+
+void keytable_index(struct keytable *t)
+{
+	unsigned bits = t->bits;
+
+	while (bits < BITS_MAX && (UINT32_C(1) << (bits - 1)) < t->len)
+		bits++;
+	slots_new(t, bits);
+	slots_fill(t);
 }
 
 uint32_t keytable_len(const struct keytable *t)

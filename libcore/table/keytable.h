@@ -34,6 +34,12 @@ void keytable_find(const struct keytable *t, const struct column *const *columns
  * grows to them without hashing again. */
 void keytable_reserve(struct keytable *t, uint32_t keys);
 
+/* Many keys at once, from a snapshot: different from each other and from those that are there, and
+ * as a table gives them out (-0 and NaNs are canonical).  They get the next numbers; from the first
+ * of them on nothing may be looked up or inserted until keytable_index.  For tables with columns. */
+void keytable_append(struct keytable *t, const struct column *const *columns, uint32_t rows);
+void keytable_index(struct keytable *t);
+
 /* Makes an empty table hold from's keys under the same numbers, without hashing them again. */
 void keytable_copy(struct keytable *t, const struct keytable *from);
 
