@@ -598,12 +598,24 @@ static void ask_stop(struct job *j, int64_t now_us)
 		finish(j, j->stop_signal ? 128 + j->stop_signal : 0);
 }
 
+/* What a start would begin with. */
+static void say_stopped(struct job *j, const char *how)
+{
+	if (j->last.id)
+		say(j, "%s; started again, it goes on from checkpoint %" PRIu64, how, j->last.id);
+	else if (j->has_restored)
+		say(j, "%s; started again, it goes on from %s %" PRIu64, how,
+			kind_name(j->restored.kind), j->restored.id);
+	else
+		say(j, "%s; started again, it begins anew: there is no checkpoint yet", how);
+}
+
 static void take_signal(struct job *j, int signo, int64_t now_us)
 {
 	if (signo == SIGCHLD)
 		return;
 	if (j->stop_signal) {
-		say(j, "stopped at once; started again, it goes on from checkpoint %" PRIu64, j->last.id);
+		say_stopped(j, "stopped at once");
 		finish(j, 128 + signo);
 		return;
 	}
@@ -757,7 +769,7 @@ static void turn_coordinator(struct job *j, int64_t now_us)
 		if (ended && !pinned(j))
 			state_remove(j->state);
 		else if (!ended)
-			say(j, "stopped; started again, it goes on from checkpoint %" PRIu64, j->last.id);
+			say_stopped(j, "stopped");
 	}
 }
 

@@ -1,0 +1,320 @@
+#!/usr/bin/env bats
+# A job as a user meets it: what it would do, what it says, what stops it, and that it goes on.
+
+setup() {
+	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
+	PATH="${BIN:-$root/build/bin}:$PATH"
+	cd "$BATS_TEST_TMPDIR"
+	export XDG_STATE_HOME=$PWD/home NO_COLOR=1
+	job=
+	# Two seconds of bids, counted per auction and tenth of a second.
+	cat >bids.sh <<-'END'
+		ssource "nexmark:bid?events=${events:-40000}" --rate 20000 -d 0s |
+		  swindow --tumble 100ms -k auction 'count(*) as bids, max(price) as best' |
+		  ssink -f csv --header no ${out:-out/}
+	END
+	# The same without windows: everything stays in the state until the end.
+	cat >count.sh <<-'END'
+		ssource "nexmark:bid?events=${events:-40000}" --rate 20000 |
+		  swindow -k 'auction % 10 as k' 'count(*) as n, max(price) as best' |
+		  ssink -f csv --header no ${out:-out/}
+	END
+}
+
+teardown() {
+	[ -z "$job" ] || kill -9 "$job" 2>/dev/null || true
+}
+
+says() { # says COMMAND...: standard output to out.txt, standard error to errors, the status to $status
+	status=0
+	"$@" >out.txt 2>errors </dev/null 3>&- || status=$?
+	echo "$* gives $status"
+	cat out.txt errors
+}
+
+start() { # start OPTIONS...: a job with its state in state/, in the background, until it runs
+	runnel --state state "$@" >out.txt 2>errors </dev/null 3>&- &
+	job=$!
+	eventually '[ "$(state_of)" = running ]'
+}
+
+state_of() {
+	sctl status ./state --json 2>/dev/null | python3 -c 'import json, sys; print(json.load(sys.stdin)["state"])' 2>/dev/null
+}
+
+eventually() { # eventually COMMAND: until it succeeds, at most half a minute
+	for _ in $(seq 600); do
+		if eval "$1"; then return 0; fi
+		sleep 0.05
+	done
+	echo "never: $1"
+	cat errors
+	return 1
+}
+
+ends() { # ends STATUS: how the job in the background does
+	status=0
+	wait "$job" || status=$?
+	job=
+	cat errors
+	[ "$status" -eq "$1" ]
+}
+
+stage() { # stage NAME: the process of that program in the job
+	pgrep -P "$job" -x "$1"
+}
+
+as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts there
+	out=by_bash/ bash "$1" 3>&-
+	cat by_bash/* | sort >wanted
+	[ -s wanted ]
+	cat out/part-* | sort | diff -q wanted -
+	[ -z "$(find out -name '.*')" ]
+}
+
+@test "--plan shows stages, exchanges, state and promises, and runs nothing" {
+	cat >p.sh <<-'END'
+		ssource orders.csv -t at | smap 'id, customer, at' |
+		  sjoin -k customer --tumble 1m --late late.frames <(ssource customers.csv -t at) |
+		  swindow --hop 10m,1m -k name 'count(*) as n' | ssink -f csv out/
+	END
+	echo 'id,customer,at' >orders.csv
+	echo 'customer,name,at' >customers.csv
+	says runnel --plan -p 2 p.sh
+	[ "$status" -eq 0 ]
+	[ ! -s errors ]
+	diff - out.txt <<-'END'
+		p: bounded, parallelism 2
+		ssource          x2   bounded
+		                      file orders.csv: goes back to a byte
+		smap             x2   reads ssource
+		sjoin            x2   reads smap, by "customer" and ssource2, by "customer"
+		                      keeps both sides' rows until their window closes
+		swindow          x2   reads sjoin, by name
+		                      keeps count(*) as n per name and window
+		ssink            x2   reads swindow
+		                      directory out/: exactly once, part files appear at each checkpoint
+		ssource2         x2   bounded
+		                      file customers.csv: goes back to a byte
+		sjoin-side1      x1   reads sjoin (side output 1), merged
+		                      file late.frames: exactly once, appears at the end
+	END
+	[ ! -e out ]
+	[ -z "$(ls home/runnel 2>/dev/null)" ]
+}
+
+@test "what can't be exactly once is refused, or said" {
+	says runnel -c 'ssource - | ssink out/'
+	[ "$status" -eq 2 ]
+	diff - errors <<-'END'
+		runnel: error: -c:1:1: ssource can't go back: standard input: can't be read again
+		  ssource - | ssink out/
+		  ^
+		a job reads again where its last checkpoint was: name a file
+	END
+	says runnel -c 'ssource nexmark:bid | ssink out.csv'
+	[ "$status" -eq 2 ]
+	grep -q 'part files appear with each checkpoint: name a directory, out/' errors
+	says runnel --plan -c 'ssource nexmark:bid | ssink'
+	[ "$status" -eq 0 ]
+	grep -q 'standard output: at least once' out.txt
+}
+
+@test "-p 3 gives the rows of -p 1" {
+	sed 's/--rate 20000//' bids.sh >fast.sh
+	says runnel -p 3 --state state fast.sh
+	[ "$status" -eq 0 ]
+	[ ! -s errors ]
+	[ "$(ls out | cut -d- -f3 | sort -u | wc -l)" -eq 3 ]
+	as_bash fast.sh
+}
+
+@test "a stage that is killed: all start again, and the rows are those of bash" {
+	start --checkpoint 200ms -p 2 bids.sh
+	eventually 'ls out/part-* >/dev/null 2>&1'
+	kill -9 $(stage swindow | head -n 1)
+	ends 0
+	grep -q '^runnel: swindow (subtask [01]): killed by signal 9 (Killed); starting again in 0\.[12] s$' errors
+	grep -q '^runnel: going on from checkpoint [0-9]' errors
+	[ "$(wc -l <errors)" -eq 2 ]
+	as_bash bids.sh
+	[ ! -e state ]
+}
+
+@test "the supervisor that is killed takes its stages along, and started again goes on" {
+	start --checkpoint 200ms bids.sh
+	eventually 'ls out/part-* >/dev/null 2>&1'
+	stages=$(pgrep -P "$job")
+	kill -9 "$job"
+	wait "$job" || true
+	job=
+	says runnel --state state bids.sh
+	[ "$status" -eq 0 ]
+	grep -q '^runnel: going on from checkpoint [0-9]' errors
+	for p in $stages; do
+		! readlink "/proc/$p/exe"
+	done
+	as_bash bids.sh
+}
+
+@test "SIGTERM and SIGINT commit a checkpoint, no half-filled window fires, and the job goes on" {
+	start --checkpoint 0s count.sh
+	eventually 'sctl checkpoint ./state | grep -q "^checkpoint "'
+	kill -TERM "$job"
+	ends 143
+	grep -q 'stopped; started again, it goes on from checkpoint [0-9]' errors
+	[ -z "$(ls out)" ]
+	start --checkpoint 0s count.sh
+	kill -INT "$job"
+	ends 130
+	[ -z "$(ls out)" ]
+	says runnel --state state count.sh
+	[ "$status" -eq 0 ]
+	[ "$(grep -c 'going on from checkpoint' errors)" -eq 1 ]
+	as_bash count.sh
+}
+
+@test "a second signal stops at once" {
+	start --checkpoint 0s --heartbeat 0s count.sh
+	kill -STOP $(stage swindow)
+	kill -INT "$job"
+	eventually 'grep -q "stopping: a checkpoint first" errors'
+	kill -INT "$job"
+	ends 130
+	grep -q 'stopped at once; started again, it begins anew' errors
+}
+
+@test "a job runs once, and its state is its own" {
+	start --checkpoint 0s count.sh
+	says runnel --state state count.sh
+	[ "$status" -eq 2 ]
+	grep -q "^runnel: error: the job is running already (process $job, state in .*state)" errors
+	sed -n 2p errors | grep -q -- '--name NAME'
+	kill -TERM "$job"
+	wait "$job" || true
+	job=
+	says runnel --state state bids.sh
+	[ "$status" -eq 2 ]
+	grep -q "^runnel: error: the state in state belongs to .*/count.sh" errors
+	says runnel --quiet --state state count.sh
+	[ "$status" -eq 0 ]
+	[ ! -s errors ]
+	as_bash count.sh
+}
+
+@test "a malformed record ends the job: said once, with where the log is; mended, it goes on" {
+	{ seq 12000; echo oops; } >numbers.csv
+	echo "ssource --header no -s 'n int' --rate 10000 numbers.csv | ssink -f csv --header no out/" >p.sh
+	start --checkpoint 200ms p.sh
+	ends 1
+	[ "$(grep -c oops errors)" -eq 1 ]
+	grep -qx "runnel: error: ssource: numbers.csv:12001:1: 'oops' is not an int (column n)" errors
+	log=$(sed -n 's/^its log: //p' errors)
+	grep -q "'oops' is not an int" "$log"
+	{ seq 12000; echo 1200; } >numbers.csv
+	says runnel --state state p.sh
+	[ "$status" -eq 0 ]
+	cat out/part-* | diff numbers.csv -
+}
+
+@test "a job that fails before its first checkpoint for a reason that stays leaves nothing" {
+	printf 'a\n1\n0\n' >a.csv
+	says runnel --state state -c "ssource a.csv | smap '6 / a as b' | ssink -f csv out.csv"
+	[ "$status" -eq 1 ]
+	grep -q "^runnel: error: smap: division by zero in '6 / a'" errors
+	grep -q '^for the row a=0$' errors
+	[ "$(grep -c 'division by zero' errors)" -eq 1 ]
+	[ ! -e state ]
+	[ ! -e out.csv ]
+}
+
+@test "--restart: more failures than that are the end, with the last words and the log" {
+	start --restart 0/1m --checkpoint 0s count.sh
+	kill -9 $(stage swindow)
+	ends 5
+	grep -qx 'runnel: error: swindow failed too often (--restart 0/1m): killed by signal 9 (Killed)' errors
+	[ -e "$(sed -n 's/^its log: //p' errors)" ]
+}
+
+@test "--heartbeat: a stage that hangs is killed, and all start again" {
+	start --heartbeat 1s --checkpoint 200ms bids.sh
+	eventually 'ls out/part-* >/dev/null 2>&1'
+	kill -STOP $(stage swindow)
+	ends 0
+	grep -q '^runnel: swindow: gave no sign of life for [0-9.]* s; starting again' errors
+	as_bash bids.sh
+}
+
+@test "--checkpoint 0s: none but the last" {
+	says runnel --verbose --checkpoint 0s --state state bids.sh
+	[ "$status" -eq 0 ]
+	[ "$(grep -c '^runnel: .* bytes in .* ms$' errors)" -eq 1 ]
+	grep -q '^runnel: final 1: ' errors
+	[ "$(ls out | wc -l)" -eq 1 ]
+}
+
+@test "a savepoint starts another job at another parallelism, while the first runs on" {
+	start --checkpoint 0s count.sh
+	eventually 'sctl savepoint ./state point.sav >/dev/null 2>&1'
+	says runnel --plan --from point.sav -p 3 count.sh
+	[ "$status" -eq 0 ]
+	grep -q '^goes on from savepoint [0-9]' out.txt
+	out=other/ runnel --quiet --name other --from point.sav -p 3 count.sh 3>&-
+	ends 0
+	as_bash count.sh
+	cat other/part-* | sort | diff wanted -
+}
+
+@test "a changed pipeline takes over what fits, and says what doesn't" {
+	start --checkpoint 0s count.sh
+	eventually 'sctl checkpoint ./state | grep -q "^checkpoint "'
+	says sctl stop ./state --savepoint point.sav
+	[ "$status" -eq 0 ]
+	wait "$job" || true
+	job=
+
+	sed 's/max(price) as best/min(price) as least/' count.sh >other.sh
+	for how in --plan --quiet; do
+		says runnel $how --from point.sav other.sh
+		[ "$status" -eq 4 ]
+		grep -qx "runnel: error: swindow: the state also has the aggregate 'max(price)'" errors
+		grep -qx "let it go: runnel --drop-state 'swindow:max(price)'" errors
+	done
+	says runnel --from point.sav --drop-state 'swindow:max(price)' other.sh
+	[ "$status" -eq 0 ]
+	grep -q 'warning: min(price) is new: groups that are open know only the rows from now on' errors
+	# What is counted still has all rows.
+	out=by_bash/ bash count.sh
+	cut -d, -f1,2 by_bash/* | sort >wanted
+	cat out/part-* | cut -d, -f1,2 | sort | diff wanted -
+
+	sed -z 's/swindow[^|]*|/smap auction |/' count.sh >less.sh
+	says runnel --plan --from point.sav less.sh
+	[ "$status" -eq 4 ]
+	grep -q '^swindow: no stage has this name; it kept count(\*) as n, max(price) as best' errors
+	says runnel --plan --from point.sav --drop-state swindow less.sh
+	[ "$status" -eq 0 ]
+	grep -q '^swindow: its state is dropped' out.txt
+	says runnel --plan --from point.sav --drop-state swnidow less.sh
+	[ "$status" -eq 2 ]
+	grep -q '^there is state of .*swindow' errors
+}
+
+@test "systemd hears when all stages run, and when the job stops" {
+	cat >listen.py <<-'END'
+	import os, socket, subprocess, sys
+	s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+	s.bind("notify")
+	s.settimeout(30)
+	job = subprocess.Popen(["runnel", "--state", "state", "count.sh"], stderr=subprocess.DEVNULL,
+	                       env=dict(os.environ, NOTIFY_SOCKET=os.path.abspath("notify")))
+	heard = []
+	while "STOPPING=1" not in heard:
+	    heard += s.recv(4096).decode().split("\n")
+	    if "READY=1" in heard and "WATCHDOG=1" in heard:
+	        job.terminate()
+	print(job.wait(), *sorted(set(heard) & {"READY=1", "WATCHDOG=1", "STOPPING=1"}))
+	END
+	export events=10000000
+	[ "$(python3 listen.py)" = "143 READY=1 STOPPING=1 WATCHDOG=1" ]
+}
