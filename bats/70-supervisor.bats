@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A job as a user meets it: what it would do, what it says, what stops it, and that it goes on.
+# A job as a user meets it: what it would do, what it refuses, what stops it, where it goes on.
 
 setup() {
 	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
@@ -7,13 +7,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR"
 	export XDG_STATE_HOME=$PWD/home NO_COLOR=1
 	job=
-	# Two seconds of bids, counted per auction and tenth of a second.
-	cat >bids.sh <<-'END'
-		ssource "nexmark:bid?events=${events:-40000}" --rate 20000 -d 0s |
-		  swindow --tumble 100ms -k auction 'count(*) as bids, max(price) as best' |
-		  ssink -f csv --header no ${out:-out/}
-	END
-	# The same without windows: everything stays in the state until the end.
+	# Two seconds of bids; what is counted stays in the state until the end.
 	cat >count.sh <<-'END'
 		ssource "nexmark:bid?events=${events:-40000}" --rate 20000 |
 		  swindow -k 'auction % 10 as k' 'count(*) as n, max(price) as best' |
@@ -58,10 +52,6 @@ ends() { # ends STATUS: how the job in the background does
 	job=
 	cat errors
 	[ "$status" -eq "$1" ]
-}
-
-stage() { # stage NAME: the process of that program in the job
-	pgrep -P "$job" -x "$1"
 }
 
 as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts there
@@ -120,43 +110,6 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	grep -q 'standard output: at least once' out.txt
 }
 
-@test "-p 3 gives the rows of -p 1" {
-	sed 's/--rate 20000//' bids.sh >fast.sh
-	says runnel -p 3 --state state fast.sh
-	[ "$status" -eq 0 ]
-	[ ! -s errors ]
-	[ "$(ls out | cut -d- -f3 | sort -u | wc -l)" -eq 3 ]
-	as_bash fast.sh
-}
-
-@test "a stage that is killed: all start again, and the rows are those of bash" {
-	start --checkpoint 200ms -p 2 bids.sh
-	eventually 'ls out/part-* >/dev/null 2>&1'
-	kill -9 $(stage swindow | head -n 1)
-	ends 0
-	grep -q '^runnel: swindow (subtask [01]): killed by signal 9 (Killed); starting again in 0\.[12] s$' errors
-	grep -q '^runnel: going on from checkpoint [0-9]' errors
-	[ "$(wc -l <errors)" -eq 2 ]
-	as_bash bids.sh
-	[ ! -e state ]
-}
-
-@test "the supervisor that is killed takes its stages along, and started again goes on" {
-	start --checkpoint 200ms bids.sh
-	eventually 'ls out/part-* >/dev/null 2>&1'
-	stages=$(pgrep -P "$job")
-	kill -9 "$job"
-	wait "$job" || true
-	job=
-	says runnel --state state bids.sh
-	[ "$status" -eq 0 ]
-	grep -q '^runnel: going on from checkpoint [0-9]' errors
-	for p in $stages; do
-		! readlink "/proc/$p/exe"
-	done
-	as_bash bids.sh
-}
-
 @test "SIGTERM and SIGINT commit a checkpoint, no half-filled window fires, and the job goes on" {
 	start --checkpoint 0s count.sh
 	eventually 'sctl checkpoint ./state | grep -q "^checkpoint "'
@@ -176,30 +129,12 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 
 @test "a second signal stops at once" {
 	start --checkpoint 0s --heartbeat 0s count.sh
-	kill -STOP $(stage swindow)
+	pkill -STOP -P "$job" -x swindow
 	kill -INT "$job"
 	eventually 'grep -q "stopping: a checkpoint first" errors'
 	kill -INT "$job"
 	ends 130
 	grep -q 'stopped at once; started again, it begins anew' errors
-}
-
-@test "a job runs once, and its state is its own" {
-	start --checkpoint 0s count.sh
-	says runnel --state state count.sh
-	[ "$status" -eq 2 ]
-	grep -q "^runnel: error: the job is running already (process $job, state in .*state)" errors
-	sed -n 2p errors | grep -q -- '--name NAME'
-	kill -TERM "$job"
-	wait "$job" || true
-	job=
-	says runnel --state state bids.sh
-	[ "$status" -eq 2 ]
-	grep -q "^runnel: error: the state in state belongs to .*/count.sh" errors
-	says runnel --quiet --state state count.sh
-	[ "$status" -eq 0 ]
-	[ ! -s errors ]
-	as_bash count.sh
 }
 
 @test "a malformed record ends the job: said once, with where the log is; mended, it goes on" {
@@ -217,36 +152,8 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	cat out/part-* | diff numbers.csv -
 }
 
-@test "a job that fails before its first checkpoint for a reason that stays leaves nothing" {
-	printf 'a\n1\n0\n' >a.csv
-	says runnel --state state -c "ssource a.csv | smap '6 / a as b' | ssink -f csv out.csv"
-	[ "$status" -eq 1 ]
-	grep -q "^runnel: error: smap: division by zero in '6 / a'" errors
-	grep -q '^for the row a=0$' errors
-	[ "$(grep -c 'division by zero' errors)" -eq 1 ]
-	[ ! -e state ]
-	[ ! -e out.csv ]
-}
-
-@test "--restart: more failures than that are the end, with the last words and the log" {
-	start --restart 0/1m --checkpoint 0s count.sh
-	kill -9 $(stage swindow)
-	ends 5
-	grep -qx 'runnel: error: swindow failed too often (--restart 0/1m): killed by signal 9 (Killed)' errors
-	[ -e "$(sed -n 's/^its log: //p' errors)" ]
-}
-
-@test "--heartbeat: a stage that hangs is killed, and all start again" {
-	start --heartbeat 1s --checkpoint 200ms bids.sh
-	eventually 'ls out/part-* >/dev/null 2>&1'
-	kill -STOP $(stage swindow)
-	ends 0
-	grep -q '^runnel: swindow: gave no sign of life for [0-9.]* s; starting again' errors
-	as_bash bids.sh
-}
-
 @test "--checkpoint 0s: none but the last" {
-	says runnel --verbose --checkpoint 0s --state state bids.sh
+	says runnel --verbose --checkpoint 0s --state state count.sh
 	[ "$status" -eq 0 ]
 	[ "$(grep -c '^runnel: .* bytes in .* ms$' errors)" -eq 1 ]
 	grep -q '^runnel: final 1: ' errors
@@ -263,41 +170,6 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	ends 0
 	as_bash count.sh
 	cat other/part-* | sort | diff wanted -
-}
-
-@test "a changed pipeline takes over what fits, and says what doesn't" {
-	start --checkpoint 0s count.sh
-	eventually 'sctl checkpoint ./state | grep -q "^checkpoint "'
-	says sctl stop ./state --savepoint point.sav
-	[ "$status" -eq 0 ]
-	wait "$job" || true
-	job=
-
-	sed 's/max(price) as best/min(price) as least/' count.sh >other.sh
-	for how in --plan --quiet; do
-		says runnel $how --from point.sav other.sh
-		[ "$status" -eq 4 ]
-		grep -qx "runnel: error: swindow: the state also has the aggregate 'max(price)'" errors
-		grep -qx "let it go: runnel --drop-state 'swindow:max(price)'" errors
-	done
-	says runnel --from point.sav --drop-state 'swindow:max(price)' other.sh
-	[ "$status" -eq 0 ]
-	grep -q 'warning: min(price) is new: groups that are open know only the rows from now on' errors
-	# What is counted still has all rows.
-	out=by_bash/ bash count.sh
-	cut -d, -f1,2 by_bash/* | sort >wanted
-	cat out/part-* | cut -d, -f1,2 | sort | diff wanted -
-
-	sed -z 's/swindow[^|]*|/smap auction |/' count.sh >less.sh
-	says runnel --plan --from point.sav less.sh
-	[ "$status" -eq 4 ]
-	grep -q '^swindow: no stage has this name; it kept count(\*) as n, max(price) as best' errors
-	says runnel --plan --from point.sav --drop-state swindow less.sh
-	[ "$status" -eq 0 ]
-	grep -q '^swindow: its state is dropped' out.txt
-	says runnel --plan --from point.sav --drop-state swnidow less.sh
-	[ "$status" -eq 2 ]
-	grep -q '^there is state of .*swindow' errors
 }
 
 @test "systemd hears when all stages run, and when the job stops" {

@@ -92,3 +92,16 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 	done <"$out"
 	[ "$(wc -l <"$out")" -gt 10 ]
 }
+
+@test "README shows the job as it is, and the commands of the script that kills it" {
+	sed 's/^/    /' bats/examples/bids.job >"$out"
+	[ "$(wc -l <"$out")" -ge 4 ]
+	python3 - "$out" <<-'END'
+	import sys
+	readme, job = (open(f, encoding="utf-8").read() for f in ("README.md", sys.argv[1]))
+	assert job in readme, "README shows another job"
+	shown = [line[6:] for line in readme.splitlines() if line.startswith("    $ ")]
+	told = [line[5:-2] for line in open("bats/examples/recovery") if line.startswith("say '")]
+	assert len(told) == 6 and shown[-6:] == told, (shown, told)
+	END
+}
