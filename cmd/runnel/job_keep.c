@@ -1,0 +1,169 @@
+#include "cmd/runnel/job_private.h"
+
+#include "libcore/base/clock.h"
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- checkpoints: what the coordinator wants kept ---- */
+
+static int keep_begin(void *context, enum barrier_kind kind, uint64_t *id, char **directory,
+	struct error *e)
+{
+	struct job *j = context;
+	char name[24];
+
+	*id = j->next_id++;
+	if (checkpoints_begin(j->root, *id, e) < 0)
+		return -1;
+	snprintf(name, sizeof name, "/%" PRIu64, *id);
+	*directory = mem_alloc(strlen(j->root) + strlen(name) + 1);
+	memcpy(*directory, j->root, strlen(j->root));
+	memcpy(*directory + strlen(j->root), name, strlen(name) + 1);
+	return 0;
+}
+
+static int keep_complete(void *context, const struct checkpoint *c, struct error *e)
+{
+	struct job *j = context;
+
+	if (checkpoints_complete(c, e) < 0)
+		return -1;
+	j->checkpoints++;
+	j->last = (struct status_checkpoint){.id = c->id, .kind = job_kind_name(c->kind),
+		.at_us = clock_wall_us(), .bytes = checkpoint_bytes(c),
+		.duration_us = (uint64_t)(clock_mono_us() -
+			coordinator_pending_since_us(j->attempt.coordinator))};
+	for (size_t i = 0; i < j->attempt.tasks_len; i++) {
+		uint64_t us = j->attempt.tasks[i].alignment_us;
+
+		j->last.alignment_us = us > j->last.alignment_us ? us : j->last.alignment_us;
+	}
+	if (j->o->verbose)
+		job_say(j, "%s %" PRIu64 ": %" PRIu64 " bytes in %.1f ms", job_kind_name(c->kind), c->id,
+			j->last.bytes, (double)j->last.duration_us / 1e3);
+	return 0;
+}
+
+static void mark_committed(const struct checkpoint *c)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/committed", c->directory) >= 0) {
+		int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		if (fd >= 0)
+			close(fd);
+		free(path);
+	}
+}
+
+bool job_was_committed(const struct checkpoint *c)
+{
+	char *path;
+	bool is;
+
+	MUST(asprintf(&path, "%s/committed", c->directory) >= 0);
+	is = access(path, F_OK) == 0;
+	free(path);
+	return is;
+}
+
+static void remove_restored_savepoint(struct job *j)
+{
+	struct error ignored = ERROR_INIT;
+	char *path = state_path(j->state, "restored");
+
+	directory_remove(path, &ignored);
+	mem_free(path);
+}
+
+/* ---- --drop-state: once.  The file "dropped" has the names of what has been let go, so that a start
+ * with the same options (a service's) doesn't let go what has grown since. ---- */
+
+static bool was_dropped(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = text; (at = strstr(at, name)); at++) {
+		if ((at == text || at[-1] == '\n') && at[len] == '\n')
+			return true;
+	}
+	return false;
+}
+
+void job_read_dropped(struct job *j)
+{
+	char *path = state_path(j->state, "dropped"), text[8192] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	mem_free(path);
+	j->drop = mem_alloc((j->o->drop_len + 1) * sizeof *j->drop);
+	for (size_t i = 0; i < j->o->drop_len; i++) {
+		if (was_dropped(text, j->o->drop[i]))
+			job_say(j, "--drop-state %s: done at an earlier start", j->o->drop[i]);
+		else
+			j->drop[j->drop_len++] = j->o->drop[i];
+	}
+}
+
+/* The first checkpoint without it exists. */
+static void remember_dropped(struct job *j)
+{
+	char *path = state_path(j->state, "dropped");
+	int fd = j->drop_len ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	for (size_t i = 0; fd >= 0 && i < j->drop_len; i++)
+		dprintf(fd, "%s\n", j->drop[i]);
+	if (fd >= 0)
+		close(fd);
+	j->drop_len = 0;
+	mem_free(path);
+}
+
+static void keep_done(void *context, const struct checkpoint *c)
+{
+	struct job *j = context;
+	bool own = !strncmp(c->directory, j->root, strlen(j->root));
+
+	if (!own)
+		return; /* a savepoint that was restored: nothing of it was to be committed */
+	mark_committed(c);
+	if (!j->has_restored || c->id != j->restored.id)
+		remember_dropped(j);
+	for (size_t i = j->waiting_len; i-- > 0;) {
+		struct waiting *w = &j->waiting[i];
+
+		if (w->kind == WAIT_CHECKPOINT && c->id > w->after)
+			job_reply(j, i, 0, "checkpoint %" PRIu64 "\n", c->id);
+		else if (w->kind == WAIT_SAVEPOINT && c->kind == BARRIER_SAVEPOINT && !w->writer &&
+			c->id > w->after)
+			job_start_savepoint(j, w, c);
+	}
+	checkpoints_remove_older(j->root, c->id, job_pinned(j));
+	remove_restored_savepoint(j);
+}
+
+static void keep_given_up(void *context, uint64_t id, const char *why)
+{
+	struct job *j = context;
+
+	j->declined++;
+	job_say(j, "warning: checkpoint %" PRIu64 " is given up: %s", id, why);
+}
+
+struct coordinator_actions job_keeper(struct job *j)
+{
+	return (struct coordinator_actions){.context = j, .begin = keep_begin,
+		.complete = keep_complete, .done = keep_done, .given_up = keep_given_up};
+}
