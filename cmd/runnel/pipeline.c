@@ -155,8 +155,8 @@ static int refuse_operator(struct reader *r)
 		{"<<", files},
 		{"<&", files},
 		{"<>", files},
-		{">(", "stee passes rows to several pipelines and waits for them:"
-		       " stee 'smap ... | ssink a.csv' | ssink b.csv"},
+		{">(", "a pipeline has one end: keep the rows, ssink rows.frames, for"
+		       " others to read"},
 		{">>", "a directory gets further part files: ssink out/"},
 		{">&", log},
 		{">|", "> and ssink FILE replace a file by themselves"},
@@ -194,17 +194,18 @@ static int check_program(struct reader *r, const struct pipeline_argument *progr
 	static const struct {
 		const char *names, *hint;
 	} programs[] = {
-		{"tee", "stee passes rows to several pipelines and waits for them"},
+		{"tee", "a pipeline has one end: keep the rows, ssink rows.frames, for others to read"},
 		{"cat", "ssource reads files, several as one stream"},
 		{"zcat gunzip zstdcat", "ssource reads compressed files"},
 		{"grep", "smap -w 'COND' chooses rows"},
-		{"sort", "ssort 'price desc, name' orders rows"},
-		{"head", "ssort -n N takes the first rows"},
+		{"sort", "sort what ssink has written, or begin with rows in order"},
+		{"head", "ssource --limit N takes the first records"},
 		{"uniq", "swindow -k COLUMNS gives the distinct rows"},
 		{"awk sed jq perl",
-			"smap computes; smap --exec COMMAND passes rows through a program"},
+			"smap computes and chooses, in the language of runnel-expr(7)"},
+		{"gzip bzip2 xz zstd lz4", "ssink compresses by the name: ssink out.csv.zst"},
 		{"read mapfile readarray", "ssource brings rows in"},
-		{"echo printf", "ssource reads files; echo ... | runnel ... hands rows in"},
+		{"echo printf", "ssource reads files: write the rows into one before"},
 		{"!", "a pipeline's status is runnel's: negate it where runnel is called"},
 		{"time coproc exec command builtin env nice nohup sudo timeout cd pushd popd umask"
 		 " ulimit",
@@ -391,7 +392,7 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 	if (to->text)
 		return READER_REFUSE(r, place,
 			sign == '<' ? "ssource takes several paths as arguments"
-				    : "stee passes rows to several pipelines",
+				    : "a pipeline has one end",
 			"a second %c at the same stage", sign);
 	*r = ahead;
 	if (reader_ends_word(reader_peek(r)))

@@ -92,7 +92,7 @@ struct pipeline_source {
  *   p.sh:3:17: tee can't be used in a pipeline file
  *     ssource a.csv | tee copy | ssink
  *                     ^
- *   stee passes rows to several pipelines and waits for them
+ *   a pipeline has one end: keep the rows, ssink rows.frames, for others to read
  */
 int pipeline_parse(const struct pipeline_source *source, struct arena *arena, struct pipeline *out,
 	struct error *e);

@@ -34,10 +34,6 @@ static int refuse_program(struct draw *d, const struct pipeline_stage *text)
 {
 	const char *word = text->arguments[0].text;
 
-	if (!strcmp(word, "tee"))
-		return pipeline_error(d->source, text->place,
-			"stee passes rows on to several pipelines, and waits for them", d->e,
-			"tee is no stage");
 	return pipeline_error(d->source, text->place,
 		"a pipeline under runnel consists of Runnel's stages only: what runs in front goes into\n"
 		"a file first, what runs behind reads one",

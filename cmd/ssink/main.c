@@ -95,7 +95,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 
 	if (setup->arguments_len > 1)
 		return error_set(e, ERROR_USAGE, "one OUTPUT, not %d; the second is '%s'\n"
-			"several outputs of one stream are stee's work", setup->arguments_len,
+			"for several, keep the rows: ssink rows.frames, and ssource rows.frames in each", setup->arguments_len,
 			setup->arguments[1]);
 	if (setup->arguments_len)
 		o.output = setup->arguments[0];
