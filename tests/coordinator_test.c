@@ -558,7 +558,6 @@ static void step(struct world *w)
 	size_t tasks = w->shape->tasks_len, channels = w->shape->channels_len;
 	size_t pick = draw(w, 3 * tasks + channels + 2);
 
-	w->now_us++;
 	if (pick < tasks) {
 		if (may_produce(w, pick) && draw(w, 3) == 0)
 			produce(w, pick);
@@ -572,7 +571,9 @@ static void step(struct world *w)
 		if (may_read(w, pick - 3 * tasks))
 			take_frame(w, pick - 3 * tasks);
 	} else {
-		coordinator_tick(w->coordinator, w->now_us * 40, w->now_us);
+		/* Sometimes far enough for a retry while what was given up is still on its way. */
+		w->now_us += draw(w, 4) ? 40 : (int64_t)draw(w, 1000000);
+		coordinator_tick(w->coordinator, w->now_us, w->now_us);
 	}
 }
 
@@ -620,7 +621,7 @@ static void run_schedule(const struct shape *shape, uint64_t seed, unsigned *che
 	bool drained = false;
 
 	w.crashes_left = (unsigned)draw(&w, 5);
-	w.declines_left = (unsigned)draw(&w, 3);
+	w.declines_left = (unsigned)draw(&w, 6);
 	w.stops_left = (unsigned)draw(&w, 3);
 	for (size_t s = 0; s < shape->tasks_len; s++) {
 		w.limit[s] = draw(&w, ROWS_MAX);
