@@ -113,3 +113,20 @@ void *mem_column_resize(void *p, size_t old_bytes, size_t bytes)
 		mem_column_free(p, old_bytes);
 	return to;
 }
+
+void *mem_unforked_zero(size_t bytes)
+{
+	void *p;
+
+	if (bytes < COLUMN_LARGE_BYTES)
+		return mem_zero(bytes);
+	p = column_alloc(bytes); /* new pages are zero */
+	madvise(p, column_bytes(bytes), MADV_DONTFORK);
+	return p;
+}
+
+void mem_unforked_free(void *p, size_t bytes)
+{
+	if (p)
+		mem_column_free(p, bytes);
+}

@@ -61,11 +61,16 @@ static enum shape shape_of(const struct type *types, size_t n)
 	return SHAPE_OTHER;
 }
 
+static void slots_free(struct keytable *t)
+{
+	mem_unforked_free(t->slots, sizeof *t->slots << t->bits);
+}
+
 static void slots_new(struct keytable *t, unsigned bits)
 {
 	MUST(bits <= BITS_MAX);
-	mem_free(t->slots);
-	t->slots = mem_zero(sizeof *t->slots << bits);
+	slots_free(t);
+	t->slots = mem_unforked_zero(sizeof *t->slots << bits);
 	t->bits = bits;
 	t->limit = UINT32_C(1) << (bits - 1);
 }
@@ -91,7 +96,7 @@ void keytable_free(struct keytable *t)
 	for (size_t i = 0; i < t->columns_len; i++)
 		builder_clear(&t->columns[i]);
 	mem_free(t->columns);
-	mem_free(t->slots);
+	slots_free(t);
 	mem_free(t);
 }
 

@@ -43,6 +43,7 @@ void keytable_index(struct keytable *t);
 /* Makes an empty table hold from's keys under the same numbers, without hashing them again. */
 void keytable_copy(struct keytable *t, const struct keytable *from);
 
+/* A child of fork, which writes a snapshot, has the keys and their hashes but can't look any up. */
 uint32_t keytable_len(const struct keytable *t);
 
 /* The i-th key column of all keys, keytable_len rows; borrowed until the next insert. */
