@@ -152,6 +152,19 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	cat out/part-* | diff numbers.csv -
 }
 
+@test "a job goes on where it was started: elsewhere its paths would be other files" {
+	start --checkpoint 0s count.sh
+	eventually 'sctl checkpoint ./state | grep -q "^checkpoint "'
+	kill -TERM "$job"
+	ends 143
+	mkdir elsewhere
+	cd elsewhere
+	says runnel --state ../state ../count.sh
+	[ "$status" -eq 2 ]
+	grep -qx "runnel: error: the job was started in $BATS_TEST_TMPDIR: here its paths would be other files" errors
+	[ ! -e out ]
+}
+
 @test "--checkpoint 0s: none but the last" {
 	says runnel --verbose --checkpoint 0s --state state count.sh
 	[ "$status" -eq 0 ]

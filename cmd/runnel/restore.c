@@ -99,8 +99,9 @@ int restore_fit(const struct restore *r, struct buf *report, struct error *e)
 				plan_is_source(s) ? "at the beginning of its input" : "empty");
 	}
 	if (status == 0 && misfits.len) {
-		status = error_set(e, ERROR_STATE, "checkpoint %llu doesn't fit the pipeline:%s\n"
+		status = error_set(e, ERROR_STATE, "%s %llu doesn't fit the pipeline:%s\n"
 			"give the stage its old name (--name), or let the state go: --drop-state NAME",
+			r->from->kind == BARRIER_SAVEPOINT ? "savepoint" : "checkpoint",
 			(unsigned long long)r->from->id, buf_cstr(&misfits));
 	}
 	buf_clear(&misfits);

@@ -189,15 +189,18 @@ static void unlink_file(const struct state *s, const char *name)
 static int write_job(const struct state *s, struct error *e)
 {
 	struct outfile file = OUTFILE_INIT;
-	char *path = state_path(s, "job");
+	char *path = state_path(s, "job"), *here = getcwd(NULL, 0);
 	struct buf text = BUF_INIT;
 	int status = -1;
 
 	buf_printf(&text, "id %s\nattempt %" PRIu64 "\npipeline %s\n", s->job, s->attempt, s->pipeline);
+	if (here)
+		buf_printf(&text, "directory %s\n", here);
 	if (outfile_open(&file, path, e) == 0 && outfile_write(&file, text.data, text.len, e) == 0)
 		status = outfile_commit(&file, true, e);
 	outfile_abort(&file);
 	buf_clear(&text);
+	free(here);
 	mem_free(path);
 	return status;
 }
@@ -211,6 +214,22 @@ static void make_id(char *out)
 		snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
+/* Handles to commit are relative paths: elsewhere they would be missed, and taken for committed. */
+static int check_directory(const char *line, struct error *e)
+{
+	char *here = getcwd(NULL, 0);
+	size_t len = strcspn(line, "\n");
+	int status = 0;
+
+	if (here && (strlen(here) != len || memcmp(here, line, len) != 0)) {
+		status = error_set(e, ERROR_USAGE, "the job was started in %.*s: here its paths "
+			"would be other files", (int)len, line);
+		error_hint(e, "start it from there; another job needs a name of its own: --name NAME");
+	}
+	free(here);
+	return status;
+}
+
 static int parse_job(struct state *s, const char *text, const char *path, const char *pipeline,
 	struct error *e)
 {
@@ -220,8 +239,9 @@ static int parse_job(struct state *s, const char *text, const char *path, const 
 		!at || strlen(s->job) != JOB_ID_LEN)
 		return error_set(e, ERROR_STATE, "%s: damaged", path);
 	s->pipeline = mem_strndup(text + at, strcspn(text + at, "\n"));
+	text += at + strlen(s->pipeline);
 	if (!strcmp(s->pipeline, pipeline))
-		return 0;
+		return strncmp(text, "\ndirectory ", 11) ? 0 : check_directory(text + 11, e);
 	error_set(e, ERROR_USAGE, "the state in %s belongs to %s", s->directory, s->pipeline);
 	error_hint(e, "give this job a name of its own, --name NAME, or another place, --state DIR");
 	return -1;

@@ -2,7 +2,7 @@
  *
  *   lock           flock: held by the supervisor and every stage it started, so that it is free only
  *                  when all of them are gone; holds the supervisor's pid
- *   job            id (for life), attempts so far, the pipeline's path
+ *   job            id (for life), attempts so far, the pipeline's path, where it was started
  *   checkpoints/   checkpoint.h
  *   dropped        what --drop-state has let go
  *   restored/      a savepoint the job was started from, until its first own checkpoint
@@ -24,7 +24,7 @@ struct state {
 
 /* Makes the directory if need be, takes the lock (waiting for stages of a supervisor that died to be
  * gone), reads or makes the identity.  ERROR_USAGE if another supervisor runs it, or if it belongs to
- * another pipeline. */
+ * another pipeline or was started in another directory. */
 int state_open(const char *directory, const char *pipeline, struct state *out, struct error *e);
 void state_close(struct state *s);
 
