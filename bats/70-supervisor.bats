@@ -203,3 +203,14 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	export events=10000000
 	[ "$(python3 listen.py)" = "143 READY=1 STOPPING=1 WATCHDOG=1" ]
 }
+
+@test "the manual's file gives the plan that the manual shows" {
+	mandoc -Tascii -O width=100 "$root/man/runnel.1" | col -bx >page
+	sed -n '/A file that is a shell script as well/,/What would run/p' page | sed '1,2d;$d' |
+		sed 's/^ *\(#!.*\)/\1/' >bids.sh
+	says runnel --plan -p 4 bids.sh
+	[ "$status" -eq 0 ]
+	sed 's/^ *//' out.txt >told
+	[ "$(wc -l <told)" -ge 6 ]
+	sed -n '/\$ runnel --plan -p 4 bids.sh/,/^$/p' page | sed '1d;$d;s/^ *//' | diff - told
+}
