@@ -297,20 +297,26 @@ static char *joined(const char *directory, const char *name)
 	return path;
 }
 
-/* The manifest's path, NULL if there is none; an absent directory has none. */
-static char *find_manifest(const char *directory)
+/* The manifest's path, NULL if there is none; an absent directory has none.  One that can't be read
+ * (no more descriptors, no permission) may have one: -1. */
+static int find_manifest(const char *directory, char **out, struct error *e)
 {
 	DIR *d = opendir(directory);
 	struct dirent *entry;
-	char *found = NULL;
+	int status;
 
-	while (d && !found && (entry = readdir(d))) {
+	*out = NULL;
+	if (!d)
+		return errno == ENOENT || errno == ENOTDIR ? 0 :
+			error_errno(e, "%s: can't open", directory);
+	errno = 0;
+	while (!*out && (entry = readdir(d))) {
 		if (is_manifest(entry->d_name))
-			found = joined(directory, entry->d_name);
+			*out = joined(directory, entry->d_name);
 	}
-	if (d)
-		closedir(d);
-	return found;
+	status = !*out && errno ? error_errno(e, "%s: can't read", directory) : 0;
+	closedir(d);
+	return status;
 }
 
 static int read_whole(const char *path, struct buf *out, struct error *e)
@@ -328,15 +334,16 @@ static int read_whole(const char *path, struct buf *out, struct error *e)
 
 int checkpoint_read(const char *directory, struct checkpoint *out, struct error *e)
 {
-	char *path = find_manifest(directory), *name = NULL;
+	char *path, *name = NULL;
 	struct buf bytes = BUF_INIT;
 	int status = -1;
 
-	*out = (struct checkpoint){.directory = mem_strdup(directory)};
-	if (!path) {
-		checkpoint_clear(out);
+	*out = (struct checkpoint){.id = 0};
+	if (find_manifest(directory, &path, e) < 0)
+		return -1;
+	if (!path)
 		return 1;
-	}
+	out->directory = mem_strdup(directory);
 	if (read_whole(path, &bytes, e) < 0)
 		goto out;
 	name = checkpoint_manifest_name(&bytes);
@@ -428,7 +435,7 @@ static uint64_t number_of(const char *name)
 	char *end;
 	uint64_t n = strtoull(name, &end, 10);
 
-	return *name >= '1' && *name <= '9' && !*end ? n : 0;
+	return *name >= '1' && *name <= '9' && !*end && n <= INT64_MAX ? n : 0;
 }
 
 static int by_number_falling(const void *a, const void *b)
@@ -519,26 +526,37 @@ int checkpoints_complete(const struct checkpoint *c, struct error *e)
 }
 
 /* The manifest goes first: what is half removed must not look like a checkpoint. */
-int directory_remove(const char *path, struct error *e)
+static int empty_directory(const char *path, struct error *e)
 {
-	char *manifest = find_manifest(path);
+	char *manifest;
 	DIR *d;
 	struct dirent *entry;
+	int status;
 
-	if (manifest)
-		unlink(manifest);
+	if (find_manifest(path, &manifest, e) < 0)
+		return -1;
+	status = manifest && unlink(manifest) < 0 && errno != ENOENT ?
+		error_errno(e, "%s: can't remove", manifest) : 0;
 	mem_free(manifest);
-	d = opendir(path);
+	d = status == 0 ? opendir(path) : NULL;
 	while (d && (entry = readdir(d)))
 		unlinkat(dirfd(d), entry->d_name, 0);
 	if (d)
 		closedir(d);
+	return status;
+}
+
+int directory_remove(const char *path, struct error *e)
+{
+	if (empty_directory(path, e) < 0)
+		return -1;
 	if (rmdir(path) < 0 && errno != ENOENT)
 		return error_errno(e, "%s: can't remove", path);
 	return 0;
 }
 
-void checkpoints_remove_older(const char *root, uint64_t id, uint64_t except)
+/* Their directories stay: they keep the numbers. */
+void checkpoints_empty_newer(const char *root, uint64_t id, uint64_t until)
 {
 	struct error ignored = ERROR_INIT;
 	uint64_t *ids;
@@ -549,7 +567,27 @@ void checkpoints_remove_older(const char *root, uint64_t id, uint64_t except)
 	for (size_t i = 0; i < n; i++) {
 		char *directory;
 
-		if (ids[i] >= id || ids[i] == except)
+		if (ids[i] <= id || ids[i] > until)
+			continue;
+		directory = directory_of(root, ids[i]);
+		empty_directory(directory, &ignored);
+		mem_free(directory);
+	}
+	mem_free(ids);
+}
+
+void checkpoints_remove_older(const char *root, uint64_t id)
+{
+	struct error ignored = ERROR_INIT;
+	uint64_t *ids;
+	size_t n;
+
+	if (list(root, &ids, &n, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		char *directory;
+
+		if (ids[i] >= id)
 			continue;
 		directory = directory_of(root, ids[i]);
 		directory_remove(directory, &ignored);

@@ -74,8 +74,11 @@ int checkpoints_begin(const char *root, uint64_t id, struct error *e);
 /* Writes the manifest: from here on the checkpoint exists. */
 int checkpoints_complete(const struct checkpoint *c, struct error *e);
 
-/* Removes all with a smaller number, `except` excepted (0: none); what can't be removed stays. */
-void checkpoints_remove_older(const char *root, uint64_t id, uint64_t except);
+/* Removes all with a smaller number; what can't be removed stays. */
+void checkpoints_remove_older(const char *root, uint64_t id);
+
+/* Empties those with greater numbers, up to `until`: what was given up must not fill the disk. */
+void checkpoints_empty_newer(const char *root, uint64_t id, uint64_t until);
 
 /* Removes a directory of files. */
 int directory_remove(const char *path, struct error *e);

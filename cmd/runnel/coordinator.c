@@ -136,18 +136,19 @@ static void start_checkpoint(struct coordinator *c, enum barrier_kind kind)
 {
 	struct error e = ERROR_INIT;
 	char *directory = NULL;
-	uint64_t id;
+	uint64_t id = 0;
 
 	checkpoint_clear(&c->checkpoint);
+	c->wanted = false;
+	if (kind == BARRIER_SAVEPOINT)
+		c->savepoint_wanted = false;
 	if (c->actions.begin(c->actions.context, kind, &id, &directory, &e) < 0) {
 		c->checkpoint.kind = kind;
+		c->checkpoint.id = id;
 		give_up(c, e.text);
 		return;
 	}
 	MUST(id > c->barrier.checkpoint);
-	c->wanted = false;
-	if (kind == BARRIER_SAVEPOINT)
-		c->savepoint_wanted = false;
 	c->checkpoint = (struct checkpoint){.id = id, .kind = kind, .created_us = c->wall_us,
 		.directory = directory};
 	memcpy(c->checkpoint.job, c->o.job, sizeof c->checkpoint.job);
@@ -351,6 +352,11 @@ void coordinator_want(struct coordinator *c, enum barrier_kind kind)
 		c->savepoint_wanted = true;
 	else
 		c->wanted = true;
+}
+
+bool coordinator_wants(const struct coordinator *c, enum barrier_kind kind)
+{
+	return kind == BARRIER_SAVEPOINT ? c->savepoint_wanted : c->wanted;
 }
 
 void coordinator_want_stop(struct coordinator *c)

@@ -92,6 +92,8 @@ int64_t coordinator_next_us(const struct coordinator *c);
 
 /* A checkpoint as soon as can be: at once, or when the one under way is done. */
 void coordinator_want(struct coordinator *c, enum barrier_kind kind);
+/* Whether such a one has been asked for and not begun. */
+bool coordinator_wants(const struct coordinator *c, enum barrier_kind kind);
 
 /* A checkpoint, its commit, and the end of every task without END. */
 void coordinator_want_stop(struct coordinator *c);

@@ -108,7 +108,8 @@ static int explain_checkpoint(const struct explain_options *o, const char *direc
 	struct buf *out, struct error *e)
 {
 	struct checkpoint c = {.id = 0};
-	struct restore r = {.plan = o->plan, .from = &c, .drop = o->drop, .drop_len = o->drop_len};
+	struct restore r = {.plan = o->plan, .from = &c, .drop = o->drop, .drop_len = o->drop_len,
+		.commit = true};
 	int status = checkpoint_read(directory, &c, e);
 
 	if (status == 1)

@@ -54,6 +54,19 @@ static struct restore restore_of(struct job *j)
 		.drop_len = j->drop_len, .commit = !job_was_committed(&j->restored)};
 }
 
+/* What is waited for, and what the attempt before has not come to. */
+static void want_again(struct job *j)
+{
+	for (size_t i = 0; i < j->waiting_len; i++) {
+		const struct waiting *w = &j->waiting[i];
+
+		if (w->kind == WAIT_CHECKPOINT)
+			coordinator_want(j->attempt.coordinator, BARRIER_CHECKPOINT);
+		else if (w->kind == WAIT_SAVEPOINT && !w->writer)
+			coordinator_want(j->attempt.coordinator, BARRIER_SAVEPOINT);
+	}
+}
+
 static int start_attempt(struct job *j, struct error *e)
 {
 	struct attempt_options o = {.plan = j->o->plan, .state = j->state,
@@ -64,6 +77,7 @@ static int start_attempt(struct job *j, struct error *e)
 
 	if (find_checkpoint(j, e) < 0 || state_next_attempt(j->state, e) < 0)
 		return -1;
+	job_read_dropped(j);
 	if (j->has_restored) {
 		restore = restore_of(j);
 		o.restore = &restore;
@@ -86,6 +100,7 @@ static int start_attempt(struct job *j, struct error *e)
 		coordinator_want_drain(j->attempt.coordinator);
 	if (j->stop_us)
 		coordinator_want_stop(j->attempt.coordinator);
+	want_again(j);
 	return 0;
 }
 
@@ -238,9 +253,8 @@ static void turn_coordinator(struct job *j, int64_t now_us)
 
 		end_attempt(j);
 		finish(j, ended || !j->stop_signal ? 0 : 128 + j->stop_signal);
-		if (ended && !job_pinned(j))
-			state_remove(j->state);
-		else if (!ended)
+		j->worthless = ended;
+		if (!ended)
 			say_stopped(j, "stopped");
 	}
 }
@@ -347,6 +361,7 @@ static int open_signals(struct job *j, struct error *e)
 {
 	sigset_t set;
 
+	signal(SIGCHLD, SIG_DFL); /* who ignores it, as some that start services do, reaps nobody */
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGINT);
@@ -416,7 +431,6 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 		.signals = -1, .next_id = 1, .started_us = clock_wall_us(), .error = ERROR_INIT};
 	int status = -1;
 
-	job_read_dropped(&j);
 	if (open_job(&j, e) == 0 && start_attempt(&j, e) == 0) {
 		status = run_loop(&j, e);
 		job_answer_rest(&j);

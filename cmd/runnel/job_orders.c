@@ -5,12 +5,15 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,15 +67,23 @@ static int write_savepoint(const struct checkpoint *c, const char *path, struct 
 	return savepoint_write(path, files, n, e); /* the process ends here: nothing is freed */
 }
 
-void job_start_savepoint(struct job *j, struct waiting *w, const struct checkpoint *c)
+void job_start_savepoint(struct job *j, size_t waiting, const struct checkpoint *c)
 {
+	struct waiting *w = &j->waiting[waiting];
 	struct error e = ERROR_INIT;
 	pid_t parent = getpid();
 
 	w->id = c->id;
 	w->writer = fork();
-	if (w->writer != 0)
+	if (w->writer > 0)
 		return;
+	if (w->writer < 0) {
+		job_reply(j, waiting, ERROR_IO, "%s: the savepoint could not be written: %s\n",
+			w->path, strerror(errno));
+		return;
+	}
+	/* It holds the lock: alone, it would keep the next supervisor waiting. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Committed by now: who starts from it has nothing to commit. */
 	for (size_t i = 0; i < c->tasks_len; i++)
 		buf_reset(&c->tasks[i].handle);
@@ -83,14 +94,17 @@ void job_start_savepoint(struct job *j, struct waiting *w, const struct checkpoi
 	_exit(0);
 }
 
-/* The checkpoint whose files an archive is being made of stays. */
 uint64_t job_pinned(const struct job *j)
 {
+	uint64_t oldest = 0;
+
 	for (size_t i = 0; i < j->waiting_len; i++) {
-		if (j->waiting[i].writer > 0)
-			return j->waiting[i].id;
+		const struct waiting *w = &j->waiting[i];
+
+		if (w->writer > 0 && (!oldest || w->id < oldest))
+			oldest = w->id;
 	}
-	return 0;
+	return oldest;
 }
 
 /* ---- requests ---- */

@@ -48,7 +48,7 @@ struct job {
 	int64_t stop_us;               /* when a stop was asked for; 0: none */
 	bool drain;
 	bool over;
-	bool worthless;                /* its state is: nothing to go on from */
+	bool worthless;                /* its state is: nothing to go on from, or nothing left to do */
 	int status;
 	struct error error;            /* why, if status isn't 0 */
 
@@ -83,6 +83,7 @@ void job_put_metrics(void *context, struct buf *out);        /* likewise */
 /* begin, complete, done, given_up. */
 struct coordinator_actions job_keeper(struct job *j);
 bool job_was_committed(const struct checkpoint *c);
+/* What of --drop-state is still to be let go of what has been restored. */
 void job_read_dropped(struct job *j);
 
 /* ---- following orders (job_orders.c) ---- */
@@ -90,10 +91,10 @@ void job_read_dropped(struct job *j);
 void job_take_request(void *context, struct request *r); /* context: the job */
 void job_reply(struct job *j, size_t waiting, int status, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
-void job_start_savepoint(struct job *j, struct waiting *w, const struct checkpoint *c);
+void job_start_savepoint(struct job *j, size_t waiting, const struct checkpoint *c);
 void job_reap_writers(struct job *j);
 
-/* The checkpoint whose files an archive is being made of, and which therefore stays; 0: none. */
+/* The oldest checkpoint of whose files an archive is being made: it stays, and those behind; 0: none. */
 uint64_t job_pinned(const struct job *j);
 
 /* Those who wait for the end hear of it; archives are finished. */

@@ -54,6 +54,16 @@ static int check_dropped(const struct restore *r, struct error *e)
 	return 0;
 }
 
+/* Whether any of its subtasks has prepared what nobody has committed yet. */
+static bool has_handles(const struct restore *r, const char *stage)
+{
+	for (size_t i = 0; r->commit && i < r->from->tasks_len; i++) {
+		if (!strcmp(r->from->tasks[i].stage, stage) && r->from->tasks[i].handle.len)
+			return true;
+	}
+	return false;
+}
+
 /* One stage's state against the plan; what is wrong goes to misfits. */
 static void compare(const struct restore *r, const struct checkpoint_task *t, struct buf *report,
 	struct buf *misfits)
@@ -68,7 +78,7 @@ static void compare(const struct restore *r, const struct checkpoint_task *t, st
 			t->keeps ? t->keeps : "nothing to miss");
 		return;
 	}
-	if (!t->keeps && !t->handle.len) {
+	if (!t->keeps && !has_handles(r, t->stage)) {
 		buf_printf(report, "%s: not in the pipeline any more; it kept nothing\n", t->stage);
 		return;
 	}

@@ -89,7 +89,8 @@ static long owner(int fd)
 	if (pread(fd, text, sizeof text - 1, 0) <= 0)
 		return 0;
 	pid = strtol(text, NULL, 10);
-	return pid > 0 && is_supervisor(pid) ? pid : 0;
+	/* Its own number, in a container that counts from the start again, is an earlier one's. */
+	return pid > 0 && pid != getpid() && is_supervisor(pid) ? pid : 0;
 }
 
 /* Whether the file that is locked still has its name: the last owner may have removed it. */
@@ -111,6 +112,37 @@ static int write_pid(int fd, const char *path, struct error *e)
 	return 0;
 }
 
+/* Whether there is nothing in the directory but a lock. */
+static bool is_empty(const char *directory)
+{
+	DIR *d = opendir(directory);
+	struct dirent *entry;
+	bool empty = true;
+
+	while (d && empty && (entry = readdir(d)))
+		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+			!strcmp(entry->d_name, "lock");
+	if (d)
+		closedir(d);
+	return empty;
+}
+
+/* What a job has owned has its job file or, if that has been removed, a supervisor's number in the
+ * lock.  Anything else is somebody's: its checkpoints/ or spool/ are not to be cleared away. */
+static int check_directory(const struct state *s, int fd, const char *lock, struct error *e)
+{
+	char *job = state_path(s, "job");
+	struct stat st;
+	bool owned = access(job, F_OK) == 0 || (fstat(fd, &st) == 0 && st.st_size > 0);
+
+	mem_free(job);
+	if (owned || is_empty(s->directory))
+		return 0;
+	unlink(lock);
+	error_set(e, ERROR_USAGE, "%s is neither empty nor the state of a job", s->directory);
+	return error_hint(e, "give the state a directory of its own: --state DIR");
+}
+
 /* 0: locked; 1: try again; -1. */
 static int try_lock(struct state *s, const char *path, struct error *e)
 {
@@ -121,7 +153,7 @@ static int try_lock(struct state *s, const char *path, struct error *e)
 		return error_errno(e, "%s: can't open", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_in_place(fd, path)) {
 		s->lock_fd = fd;
-		return write_pid(fd, path, e);
+		return check_directory(s, fd, path, e) < 0 ? -1 : write_pid(fd, path, e);
 	}
 	pid = owner(fd);
 	close(fd);
@@ -164,7 +196,7 @@ static void remove_checkpoints(const struct state *s)
 {
 	char *path = state_path(s, "checkpoints");
 
-	checkpoints_remove_older(path, UINT64_MAX, 0);
+	checkpoints_remove_older(path, UINT64_MAX);
 	mem_free(path);
 	remove_room(s, "checkpoints");
 }

@@ -4,7 +4,7 @@
  *                  when all of them are gone; holds the supervisor's pid
  *   job            id (for life), attempts so far, the pipeline's path, where it was started
  *   checkpoints/   checkpoint.h
- *   dropped        what --drop-state has let go
+ *   dropped        what --drop-state has let go, and by which checkpoint
  *   restored/      a savepoint the job was started from, until its first own checkpoint
  *   spool/         what sinks keep until a commit
  *   logs/          <stage>.<subtask>.log, what stages wrote to standard error
@@ -23,8 +23,8 @@ struct state {
 };
 
 /* Makes the directory if need be, takes the lock (waiting for stages of a supervisor that died to be
- * gone), reads or makes the identity.  ERROR_USAGE if another supervisor runs it, or if it belongs to
- * another pipeline or was started in another directory. */
+ * gone), reads or makes the identity.  ERROR_USAGE if another supervisor runs it, if it belongs to
+ * another pipeline or was started in another directory, or if what lies in it isn't a job's. */
 int state_open(const char *directory, const char *pipeline, struct state *out, struct error *e);
 void state_close(struct state *s);
 
