@@ -6,6 +6,7 @@
 #include "libcore/table/builder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PACKED_FACTOR = 4 }; /* about what compressed text grows to */
 
@@ -258,6 +259,87 @@ int positions_check(struct positions *p, size_t inputs_len, struct error *e)
 			return error_set(e, ERROR_STATE,
 				"the state holds bytes of input %u twice, from %llu on",
 				r->input + 1, (unsigned long long)r->start);
+	}
+	return 0;
+}
+
+/* ---- which inputs they are of ---- */
+
+static const char inputs_section[] = "inputs";
+
+static int put_inputs(const char *const *inputs, size_t len, struct batch_builder *b,
+	struct snapshot_writer *w, struct error *e)
+{
+	for (size_t i = 0; i < len; i++) {
+		builder_put_int(&b->columns[0], (int64_t)i);
+		builder_put_text(&b->columns[1], inputs[i], strlen(inputs[i]));
+		if (!batch_builder_is_full(b) && i + 1 < len)
+			continue;
+		if (snapshot_put(w, batch_builder_view(b), e) < 0)
+			return -1;
+		batch_builder_reset(b);
+	}
+	return 0;
+}
+
+int inputs_put(const char *const *inputs, size_t len, struct snapshot_writer *w, struct error *e)
+{
+	struct schema schema = SCHEMA_INIT;
+	struct batch_builder b;
+	int status;
+
+	schema_set_name(&schema, inputs_section);
+	schema_add(&schema, "input", strlen("input"), TYPE_OF(TYPE_INT));
+	schema_add(&schema, "path", strlen("path"), TYPE_OF(TYPE_STRING));
+	batch_builder_init(&b, &schema);
+	status = snapshot_section(w, &schema, e);
+	if (status == 0)
+		status = put_inputs(inputs, len, &b, w, e);
+	batch_builder_clear(&b);
+	schema_clear(&schema);
+	return status;
+}
+
+static bool is_path(struct text_view t, const char *path)
+{
+	return strlen(path) == t.len && memcmp(path, t.text, t.len) == 0;
+}
+
+static int inputs_changed(const char *how, struct text_view path, struct error *e)
+{
+	error_set(e, ERROR_STATE, "the inputs have changed: %.*s %s", (int)path.len, path.text, how);
+	return error_hint(e, "name the same ones in the same order, or begin anew: --drop-state and this stage's name");
+}
+
+int inputs_check_known(const char *const *inputs, size_t len, size_t known, struct error *e)
+{
+	/* 0: an older snapshot, which doesn't say. */
+	if (!known || known == len)
+		return 0;
+	return inputs_changed("is new", (struct text_view){inputs[known], strlen(inputs[known])}, e);
+}
+
+int inputs_check(const struct batch *b, const char *const *inputs, size_t len, size_t *known,
+	struct error *e)
+{
+	const struct column *input, *path;
+
+	if (snapshot_column(b, "input", TYPE_OF(TYPE_INT), &input, e) < 0 ||
+		snapshot_column(b, "path", TYPE_OF(TYPE_STRING), &path, e) < 0)
+		return -1;
+	for (uint32_t r = 0; r < b->rows; r++) {
+		size_t i = (size_t)column_int(input, r);
+		struct text_view was = column_text(path, r);
+
+		if (i >= len)
+			return inputs_changed("is no longer among them", was, e);
+		*known = i >= *known ? i + 1 : *known;
+		if (is_path(was, inputs[i]))
+			continue;
+		for (size_t k = 0; k < len; k++) {
+			if (is_path(was, inputs[k]))
+				return inputs_changed("stands in another place", was, e);
+		}
 	}
 	return 0;
 }

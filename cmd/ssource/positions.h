@@ -4,6 +4,8 @@
  *   section "position"   input, entry, offset, begun, end (null: to the end), line (null: unknown),
  *                        rows, greatest_time, divided, schema
  *
+ *   section "inputs"     input, path: of all, also those that are over
+ *
  * begun: a record begins at the offset, else behind the first newline there (records.h).  rows and
  * schema (a -s text) are the subtask's, in its first row.  divided: ranges are partitions of their
  * own, each with its own greatest time; else they are one after another, and so is time.
@@ -48,5 +50,12 @@ int positions_put(const struct positions *p, struct snapshot_writer *w, struct e
  * what can't be (ERROR_STATE). */
 int positions_take(struct positions *p, const struct batch *b, struct error *e);
 int positions_check(struct positions *p, size_t inputs_len, struct error *e);
+
+/* Positions go by the number of an input: one that has got another number since, or inputs that have
+ * come or gone, are ERROR_STATE.  A new name in an old one's place is a file that has moved. */
+int inputs_put(const char *const *inputs, size_t len, struct snapshot_writer *w, struct error *e);
+int inputs_check(const struct batch *b, const char *const *inputs, size_t len, size_t *known,
+	struct error *e); /* one batch; *known: so many there were */
+int inputs_check_known(const char *const *inputs, size_t len, size_t known, struct error *e);
 
 #endif

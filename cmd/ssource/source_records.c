@@ -209,7 +209,9 @@ static int source_snapshot(struct operator* op, struct snapshot_writer *w, struc
 	else if (s->positions.spec)
 		buf_put_text(&spec, s->positions.spec);
 	now.spec = spec.len ? mem_strdup(buf_cstr(&spec)) : NULL;
-	status = positions_put(&now, w, e);
+	status = inputs_put(s->o->records.inputs, s->o->records.inputs_len, w, e);
+	if (status == 0)
+		status = positions_put(&now, w, e);
 	buf_clear(&spec);
 	positions_clear(&now);
 	return status;
@@ -218,16 +220,27 @@ static int source_snapshot(struct operator* op, struct snapshot_writer *w, struc
 static int source_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	struct source *s = source_of(op);
+	const struct records_options *o = &s->o->records;
 	const struct batch *b;
+	size_t known = 0;
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
+		if (b->schema->name && !strcmp(b->schema->name, "inputs")) {
+			if (inputs_check(b, o->inputs, o->inputs_len, &known, e) < 0)
+				return -1;
+			continue;
+		}
 		if (source_check_section(b, "position", e) < 0 ||
 			positions_take(&s->positions, b, e) < 0)
 			return -1;
 	}
 	s->is_restored = true;
-	return status < 0 ? -1 : positions_check(&s->positions, s->o->records.inputs_len, e);
+	if (status < 0)
+		return -1;
+	if (inputs_check_known(o->inputs, o->inputs_len, known, e) < 0)
+		return -1;
+	return positions_check(&s->positions, o->inputs_len, e);
 }
 
 static void source_free(struct operator* op)
