@@ -289,7 +289,7 @@ int inputs_put(const char *const *inputs, size_t len, struct snapshot_writer *w,
 	int status;
 
 	schema_set_name(&schema, inputs_section);
-	schema_add(&schema, "input", strlen("input"), TYPE_OF(TYPE_INT));
+	schema_add(&schema, "number", strlen("number"), TYPE_OF(TYPE_INT));
 	schema_add(&schema, "path", strlen("path"), TYPE_OF(TYPE_STRING));
 	batch_builder_init(&b, &schema);
 	status = snapshot_section(w, &schema, e);
@@ -324,7 +324,7 @@ int inputs_check(const struct batch *b, const char *const *inputs, size_t len, s
 {
 	const struct column *input, *path;
 
-	if (snapshot_column(b, "input", TYPE_OF(TYPE_INT), &input, e) < 0 ||
+	if (snapshot_column(b, "number", TYPE_OF(TYPE_INT), &input, e) < 0 ||
 		snapshot_column(b, "path", TYPE_OF(TYPE_STRING), &path, e) < 0)
 		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {

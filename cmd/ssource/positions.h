@@ -4,7 +4,7 @@
  *   section "position"   input, entry, offset, begun, end (null: to the end), line (null: unknown),
  *                        rows, greatest_time, divided, schema
  *
- *   section "inputs"     input, path: of all, also those that are over
+ *   section "inputs"     number, path: of all, also those that are over
  *
  * begun: a record begins at the offset, else behind the first newline there (records.h).  rows and
  * schema (a -s text) are the subtask's, in its first row.  divided: ranges are partitions of their
