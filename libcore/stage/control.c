@@ -40,7 +40,7 @@ struct control {
 	struct line *line;
 	struct stage *st;     /* once it has started */
 	struct deferred deferred[DEFERRED_MAX];
-	size_t deferred_len;
+	size_t deferred_len, answering; /* those before have been followed, or are */
 	uint64_t idle_us;
 	uint64_t alignment_us; /* of the snapshot under way */
 	struct line_plan plan;
@@ -90,16 +90,23 @@ int control_describe(struct control *c, const struct operator *op,
 	return line_read_plan(c->line, &c->plan, e);
 }
 
-void control_close(struct control *c)
+static void stop_child(struct control *c)
 {
-	if (!c)
-		return;
 	if (c->child > 0) {
 		kill(c->child, SIGKILL);
 		waitpid(c->child, NULL, 0);
 	}
 	if (c->child_fd >= 0)
 		close(c->child_fd);
+	c->child = 0;
+	c->child_fd = -1;
+}
+
+void control_close(struct control *c)
+{
+	if (!c)
+		return;
+	stop_child(c);
 	line_free(c->line);
 	for (size_t i = 0; i < DEFERRED_MAX; i++)
 		buf_clear(&c->deferred[i].handle);
@@ -277,8 +284,7 @@ int control_checkpoint(void *context, struct stage *st, const struct barrier *b,
 	struct control *c = context;
 	struct error why = ERROR_INIT;
 
-	if (c->child > 0 && reap(c, e) < 0) /* one at a time */
-		return -1;
+	stop_child(c); /* one at a time: its checkpoint was given up */
 	mem_free(c->path);
 	c->checkpoint = b->checkpoint;
 	c->alignment_us = stage_alignment_us(st);
@@ -409,10 +415,25 @@ static int supervisor_gone(struct error *e)
 
 /* ---- while a write would block ---- */
 
+/* A CHECKPOINT that hasn't been begun gives way to the next: it was given up.  A stage that is blocked
+ * for minutes, while another's disk is full, would be sent any number of them. */
+static bool supersede(struct control *c, const struct line_message *m)
+{
+	for (size_t i = 0; m->kind == LINE_CHECKPOINT && i < c->deferred_len; i++) {
+		if (c->deferred[i].message.kind != LINE_CHECKPOINT || i < c->answering)
+			continue;
+		c->deferred[i].message.checkpoint = m->checkpoint;
+		return true;
+	}
+	return false;
+}
+
 static int defer(struct control *c, const struct line_message *m, struct error *e)
 {
 	struct deferred *d = &c->deferred[c->deferred_len];
 
+	if (supersede(c, m))
+		return 0;
 	if (c->deferred_len == DEFERRED_MAX)
 		return error_set(e, ERROR_DATA, "the supervisor sends orders faster than they can be "
 			"followed");
@@ -473,13 +494,13 @@ void control_idled(struct control *c, int64_t us)
 static int answer_deferred(struct control *c, struct stage *st, struct error *e)
 {
 	/* An answer may block in turn and defer more: those come behind. */
-	for (size_t i = 0; i < c->deferred_len; i++) {
-		int status = answer(c, st, &c->deferred[i].message, e);
+	while (c->answering < c->deferred_len) {
+		int status = answer(c, st, &c->deferred[c->answering++].message, e);
 
 		if (status)
 			return status;
 	}
-	c->deferred_len = 0;
+	c->answering = c->deferred_len = 0;
 	return 0;
 }
 
@@ -525,18 +546,33 @@ static int wait_turn(struct control *c, struct stage *st, struct error *e)
 	return control_turn(c, st, e);
 }
 
+/* A large snapshot takes longer than a sign of life may be missing. */
+static int await_child(struct control *c, struct error *e)
+{
+	while (c->child > 0) {
+		struct pollfd fds[] = {{.fd = c->child_fd, .events = POLLIN},
+			{.fd = line_fd(c->line), .events = POLLIN}};
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return error_errno(e, "can't wait for the snapshot");
+		if (fds[1].revents && hear_while_blocked(c, e) < 0)
+			return -1;
+		if (fds[0].revents && reap(c, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int control_finish(struct control *c, struct stage *st, struct error *e)
 {
 	struct line_message m = {.kind = LINE_FINISHED, .number = stage_metrics(st).rows_out};
 	bool is_sink = stage_operator(st)->ops->prepare != NULL;
 	int status = 0;
 
-	if (c->child > 0 && reap(c, e) < 0)
-		return -1;
-	if (line_send(c->line, &m, e) < 0)
+	if (await_child(c, e) < 0 || line_send(c->line, &m, e) < 0)
 		return -1;
 	while (is_sink && !c->left && status == 0)
-		status = wait_turn(c, st, e);
+		status = c->deferred_len ? control_turn(c, st, e) : wait_turn(c, st, e);
 	return status < 0 ? -1 : 0;
 }
 
