@@ -129,7 +129,7 @@ static bool is_empty(const char *directory)
 
 /* What a job has owned has its job file or, if that has been removed, a supervisor's number in the
  * lock.  Anything else is somebody's: its checkpoints/ or spool/ are not to be cleared away. */
-static int check_directory(const struct state *s, int fd, const char *lock, struct error *e)
+static int check_is_ours(const struct state *s, int fd, const char *lock, struct error *e)
 {
 	char *job = state_path(s, "job");
 	struct stat st;
@@ -153,7 +153,7 @@ static int try_lock(struct state *s, const char *path, struct error *e)
 		return error_errno(e, "%s: can't open", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_in_place(fd, path)) {
 		s->lock_fd = fd;
-		return check_directory(s, fd, path, e) < 0 ? -1 : write_pid(fd, path, e);
+		return check_is_ours(s, fd, path, e) < 0 ? -1 : write_pid(fd, path, e);
 	}
 	pid = owner(fd);
 	close(fd);
