@@ -17,6 +17,7 @@ setup() {
 
 teardown() {
 	[ -z "$job" ] || kill -9 "$job" 2>/dev/null || true
+	wait 2>/dev/null || true
 }
 
 says() { # says COMMAND...: standard output to out.txt, standard error to errors, the status to $status
@@ -163,6 +164,22 @@ as_bash() { # as_bash FILE: what the job has put into out/ is what bash puts the
 	[ "$status" -eq 2 ]
 	grep -qx "runnel: error: the job was started in $BATS_TEST_TMPDIR: here its paths would be other files" errors
 	[ ! -e out ]
+}
+
+@test "a reader that has enough ends the job, without a word; of a named pipe another one is waited for" {
+	status=0
+	timeout 60 bash -c 'runnel --state state --checkpoint 100ms -c "ssource nexmark:bid --rate 10000 | ssink" 2>errors | head -n 1 >row
+		exit ${PIPESTATUS[0]}' 3>&- || status=$?
+	cat errors
+	[ "$status" -eq 141 ]
+	[ ! -s errors ]
+	[ "$(wc -l <row)" -eq 1 ]
+	mkfifo pipe
+	runnel --state other --checkpoint 100ms -c 'ssource nexmark:bid --rate 10000 | ssink pipe' 2>errors 3>&- &
+	job=$!
+	timeout 60 head -n 1 pipe >row
+	eventually 'grep -q "pipe: its reader has gone; starting again" errors'
+	timeout 60 head -n 1 pipe | grep -q auction
 }
 
 @test "--checkpoint 0s: none but the last" {

@@ -139,6 +139,14 @@ static void give_up(struct job *j, const struct attempt_failure *f, const char *
 	finish(j, f->status == ERROR_UPSTREAM || f->status > ERROR_IO ? ERROR_IO : f->status);
 }
 
+/* runnel ... | head: nobody will read it another time, unlike a named pipe. */
+static bool output_is_closed(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO};
+
+	return poll(&p, 1, 0) == 1 && p.revents & (POLLERR | POLLHUP);
+}
+
 static void take_failure(struct job *j, int64_t now_us)
 {
 	struct attempt_failure f = j->attempt.failure;
@@ -149,6 +157,10 @@ static void take_failure(struct job *j, int64_t now_us)
 	j->failure = mem_alloc(strlen(f.stage) + strlen(f.text) + 3);
 	snprintf(j->failure, strlen(f.stage) + strlen(f.text) + 3, "%s: %s", f.stage, f.text);
 	j->failure[strcspn(j->failure, "\n")] = '\0';
+	if (f.status == ERROR_CLOSED && output_is_closed()) {
+		finish(j, ERROR_CLOSED);
+		return;
+	}
 	if (is_hopeless(f.status)) {
 		give_up(j, &f, "");
 		return;
