@@ -86,7 +86,8 @@ static void *column_alloc(size_t bytes)
 
 	if (bytes < COLUMN_LARGE_BYTES)
 		return checked(aligned_alloc(COLUMN_ALIGN, column_bytes(bytes)), bytes);
-	p = mmap(NULL, column_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, column_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		0);
 	return checked(p == MAP_FAILED ? NULL : p, bytes);
 }
 

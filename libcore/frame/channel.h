@@ -104,6 +104,13 @@ struct channel_wait {
 };
 void channel_writer_on_block(struct channel_writer *w, const struct channel_wait *wait);
 
+/* Sees all bytes as they go out through the descriptor: a hash that needs no reading back. */
+struct channel_tap {
+	void (*see)(void *context, const void *bytes, size_t len);
+	void *context;
+};
+void channel_writer_tap(struct channel_writer *w, const struct channel_tap *tap);
+
 /* The reader has closed its end: writing on is pointless, and not an error of this stage. */
 bool channel_is_closed(const struct channel_writer *w);
 uint64_t channel_writer_bytes(const struct channel_writer *w);

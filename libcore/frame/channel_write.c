@@ -34,6 +34,7 @@ struct channel_writer {
 	struct batch_layout layout;
 	struct buf raw;        /* a batch before it is packed */
 	struct channel_wait wait;
+	struct channel_tap tap;
 };
 
 struct channel_writer *channel_writer_new(int fd, const char *name)
@@ -77,7 +78,22 @@ void channel_writer_on_block(struct channel_writer *w, const struct channel_wait
 	w->wait = *wait;
 }
 
+void channel_writer_tap(struct channel_writer *w, const struct channel_tap *tap)
+{
+	w->tap = *tap;
+}
+
 /* ---- bytes out ---- */
+
+static void show_tap(const struct channel_writer *w, const struct iovec *iov, size_t written)
+{
+	for (; w->tap.see && written; iov++) {
+		size_t len = iov->iov_len < written ? iov->iov_len : written;
+
+		w->tap.see(w->tap.context, iov->iov_base, len);
+		written -= len;
+	}
+}
 
 /* What one writev took is struck off the front of the list. */
 static void advance(struct iovec **iov, size_t *n, size_t written)
@@ -114,6 +130,7 @@ static int write_some(struct channel_writer *w, struct iovec **iov, size_t *n, s
 
 	if (written >= 0) {
 		w->bytes += (uint64_t)written;
+		show_tap(w, *iov, (size_t)written);
 		advance(iov, n, (size_t)written);
 	} else if (errno == EAGAIN) {
 		return wait_for_room(w, e);

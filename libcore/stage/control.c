@@ -138,36 +138,27 @@ static char *snapshot_path(const struct control *c, uint64_t checkpoint, struct 
 	return path;
 }
 
-static int hash_file(int fd, struct snapshot_result *out, const char *path, struct error *e)
+static void hash_bytes(void *context, const void *bytes, size_t len)
 {
-	enum { PIECE_BYTES = 256 << 10 };
-	XXH64_state_t state;
-	uint8_t *piece = mem_alloc(PIECE_BYTES);
-	ssize_t n;
-
-	XXH64_reset(&state, 0);
-	while ((n = pread(fd, piece, PIECE_BYTES, (off_t)out->bytes)) > 0) {
-		XXH64_update(&state, piece, (size_t)n);
-		out->bytes += (uint64_t)n;
-	}
-	out->hash = XXH64_digest(&state);
-	mem_free(piece);
-	return n < 0 ? error_errno(e, "%s: can't read back", path) : 0;
+	XXH64_update(context, bytes, len);
 }
 
 static int write_snapshot(struct stage *st, const char *path, struct snapshot_result *out,
 	struct error *e)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), status = -1;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), status = -1;
 	struct channel_writer *w;
+	XXH64_state_t state;
 
 	if (fd < 0)
 		return error_errno(e, "%s: can't create", path);
+	XXH64_reset(&state, 0);
 	w = channel_writer_new(fd, path);
-	if (stage_snapshot(st, w, e) == 0 && channel_flush(w, e) == 0) {
-		status = fsync(fd) < 0 ? error_errno(e, "%s: can't sync", path) :
-			hash_file(fd, out, path, e);
-	}
+	channel_writer_tap(w, &(struct channel_tap){hash_bytes, &state});
+	if (stage_snapshot(st, w, e) == 0 && channel_flush(w, e) == 0)
+		status = fsync(fd) < 0 ? error_errno(e, "%s: can't sync", path) : 0;
+	out->bytes = channel_writer_bytes(w);
+	out->hash = XXH64_digest(&state);
 	channel_writer_free(w);
 	close(fd);
 	return status < 0 ? -1 : outfile_sync_directory(path, e);
