@@ -289,7 +289,7 @@ static int read_job(struct state *s, const char *pipeline, struct error *e)
 		empty_rooms(s); /* what a job that ended was about to remove */
 		make_id(s->job);
 		s->pipeline = mem_strdup(pipeline);
-		status = write_job(s, e);
+		status = 0; /* written with the first attempt's number, before anything starts */
 	} else if (fd < 0 || n < 0) {
 		status = error_errno(e, "%s: can't read", path);
 	} else {
