@@ -168,6 +168,7 @@ benches := $(sort $(wildcard tests/bench/*.c))
 bench_bins := $(benches:tests/bench/%.c=$(O)/tests/bench/%)
 bench: all $(bench_bins)
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
+	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/supervised $(BUILD)/bench
 
 # libFuzzer needs clang and its run-time library (libclang-rt-dev).
 FUZZ_SECONDS ?= 300
