@@ -382,7 +382,8 @@ static void fail(struct attempt *a, const struct attempt_task *t, int status, co
 
 	if (f->failed && (f->status != ERROR_UPSTREAM || status == ERROR_UPSTREAM))
 		return;
-	*f = (struct attempt_failure){.failed = true, .status = status, .at_us = now_us};
+	*f = (struct attempt_failure){.failed = true, .status = status, .at_us = now_us,
+		.said = text == t->words};
 	if (s->subtasks > 1)
 		snprintf(f->stage, sizeof f->stage, "%s (subtask %u)", s->name, t->subtask);
 	else

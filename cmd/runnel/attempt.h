@@ -32,6 +32,7 @@ struct attempt_task {
 
 struct attempt_failure {
 	bool failed;
+	bool said;            /* the stage said so itself */
 	int status;           /* an exit status: 1, 2, 4 are not worth another attempt */
 	char stage[80];
 	char text[2048];

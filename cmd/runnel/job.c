@@ -123,6 +123,12 @@ static bool is_hopeless(int status)
 	return status == ERROR_DATA || status == ERROR_USAGE || status == ERROR_STATE;
 }
 
+/* A file that isn't there when the job starts for the first time is a slip of the pen. */
+static bool never_ran(const struct job *j, const struct attempt_failure *f)
+{
+	return f->said && f->status == ERROR_IO && !j->restarts && !j->last.id && !j->has_restored;
+}
+
 static void give_up(struct job *j, const struct attempt_failure *f, const char *how)
 {
 	struct error *e = &j->error;
@@ -133,7 +139,7 @@ static void give_up(struct job *j, const struct attempt_failure *f, const char *
 	if (hint)
 		error_hint(e, "%s", hint + 1);
 	/* A job that never came to a checkpoint has nothing to go on from, and has said everything. */
-	j->worthless = is_hopeless(f->status) && !j->last.id && !j->has_restored;
+	j->worthless = (is_hopeless(f->status) || never_ran(j, f)) && !j->last.id && !j->has_restored;
 	if (!j->worthless)
 		error_hint(e, "its log: %s", f->log);
 	finish(j, f->status == ERROR_UPSTREAM || f->status > ERROR_IO ? ERROR_IO : f->status);
@@ -161,7 +167,7 @@ static void take_failure(struct job *j, int64_t now_us)
 		finish(j, ERROR_CLOSED);
 		return;
 	}
-	if (is_hopeless(f.status)) {
+	if (is_hopeless(f.status) || never_ran(j, &f)) {
 		give_up(j, &f, "");
 		return;
 	}

@@ -189,6 +189,10 @@ static int check_place_in_pipe(struct draw *d, size_t stage)
 	if (s->d.inputs && s->inputs[0].stage < 0)
 		return pipeline_error(d->source, s->place, "put ssource in front: ssource FILE | ...",
 			d->e, "%s has no input", s->argv[0]);
+	if (s->inputs[0].stage >= 0 && !d->plan->stages[s->inputs[0].stage].d.outputs)
+		return pipeline_error(d->source, s->place,
+			"what ends in several places is two pipelines", d->e,
+			"%s has no input: the stage in front is a sink", s->argv[0]);
 	if (s->d.about.cannot_replay)
 		return pipeline_error(d->source, s->place,
 			"a job reads again where its last checkpoint was: name a file",
