@@ -34,6 +34,15 @@ refused() { # refused TEXT: nothing runs, status 2; what is said goes to errors
 	done
 }
 
+@test "every example gives the same rows in four subtasks" {
+	cd "$root"
+	for file in bats/examples/*.sh; do
+		name=$(basename "$file" .sh)
+		runnel --quiet -p 4 --state "$BATS_TEST_TMPDIR/$name" "$file" >"$BATS_TEST_TMPDIR/out" 3>&-
+		diff <(sort "bats/examples/$name.out") <(sort "$BATS_TEST_TMPDIR/out")
+	done
+}
+
 @test "variables, defaults, quotes, comments, joined lines and substitutions mean the same" {
 	cat >p.sh <<-'END'
 		#!/usr/bin/env bash

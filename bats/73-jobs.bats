@@ -84,6 +84,21 @@ says() {
 	cmp <(sort out/*) <(undisturbed a)
 }
 
+@test "in several subtasks sums of floats agree to 1e-12" {
+	local text="ssource 'nexmark:bid?events=200000' | swindow -k channel 'count(*) as n, sum(price * 0.1) as total, avg(ln(price)) as mean' | ssink -f csv --header no"
+	bash -c "$text one.csv"
+	runnel -p 4 -c "$text four.csv"
+	python3 - <<-'END'
+	import csv
+	one, four = ({r[0]: r[1:] for r in csv.reader(open(n))} for n in ("one.csv", "four.csv"))
+	assert one.keys() == four.keys() and len(one) > 1000
+	for key, a in one.items():
+	    b = four[key]
+	    assert a[0] == b[0]
+	    assert all(abs(float(x) - float(y)) <= 1e-12 * abs(float(x)) for x, y in zip(a[1:], b[1:])), key
+	END
+}
+
 @test "the plan is shown, and nothing runs" {
 	write a 20000 1000000 out/
 	says runnel --plan -p 2 a.sh
