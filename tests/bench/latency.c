@@ -57,7 +57,9 @@ static enum produce_status maker_produce(struct operator* op, struct error *e)
 	due = (int64_t)((double)(clock_mono_us() - m->from_us) * (double)m->rate / 1e6);
 	if (m->made == m->end)
 		return PRODUCE_END;
-	if (due <= m->made) {
+	/* A turn's rows together: one by one, as they fall due, there would always be another, and what
+	 * gathers is sent when nothing comes. */
+	if (due < m->made + m->rate * TURN_US / 1000000 && due < m->end) {
 		op->wait_us = TURN_US;
 		return PRODUCE_WAIT;
 	}
