@@ -181,3 +181,17 @@ os.execvp("runnel", ["runnel", "--state", "s", "-c",
 	kill -TERM $job
 	ends 143
 }
+
+@test "a supervisor that dies while it removes the state of a job that has ended doesn't begin anew" {
+	preloads
+	echo "ssource 'nexmark:bid?events=20000' | ssink -f csv --header no out/" >job.sh
+	start LD_PRELOAD="$preload" FAULT=after:1:/ended FAULT_PROGRAM=runnel --
+	ends 137
+	rows=$(cat out/part-* | wc -l)
+	[ "$rows" -eq 18400 ]
+	says runnel --state s job.sh
+	[ "$status" -eq 0 ]
+	[ "$(cat errors)" = 'runnel: the job had ended' ]
+	[ "$(cat out/part-* | wc -l)" -eq "$rows" ]
+	[ ! -e s ]
+}

@@ -461,7 +461,9 @@ int job_run(const struct job_options *o, struct state *state, struct error *e)
 		status = j.status;
 	job_clear_view(&j);
 	close_job(&j);
-	if (j.worthless)
+	if (j.worthless && status == 0)
+		state_end(state);
+	else if (j.worthless)
 		state_remove(state);
 	return status;
 }

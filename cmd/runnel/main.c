@@ -178,6 +178,13 @@ static int run_job(const struct job_options *o, const char *directory, const cha
 
 	if (state_open(directory, pipeline, &state, e) < 0)
 		return -1;
+	if (state.ended) {
+		state_remove(&state);
+		state_close(&state);
+		if (!o->quiet)
+			fputs("runnel: the job had ended\n", stderr);
+		return 0;
+	}
 	status = job_run(o, &state, e);
 	if (status < 0 && state.attempt == 0)
 		state_remove(&state); /* a wrong option: it was never started */

@@ -279,6 +279,15 @@ static int parse_job(struct state *s, const char *text, const char *path, const 
 	return -1;
 }
 
+static bool has_file(const struct state *s, const char *name)
+{
+	char *path = state_path(s, name);
+	bool has = access(path, F_OK) == 0;
+
+	mem_free(path);
+	return has;
+}
+
 static int read_job(struct state *s, const char *pipeline, struct error *e)
 {
 	char *path = state_path(s, "job"), text[JOB_FILE_BYTES_MAX];
@@ -286,6 +295,7 @@ static int read_job(struct state *s, const char *pipeline, struct error *e)
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
 
 	if (fd < 0 && errno == ENOENT) {
+		s->ended = has_file(s, "ended");
 		empty_rooms(s); /* what a job that ended was about to remove */
 		make_id(s->job);
 		s->pipeline = mem_strdup(pipeline);
@@ -331,14 +341,24 @@ int state_next_attempt(struct state *s, struct error *e)
 
 void state_remove(struct state *s)
 {
-	static const char *const files[] = {"socket", "dropped", "lock"};
+	static const char *const files[] = {"socket", "dropped", "ended", "lock"};
 
-	/* The identity first: before, a start finds the last checkpoint and sees that all is done; after,
-	 * it is a new job. */
+	/* The identity first: with it, a start goes on from the last checkpoint; without, it is a new job,
+	 * unless this one has ended. */
 	unlink_file(s, "job");
 	empty_rooms(s);
 	remove_room(s, "logs");
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		unlink_file(s, files[i]);
 	rmdir(s->directory);
+}
+
+void state_end(struct state *s)
+{
+	char *job = state_path(s, "job"), *ended = state_path(s, "ended");
+
+	rename(job, ended);
+	mem_free(job);
+	mem_free(ended);
+	state_remove(s);
 }

@@ -8,6 +8,7 @@
  *   restored/      a savepoint the job was started from, until its first own checkpoint
  *   spool/         what sinks keep until a commit
  *   logs/          <stage>.<subtask>.log, what stages wrote to standard error
+ *   ended          instead of job: all is committed, the rest is being removed
  *   socket         server.h */
 #ifndef RUNNEL_CMD_RUNNEL_STATE_H
 #define RUNNEL_CMD_RUNNEL_STATE_H
@@ -19,6 +20,7 @@ struct state {
 	char job[JOB_ID_LEN + 1];
 	char *pipeline;
 	uint64_t attempt;
+	bool ended; /* what was left of a job that had come to its end: there is nothing to run */
 	int lock_fd;
 };
 
@@ -36,5 +38,9 @@ int state_next_attempt(struct state *s, struct error *e);
 
 /* The job has ended, its output is committed: nothing is left to go on from. */
 void state_remove(struct state *s);
+
+/* The same of a job that has come to its end.  A supervisor that is killed meanwhile, and started again
+ * because it was, must not begin anew: a directory would get every row a second time. */
+void state_end(struct state *s);
 
 #endif

@@ -192,6 +192,7 @@ static void close_others(int keep, int lock)
 static void snapshot_child(struct control *c, struct stage *st, pid_t parent, int to)
 {
 	struct snapshot_result result = {.failed = 0, .error = ERROR_INIT};
+	ssize_t n;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -199,7 +200,10 @@ static void snapshot_child(struct control *c, struct stage *st, pid_t parent, in
 	close_others(to, c->plan.lock_fd);
 	result.failed = write_snapshot(st, c->path, &result, &result.error) < 0;
 	/* Smaller than PIPE_BUF: one write, whole or not at all. */
-	_exit(write(to, &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
+	do
+		n = write(to, &result, sizeof result);
+	while (n < 0 && errno == EINTR);
+	_exit(n == (ssize_t)sizeof result ? 0 : 1);
 }
 
 static int acknowledge(struct control *c, const struct snapshot_result *r, struct error *e)
