@@ -317,3 +317,20 @@ says() {
 	[ "$status" -eq 0 ]
 	grep -qx 'the same' out.txt
 }
+
+@test "a file goes on as it was begun: another format is refused with status 4" {
+	write a 60000 30000 rows.txt
+	start a
+	for _ in $(seq 200); do [ -s .rows.txt.*.part ] && break; sleep 0.05; done
+	reaches a $(($(checkpoints a) + 2))
+	kill -TERM "$job"
+	gone "$job" 143
+	sed -i 's/ssink -f csv/ssink -f ndjson/' a.sh
+	says runnel a.sh
+	[ "$status" -eq 4 ]
+	grep -q 'rows.txt: begun as csv, and now it would go on as ndjson' errors
+	sed -i 's/ssink -f ndjson/ssink -f csv/' a.sh
+	says runnel --checkpoint 100ms a.sh
+	[ "$status" -eq 0 ]
+	cmp <(sort rows.txt) <(mkdir calm; cd calm; sed 's/--rate [0-9]* //' ../a.sh >fast.sh; bash fast.sh; sort rows.txt)
+}

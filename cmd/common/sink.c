@@ -1,6 +1,7 @@
 #include "cmd/common/sink.h"
 
 #include "cmd/common/output.h"
+#include "formats/compress.h"
 #include "formats/extension.h"
 #include "libcore/base/memory.h"
 #include "libcore/table/builder.h"
@@ -25,6 +26,7 @@ struct sink {
 	uint64_t restored_offset;
 	uint32_t restored_job;     /* the first 8 digits of its uuid, as a number */
 	enum output_kind restored_kind;
+	int restored_text;         /* see text_number */
 	bool has_restored;
 	bool has_restored_schema;  /* frames: the file has it, as schema_id */
 	bool finished;             /* all rows have come; also before it was restored */
@@ -74,6 +76,35 @@ static bool is_frames(const struct sink *s)
 	return !strcmp(s->format, "frames");
 }
 
+/* ---- format ---- */
+
+static const char *const format_names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames"};
+
+enum { FORMATS = sizeof format_names / sizeof *format_names, FORMAT_BITS = 4 };
+
+/* Its number in snapshots; -1: there is none. */
+static int format_number(const char *name)
+{
+	for (int i = 0; i < FORMATS; i++) {
+		if (!strcmp(format_names[i], name))
+			return i;
+	}
+	return -1;
+}
+
+static bool is_format(const char *name)
+{
+	return format_number(name) >= 0;
+}
+
+/* Format and compression as one number, for snapshots. */
+static int text_number(const struct sink *s)
+{
+	enum compression c = compression_of(s->o.output);
+
+	return format_number(s->format) | (int)(c ? c : compression_of(s->extension)) << FORMAT_BITS;
+}
+
 static int check_restored_kind(const struct sink *s, struct error *e)
 {
 	if (!s->restored_offset || s->restored_kind != OUTPUT_FILE || s->finished_before ||
@@ -82,6 +113,21 @@ static int check_restored_kind(const struct sink *s, struct error *e)
 	error_set(e, ERROR_STATE, "%s: the rows before the checkpoint went to a single file, and were "
 		"not yet under its name", s->o.output);
 	return error_hint(e, "to go on without them: --drop-state %s", stage_name(s->op.stage));
+}
+
+/* A file goes on as it was begun. */
+static int check_restored_text(const struct sink *s, struct error *e)
+{
+	unsigned then = (unsigned)s->restored_text & ((1u << FORMAT_BITS) - 1);
+
+	if (!s->restored_offset || s->restored_kind == OUTPUT_DIRECTORY || s->finished_before ||
+		s->restored_text == text_number(s) || then >= FORMATS)
+		return 0;
+	error_set(e, ERROR_STATE, "%s: begun as %s%s, and now it would go on as %s%s", s->o.output,
+		format_names[then], s->restored_text >> FORMAT_BITS ? ", compressed," : "", s->format,
+		text_number(s) >> FORMAT_BITS ? ", compressed" : "");
+	return error_hint(e, "say -f %s, or begin a new file: --drop-state %s", format_names[then],
+		stage_name(s->op.stage));
 }
 
 static int sink_open(struct sink *s, struct error *e)
@@ -95,7 +141,7 @@ static int sink_open(struct sink *s, struct error *e)
 
 	if (s->output)
 		return 0;
-	if (check_restored_kind(s, e) < 0)
+	if (check_restored_kind(s, e) < 0 || check_restored_text(s, e) < 0)
 		return -1;
 	/* Parts begin anew; a file goes on, and a stream has had its header. */
 	if (s->has_restored && s->restored_kind == output_kind_of(s->o.output)) {
@@ -336,15 +382,16 @@ static int sink_idle(struct operator *op, struct error *e)
 /* ---- state: how much of the file is prepared ---- */
 
 static const char *const state_names[] = {"offset", "rows", "job", "finished", "kind", "schema",
-	"schemas"};
+	"schemas", "text"};
 
-enum { STATE_COLUMNS = 7 };
+enum { STATE_COLUMNS = 8 };
 
 static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
 {
 	struct sink *s = sink_of(op);
 	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
-		s->restored_job, s->finished, s->restored_kind, s->schema_id, s->schema_ids};
+		s->restored_job, s->finished, s->restored_kind, s->schema_id, s->schema_ids,
+		s->output || !s->has_restored ? text_number(s) : s->restored_text};
 
 	if (s->output) {
 		values[0] = (int64_t)output_offset(s->output);
@@ -376,6 +423,7 @@ static int sink_restore(struct operator *op, struct snapshot_reader *r, struct e
 		s->restored_kind = (enum output_kind)values[4];
 		s->schema_id = (uint32_t)values[5];
 		s->schema_ids = (uint32_t)values[6];
+		s->restored_text = (int)values[7];
 		s->has_restored = true;
 		s->has_restored_schema = s->restored_offset > 0;
 	}
@@ -397,18 +445,7 @@ static const struct operator_ops sink_ops = {
 	.idle = sink_idle,
 };
 
-/* ---- format ---- */
-
-static bool is_format(const char *name)
-{
-	static const char *const names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames"};
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		if (!strcmp(names[i], name))
-			return true;
-	}
-	return false;
-}
+/* ---- making one ---- */
 
 static void choose_format(struct sink *s)
 {
