@@ -546,10 +546,11 @@ void attempt_reap(struct attempt *a, int64_t now_us)
 
 /* ---- signs of life ---- */
 
-/* User and system time so far, in ticks: fields 14 and 15 of /proc/PID/stat. */
-static uint64_t cpu_ticks(pid_t pid)
+/* User and system time so far, in ticks, and whether it waits for a disk: fields 14, 15 and 3 of
+ * /proc/PID/stat. */
+static uint64_t cpu_ticks(pid_t pid, bool *waits_for_disk)
 {
-	char path[32], text[1024], *field;
+	char path[32], text[1024], *field, state = 0;
 	unsigned long user = 0, sys = 0;
 	int fd;
 	ssize_t n;
@@ -561,21 +562,23 @@ static uint64_t cpu_ticks(pid_t pid)
 		close(fd);
 	text[n > 0 ? n : 0] = '\0';
 	field = strrchr(text, ')'); /* the name may hold anything */
-	if (!field || sscanf(field + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-		&sys) != 2)
-		return 0;
+	if (!field || sscanf(field + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &state,
+		&user, &sys) != 3)
+		user = sys = 0;
+	*waits_for_disk = state == 'D';
 	return user + sys;
 }
 
 static bool is_hung(const struct attempt *a, struct attempt_task *t, int64_t now_us)
 {
 	int64_t silent_us = now_us - t->heard_us;
+	bool waits_for_disk;
 	uint64_t ticks;
 
 	if (!a->o.heartbeat_us || silent_us < a->o.heartbeat_us)
 		return false;
-	ticks = cpu_ticks(t->process.pid);
-	if (ticks != t->cpu_ticks && silent_us < BUSY_PATIENCE * a->o.heartbeat_us) {
+	ticks = cpu_ticks(t->process.pid, &waits_for_disk);
+	if ((ticks != t->cpu_ticks || waits_for_disk) && silent_us < BUSY_PATIENCE * a->o.heartbeat_us) {
 		t->cpu_ticks = ticks;
 		return false;
 	}
@@ -586,6 +589,7 @@ void attempt_ping(struct attempt *a, int64_t now_us)
 {
 	for (size_t i = 0; i < a->tasks_len; i++) {
 		struct attempt_task *t = &a->tasks[i];
+		bool waits_for_disk;
 		char text[96];
 
 		if (!t->alive)
@@ -599,7 +603,7 @@ void attempt_ping(struct attempt *a, int64_t now_us)
 			t->pinged_us = now_us;
 			order(a, i, &(struct line_message){.kind = LINE_PING, .number = ++t->ping});
 		} else if (!t->cpu_ticks || now_us - t->heard_us < a->o.heartbeat_us / 2) {
-			t->cpu_ticks = cpu_ticks(t->process.pid);
+			t->cpu_ticks = cpu_ticks(t->process.pid, &waits_for_disk);
 		}
 	}
 }
