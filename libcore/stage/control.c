@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +27,8 @@ struct snapshot_result {
 };
 
 enum {
+	/* A snapshot may take longer; the rows don't wait for it. */
+	SNAPSHOT_NICE = 10,
 	/* Orders that may come while a stage is blocked: one checkpoint and one commit at a time, a
 	 * drain, a stop. */
 	DEFERRED_MAX = 16,
@@ -198,6 +201,7 @@ static void snapshot_child(struct control *c, struct stage *st, pid_t parent, in
 	if (getppid() != parent)
 		_exit(1); /* it died before it could take this process along */
 	close_others(to, c->plan.lock_fd);
+	setpriority(PRIO_PROCESS, 0, SNAPSHOT_NICE);
 	result.failed = write_snapshot(st, c->path, &result, &result.error) < 0;
 	/* Smaller than PIPE_BUF: one write, whole or not at all. */
 	do
