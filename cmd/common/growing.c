@@ -1,6 +1,6 @@
 #include "cmd/common/growing.h"
 
-#include "libcore/base/must.h"
+#include "libcore/base/memory.h"
 #include "libcore/base/outfile.h"
 
 #include <ctype.h>
@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -23,21 +22,11 @@ enum {
 	LOCK_PAUSE_MS = 20,
 };
 
-/* "dir/" in front of the name; 0 where there is none. */
-static int directory_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (int)(slash - path) + 1 : 0;
-}
-
 static char *part_name(const char *final, const char *job8)
 {
-	int dir = directory_len(final);
-	char *name;
+	int dir = outfile_directory_len(final);
 
-	MUST(asprintf(&name, "%.*s.%s.%s.part", dir, final, final + dir, job8) >= 0);
-	return name;
+	return mem_printf("%.*s.%s.%s.part", dir, final, final + dir, job8);
 }
 
 static int lost(const struct growing_options *o, const char *path, const char *how, struct error *e)
@@ -78,12 +67,11 @@ static bool is_held(int directory_fd, const char *entry)
 
 static int check_others(const struct growing_options *o, struct error *e)
 {
-	int dir_len = directory_len(o->final), status = 0;
-	char *directory = dir_len ? strndup(o->final, (size_t)dir_len) : strdup(".");
+	int dir_len = outfile_directory_len(o->final), status = 0;
+	char *directory = dir_len ? mem_strndup(o->final, (size_t)dir_len) : mem_strdup(".");
 	struct dirent *entry;
 	DIR *d;
 
-	MUST(directory);
 	d = opendir(directory);
 	while (d && status == 0 && (entry = readdir(d))) {
 		if (is_others_part(entry->d_name, o->final + dir_len, o->job8) &&
@@ -93,7 +81,7 @@ static int check_others(const struct growing_options *o, struct error *e)
 	}
 	if (d)
 		closedir(d);
-	free(directory);
+	mem_free(directory);
 	return status;
 }
 
@@ -131,11 +119,10 @@ static int copy_bytes(
 	const struct growing *g, int from, const char *from_path, uint64_t len, struct error *e)
 {
 	enum { PIECE_BYTES = 128 << 10 };
-	char *piece = malloc(PIECE_BYTES);
+	char *piece = mem_alloc(PIECE_BYTES);
 	uint64_t at = 0;
 	int status = 0;
 
-	MUST(piece);
 	while (at < len && status == 0) {
 		size_t want = len - at < PIECE_BYTES ? (size_t)(len - at) : PIECE_BYTES;
 		ssize_t n = pread(from, piece, want, (off_t)at);
@@ -150,7 +137,7 @@ static int copy_bytes(
 		status = fd_write_all(g->fd, g->path, piece, (size_t)n, e);
 		at += (uint64_t)n;
 	}
-	free(piece);
+	mem_free(piece);
 	return status;
 }
 
@@ -173,7 +160,7 @@ static int copy_from(const struct growing *g, const struct growing_options *o, s
 		status = growing_sync(g, e);
 	if (fd >= 0)
 		close(fd);
-	free(path);
+	mem_free(path);
 	return status;
 }
 
@@ -217,6 +204,6 @@ void growing_close(struct growing *g)
 {
 	if (g->fd >= 0)
 		close(g->fd);
-	free(g->path);
+	mem_free(g->path);
 	*g = (struct growing)GROWING_INIT;
 }

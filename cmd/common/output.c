@@ -134,10 +134,10 @@ static void choose_room(struct output *o)
 			   : o->o.spool                                   ? o->o.spool
 									  : "/tmp";
 
-	MUST(asprintf(&o->word, "%s%s%s", o->kind == OUTPUT_STREAM ? "stdout" : "part",
-		     is_named ? "-" : "", is_named ? stage_name(o->o.stage) : "") >= 0);
+	o->word = mem_printf("%s%s%s", o->kind == OUTPUT_STREAM ? "stdout" : "part",
+		     is_named ? "-" : "", is_named ? stage_name(o->o.stage) : "");
 	if (room)
-		MUST(asprintf(&o->room, "%s%s", room, ends_in_slash(room) ? "" : "/") >= 0);
+		o->room = mem_printf("%s%s", room, ends_in_slash(room) ? "" : "/");
 }
 
 static void choose_compression(struct output *o)
@@ -215,14 +215,14 @@ static char *part_base(const struct output *o)
 	char *name;
 
 	if (!o->o.supervised)
-		MUST(asprintf(&name, "%spart", o->room) >= 0);
+		name = mem_printf("%spart", o->room);
 	else
-		MUST(asprintf(&name, "%s%s-%s-%llu-%u", o->room, o->word, o->job8,
-			     (unsigned long long)o->o.attempt, o->o.subtask) >= 0);
+		name = mem_printf("%s%s-%s-%llu-%u", o->room, o->word, o->job8,
+			     (unsigned long long)o->o.attempt, o->o.subtask);
 	return name;
 }
 
-/* Names are heap strings of asprintf. */
+/* Names are of mem_printf. */
 static struct prepared part_names(const struct output *o, uint64_t epoch)
 {
 	const char *extension = o->o.extension ? o->o.extension : "ndjson";
@@ -230,27 +230,27 @@ static struct prepared part_names(const struct output *o, uint64_t epoch)
 	struct prepared p;
 
 	if (o->kind == OUTPUT_STREAM) {
-		MUST(asprintf(&p.from, "%s%s-%s-%llu-%u-%llu", o->room, o->word, o->job8, attempt,
-			     o->o.subtask, number) >= 0);
-		MUST(asprintf(&p.to, "-") >= 0);
+		p.from = mem_printf("%s%s-%s-%llu-%u-%llu", o->room, o->word, o->job8, attempt,
+			     o->o.subtask, number);
+		p.to = mem_strdup("-");
 	} else if (!o->o.supervised) {
-		MUST(asprintf(&p.from, "%s.part-%u-%llu.%s", o->room, o->o.subtask, number,
-			     extension) >= 0);
-		MUST(asprintf(&p.to, "%spart-%u-%llu.%s", o->room, o->o.subtask, number,
-			     extension) >= 0);
+		p.from = mem_printf("%s.part-%u-%llu.%s", o->room, o->o.subtask, number,
+			     extension);
+		p.to = mem_printf("%spart-%u-%llu.%s", o->room, o->o.subtask, number,
+			     extension);
 	} else {
-		MUST(asprintf(&p.from, "%s.part-%s-%llu-%u-%llu.%s", o->room, o->job8, attempt,
-			     o->o.subtask, number, extension) >= 0);
-		MUST(asprintf(&p.to, "%spart-%s-%u-%llu.%s", o->room, o->job8, o->o.subtask, number,
-			     extension) >= 0);
+		p.from = mem_printf("%s.part-%s-%llu-%u-%llu.%s", o->room, o->job8, attempt,
+			     o->o.subtask, number, extension);
+		p.to = mem_printf("%spart-%s-%u-%llu.%s", o->room, o->job8, o->o.subtask, number,
+			     extension);
 	}
 	return p;
 }
 
 static void prepared_clear(struct prepared *p)
 {
-	free(p->from);
-	free(p->to);
+	mem_free(p->from);
+	mem_free(p->to);
 }
 
 static void remember(struct output *o, struct prepared p)
@@ -282,7 +282,7 @@ static int open_part(struct output *o, struct error *e)
 		return 0;
 	base = part_base(o);
 	status = outfile_open(&o->file, base, e);
-	free(base);
+	mem_free(base);
 	o->written = 0;
 	return status;
 }
@@ -295,10 +295,10 @@ static void sweep_names(const struct output *o, const char *dot)
 		.subtask = o->o.subtask,
 		.subtasks = o->o.subtasks ? o->o.subtasks : 1};
 
-	MUST(asprintf(&prefix, "%s%s-%s-", dot, o->word, o->job8) >= 0);
+	prefix = mem_printf("%s%s-%s-", dot, o->word, o->job8);
 	l.prefix = prefix;
 	leftovers_remove(&l);
-	free(prefix);
+	mem_free(prefix);
 }
 
 static void sweep(struct output *o)
@@ -406,8 +406,8 @@ static int prepare_growing(struct output *o, bool last, struct error *e)
 	o->offset = o->written;
 	if (!last)
 		return 0;
-	MUST(asprintf(&p.from, "%s", o->growing.path) >= 0);
-	MUST(asprintf(&p.to, "%s", o->path) >= 0);
+	p.from = mem_strdup(o->growing.path);
+	p.to = mem_strdup(o->path);
 	remember(o, p);
 	return 0;
 }
@@ -569,8 +569,8 @@ void output_close(struct output *o)
 	mem_free(o->prepared);
 	compressor_free(o->compressor);
 	buf_clear(&o->pending);
-	free(o->room);
-	free(o->word);
+	mem_free(o->room);
+	mem_free(o->word);
 	mem_free(o->path);
 	mem_free(o);
 }

@@ -1,28 +1,14 @@
 #include "cmd/common/text_argument.h"
 
-#include "libcore/base/buf.h"
+#include "libcore/base/infile.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
+#include <string.h>
 
 enum { TEXT_BYTES_MAX = 1 << 20 };
 
 static int read_file(const char *path, struct buf *out, struct error *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return error_errno(e, "%s: can't open", path);
-	while (n > 0 && out->len <= TEXT_BYTES_MAX) {
-		n = read(fd, buf_reserve(out, 65536), 65536);
-		out->len += n > 0 ? (size_t)n : 0;
-	}
-	if (n < 0)
-		error_errno(e, "%s: can't read", path);
-	close(fd);
-	if (n < 0)
+	if (infile_read(path, TEXT_BYTES_MAX + 1, out, e) < 0)
 		return -1;
 	if (out->len > TEXT_BYTES_MAX || memchr(out->data, 0, out->len))
 		return error_set(e, ERROR_USAGE, "%s: no text, or longer than a megabyte", path);

@@ -106,12 +106,8 @@ static int open_edges(const struct plan *p, struct edges *out, struct error *e)
 
 static const char *input_name(struct attempt *a, const struct plan_stage *front, uint32_t subtask)
 {
-	char text[160];
-
-	if (front->subtasks == 1)
-		return front->name;
-	snprintf(text, sizeof text, "%s (subtask %u)", front->name, subtask);
-	return arena_strndup(&a->arena, text, strlen(text));
+	return front->subtasks == 1 ? front->name :
+		arena_printf(&a->arena, "%s (subtask %u)", front->name, subtask);
 }
 
 static void plan_inputs(struct attempt *a, const struct edges *x, const struct attempt_task *t,
@@ -196,10 +192,7 @@ static int make_plan(struct attempt *a, const struct edges *x, const struct atte
 
 static char *log_path(const struct state *state, const struct plan_stage *s, uint32_t subtask)
 {
-	char name[160];
-
-	snprintf(name, sizeof name, "logs/%s.%u.log", s->name, subtask);
-	return state_path(state, name);
+	return mem_printf("%s/logs/%s.%u.log", state->directory, s->name, subtask);
 }
 
 static int start_task(struct attempt *a, const struct edges *x, struct attempt_task *t,
@@ -600,7 +593,6 @@ void attempt_ping(struct attempt *a, int64_t now_us)
 			fail(a, t, ERROR_IO, text, now_us);
 			kill(t->process.pid, SIGKILL);
 		} else if (t->ready && !t->closed && t->ping == t->pong) {
-			t->pinged_us = now_us;
 			order(a, i, &(struct line_message){.kind = LINE_PING, .number = ++t->ping});
 		} else if (!t->cpu_ticks || now_us - t->heard_us < a->o.heartbeat_us / 2) {
 			t->cpu_ticks = cpu_ticks(t->process.pid, &waits_for_disk);

@@ -19,7 +19,7 @@ struct attempt_task {
 	bool alive, ready;
 	bool closed;                   /* its end of the line: it is about to be gone */
 	uint64_t ping, pong;           /* numbers of the last ones */
-	int64_t heard_us, pinged_us;
+	int64_t heard_us;
 	uint64_t cpu_ticks;            /* when it was last heard or seen to work */
 	struct stage_metrics metrics, before;
 	int64_t metrics_us, before_us; /* when they were taken */

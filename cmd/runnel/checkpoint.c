@@ -1,5 +1,6 @@
 #include "cmd/runnel/checkpoint.h"
 
+#include "libcore/base/infile.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 #include "libcore/base/outfile.h"
@@ -21,6 +22,7 @@
 
 static const char manifest_prefix[] = "manifest-";
 static const char manifest_suffix[] = ".frames";
+static const char committed_name[] = "committed";
 
 enum { MANIFEST_BYTES_MAX = 64 << 20 };
 
@@ -173,13 +175,8 @@ void checkpoint_put_manifest(const struct checkpoint *c, struct buf *out)
 
 char *checkpoint_manifest_name(const struct buf *manifest)
 {
-	char *text, *name;
-
-	MUST(asprintf(&text, "%s%016" PRIx64 "%s", manifest_prefix,
-		XXH64(manifest->data, manifest->len, 0), manifest_suffix) >= 0);
-	name = mem_strdup(text);
-	free(text);
-	return name;
+	return mem_printf("%s%016" PRIx64 "%s", manifest_prefix,
+		XXH64(manifest->data, manifest->len, 0), manifest_suffix);
 }
 
 /* ---- reading it ---- */
@@ -287,16 +284,6 @@ static bool is_manifest(const char *name)
 		!strcmp(name + len - suffix, manifest_suffix);
 }
 
-static char *joined(const char *directory, const char *name)
-{
-	char *text, *path;
-
-	MUST(asprintf(&text, "%s/%s", directory, name) >= 0);
-	path = mem_strdup(text);
-	free(text);
-	return path;
-}
-
 /* The manifest's path, NULL if there is none; an absent directory has none.  One that can't be read
  * (no more descriptors, no permission) may have one: -1. */
 static int find_manifest(const char *directory, char **out, struct error *e)
@@ -312,24 +299,11 @@ static int find_manifest(const char *directory, char **out, struct error *e)
 	errno = 0;
 	while (!*out && (entry = readdir(d))) {
 		if (is_manifest(entry->d_name))
-			*out = joined(directory, entry->d_name);
+			*out = mem_printf("%s/%s", directory, entry->d_name);
 	}
 	status = !*out && errno ? error_errno(e, "%s: can't read", directory) : 0;
 	closedir(d);
 	return status;
-}
-
-static int read_whole(const char *path, struct buf *out, struct error *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = 0;
-
-	if (fd < 0)
-		return error_errno(e, "%s: can't open", path);
-	while (out->len < MANIFEST_BYTES_MAX && (n = read(fd, buf_reserve(out, 64 << 10), 64 << 10)) > 0)
-		out->len += (size_t)n;
-	close(fd);
-	return n < 0 ? error_errno(e, "%s: can't read", path) : 0;
 }
 
 int checkpoint_read(const char *directory, struct checkpoint *out, struct error *e)
@@ -344,7 +318,7 @@ int checkpoint_read(const char *directory, struct checkpoint *out, struct error 
 	if (!path)
 		return 1;
 	out->directory = mem_strdup(directory);
-	if (read_whole(path, &bytes, e) < 0)
+	if (infile_read(path, MANIFEST_BYTES_MAX, &bytes, e) < 0)
 		goto out;
 	name = checkpoint_manifest_name(&bytes);
 	if (strcmp(name, strrchr(path, '/') + 1) != 0) {
@@ -395,6 +369,30 @@ static int verify_file(const char *path, const struct checkpoint_task *t, struct
 	return 0;
 }
 
+char *checkpoint_path(const struct checkpoint *c, const char *name)
+{
+	return mem_printf("%s/%s", c->directory, name);
+}
+
+void checkpoint_mark_committed(const struct checkpoint *c)
+{
+	char *path = checkpoint_path(c, committed_name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	mem_free(path);
+}
+
+bool checkpoint_is_committed(const struct checkpoint *c)
+{
+	char *path = checkpoint_path(c, committed_name);
+	bool is = access(path, F_OK) == 0;
+
+	mem_free(path);
+	return is;
+}
+
 int checkpoint_verify(const struct checkpoint *c, struct error *e)
 {
 	for (size_t i = 0; i < c->tasks_len; i++) {
@@ -403,7 +401,7 @@ int checkpoint_verify(const struct checkpoint *c, struct error *e)
 
 		if (!c->tasks[i].file)
 			continue;
-		path = joined(c->directory, c->tasks[i].file);
+		path = checkpoint_path(c, c->tasks[i].file);
 		status = verify_file(path, &c->tasks[i], e);
 		mem_free(path);
 		if (status < 0)
@@ -423,10 +421,7 @@ int checkpoints_open(const char *root, struct error *e)
 
 static char *directory_of(const char *root, uint64_t id)
 {
-	char name[24];
-
-	snprintf(name, sizeof name, "%" PRIu64, id);
-	return joined(root, name);
+	return mem_printf("%s/%" PRIu64, root, id);
 }
 
 /* The number a directory is named by; 0: none. */
@@ -492,16 +487,16 @@ int checkpoints_newest(const char *root, struct checkpoint *out, uint64_t *great
 	return status;
 }
 
-int checkpoints_begin(const char *root, uint64_t id, struct error *e)
+int checkpoints_begin(const char *root, uint64_t id, char **directory, struct error *e)
 {
-	char *directory = directory_of(root, id);
-	int status = 0;
+	char *path = directory_of(root, id);
+	int status = mkdir(path, 0700) < 0 ?
+		error_errno(e, "%s: can't make the directory", path) : outfile_sync_directory(path, e);
 
-	if (mkdir(directory, 0700) < 0)
-		status = error_errno(e, "%s: can't make the directory", directory);
+	if (status == 0)
+		*directory = path;
 	else
-		status = outfile_sync_directory(directory, e);
-	mem_free(directory);
+		mem_free(path);
 	return status;
 }
 
@@ -514,7 +509,7 @@ int checkpoints_complete(const struct checkpoint *c, struct error *e)
 
 	checkpoint_put_manifest(c, &bytes);
 	name = checkpoint_manifest_name(&bytes);
-	path = joined(c->directory, name);
+	path = checkpoint_path(c, name);
 	if (outfile_open(&file, path, e) == 0 &&
 		outfile_write(&file, bytes.data, bytes.len, e) == 0)
 		status = outfile_commit(&file, true, e);
@@ -555,8 +550,9 @@ int directory_remove(const char *path, struct error *e)
 	return 0;
 }
 
-/* Their directories stay: they keep the numbers. */
-void checkpoints_empty_newer(const char *root, uint64_t id, uint64_t until)
+/* Does it to the directories with numbers from `first` to `last`; what can't be done is left. */
+static void each_directory(const char *root, uint64_t first, uint64_t last,
+	int (*act)(const char *path, struct error *e))
 {
 	struct error ignored = ERROR_INIT;
 	uint64_t *ids;
@@ -567,31 +563,22 @@ void checkpoints_empty_newer(const char *root, uint64_t id, uint64_t until)
 	for (size_t i = 0; i < n; i++) {
 		char *directory;
 
-		if (ids[i] <= id || ids[i] > until)
+		if (ids[i] < first || ids[i] > last)
 			continue;
 		directory = directory_of(root, ids[i]);
-		empty_directory(directory, &ignored);
+		act(directory, &ignored);
 		mem_free(directory);
 	}
 	mem_free(ids);
 }
 
+/* Their directories stay: they keep the numbers. */
+void checkpoints_empty_newer(const char *root, uint64_t id, uint64_t until)
+{
+	each_directory(root, id + 1, until, empty_directory);
+}
+
 void checkpoints_remove_older(const char *root, uint64_t id)
 {
-	struct error ignored = ERROR_INIT;
-	uint64_t *ids;
-	size_t n;
-
-	if (list(root, &ids, &n, &ignored) < 0)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		char *directory;
-
-		if (ids[i] >= id)
-			continue;
-		directory = directory_of(root, ids[i]);
-		directory_remove(directory, &ignored);
-		mem_free(directory);
-	}
-	mem_free(ids);
+	each_directory(root, 0, id - 1, directory_remove);
 }

@@ -52,6 +52,14 @@ uint64_t checkpoint_bytes(const struct checkpoint *c); /* of all state files */
 void checkpoint_put_manifest(const struct checkpoint *c, struct buf *out);
 char *checkpoint_manifest_name(const struct buf *manifest); /* to be freed with mem_free */
 
+/* A file in its directory, to be freed with mem_free. */
+char *checkpoint_path(const struct checkpoint *c, const char *name);
+
+/* A note that every handle in it has been committed.  Without one they are committed again, which
+ * does nothing. */
+void checkpoint_mark_committed(const struct checkpoint *c);
+bool checkpoint_is_committed(const struct checkpoint *c);
+
 /* Reads the manifest of a directory.  0; 1: there is none; -1: ERROR_STATE, it is damaged. */
 int checkpoint_read(const char *directory, struct checkpoint *out, struct error *e);
 
@@ -68,13 +76,13 @@ int checkpoints_open(const char *root, struct error *e);
 int checkpoints_newest(const char *root, struct checkpoint *out, uint64_t *greatest,
 	struct error *e);
 
-/* Makes the directory of a new number, durably. */
-int checkpoints_begin(const char *root, uint64_t id, struct error *e);
+/* Makes the directory of a new number, durably; *directory is its path, to be freed with mem_free. */
+int checkpoints_begin(const char *root, uint64_t id, char **directory, struct error *e);
 
 /* Writes the manifest: from here on the checkpoint exists. */
 int checkpoints_complete(const struct checkpoint *c, struct error *e);
 
-/* Removes all with a smaller number; what can't be removed stays. */
+/* Removes all with a number smaller than id, which is greater than 0; what can't be removed stays. */
 void checkpoints_remove_older(const char *root, uint64_t id);
 
 /* Empties those with greater numbers, up to `until`: what was given up must not fill the disk. */

@@ -2,10 +2,10 @@
 
 #include "cmd/runnel/launch.h"
 #include "cmd/runnel/savepoint.h"
+#include "libcore/base/infile.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +20,9 @@ enum { LOG_BYTES_MAX = 64 << 10 };
 /* What it wrote to standard error: warnings about what is new. */
 static void put_log(const char *log, struct buf *out)
 {
-	int fd = open(log, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, buf_reserve(out, LOG_BYTES_MAX), LOG_BYTES_MAX);
+	struct error ignored = ERROR_INIT;
 
-	if (n > 0)
-		out->len += (size_t)n;
-	if (fd >= 0)
-		close(fd);
+	infile_read(log, LOG_BYTES_MAX, out, &ignored);
 	unlink(log);
 }
 
@@ -99,11 +95,6 @@ static int check_stages(const struct restore *r, struct buf *out, struct error *
 	return status;
 }
 
-static const char *kind_name(enum barrier_kind kind)
-{
-	return kind == BARRIER_SAVEPOINT ? "savepoint" : "checkpoint";
-}
-
 static int explain_checkpoint(const struct explain_options *o, const char *directory,
 	struct buf *out, struct error *e)
 {
@@ -117,7 +108,7 @@ static int explain_checkpoint(const struct explain_options *o, const char *direc
 			o->from ? o->from : directory);
 	if (status < 0)
 		return -1;
-	buf_printf(out, "goes on from %s %" PRIu64 "\n", kind_name(c.kind), c.id);
+	buf_printf(out, "goes on from %s %" PRIu64 "\n", barrier_kind_name(c.kind), c.id);
 	status = checkpoint_verify(&c, e) < 0 || restore_fit(&r, out, e) < 0 ? -1 :
 		check_stages(&r, out, e);
 	checkpoint_clear(&c);
@@ -148,11 +139,11 @@ int explain(const struct explain_options *o, struct buf *out, struct error *e)
 
 	if (o->from)
 		return explain_savepoint(o, out, e);
-	MUST(asprintf(&root, "%s/checkpoints", o->directory) >= 0);
+	root = mem_printf("%s/checkpoints", o->directory);
 	status = access(root, F_OK) < 0 ? 1 : checkpoints_newest(root, &own, &greatest, e);
 	if (status == 0)
 		status = explain_checkpoint(o, own.directory, out, e);
 	checkpoint_clear(&own);
-	free(root);
+	mem_free(root);
 	return status < 0 ? -1 : 0;
 }

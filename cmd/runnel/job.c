@@ -51,7 +51,7 @@ static int find_checkpoint(struct job *j, struct error *e)
 static struct restore restore_of(struct job *j)
 {
 	return (struct restore){.plan = j->o->plan, .from = &j->restored, .drop = j->drop,
-		.drop_len = j->drop_len, .commit = !job_was_committed(&j->restored)};
+		.drop_len = j->drop_len, .commit = !checkpoint_is_committed(&j->restored)};
 }
 
 /* What is waited for, and what the attempt before has not come to. */
@@ -85,7 +85,7 @@ static int start_attempt(struct job *j, struct error *e)
 			buf_clear(&report);
 			return -1;
 		}
-		job_say(j, "going on from %s %" PRIu64, job_kind_name(j->restored.kind), j->restored.id);
+		job_say(j, "going on from %s %" PRIu64, barrier_kind_name(j->restored.kind), j->restored.id);
 		for (char *line = strtok((char *)(uintptr_t)buf_cstr(&report), "\n"); line; line = strtok(NULL, "\n"))
 			job_say(j, "%s", line);
 		buf_clear(&report);
@@ -160,8 +160,7 @@ static void take_failure(struct job *j, int64_t now_us)
 
 	end_attempt(j);
 	mem_free(j->failure);
-	j->failure = mem_alloc(strlen(f.stage) + strlen(f.text) + 3);
-	snprintf(j->failure, strlen(f.stage) + strlen(f.text) + 3, "%s: %s", f.stage, f.text);
+	j->failure = mem_printf("%s: %s", f.stage, f.text);
 	j->failure[strcspn(j->failure, "\n")] = '\0';
 	if (f.status == ERROR_CLOSED && output_is_closed()) {
 		finish(j, ERROR_CLOSED);
@@ -228,7 +227,7 @@ static void say_stopped(struct job *j, const char *how)
 		job_say(j, "%s; started again, it goes on from checkpoint %" PRIu64, how, j->last.id);
 	else if (j->has_restored)
 		job_say(j, "%s; started again, it goes on from %s %" PRIu64, how,
-			job_kind_name(j->restored.kind), j->restored.id);
+			barrier_kind_name(j->restored.kind), j->restored.id);
 	else
 		job_say(j, "%s; started again, it begins anew: there is no checkpoint yet", how);
 }

@@ -1,6 +1,7 @@
 #include "cmd/runnel/job_private.h"
 
 #include "libcore/base/clock.h"
+#include "libcore/base/infile.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 #include "libcore/base/outfile.h"
@@ -18,16 +19,9 @@ static int keep_begin(void *context, enum barrier_kind kind, uint64_t *id, char 
 	struct error *e)
 {
 	struct job *j = context;
-	char name[24];
 
 	*id = j->next_id++;
-	if (checkpoints_begin(j->root, *id, e) < 0)
-		return -1;
-	snprintf(name, sizeof name, "/%" PRIu64, *id);
-	*directory = mem_alloc(strlen(j->root) + strlen(name) + 1);
-	memcpy(*directory, j->root, strlen(j->root));
-	memcpy(*directory + strlen(j->root), name, strlen(name) + 1);
-	return 0;
+	return checkpoints_begin(j->root, *id, directory, e);
 }
 
 static bool is_own(const struct job *j, const struct checkpoint *c)
@@ -48,6 +42,8 @@ static uint64_t last_own(const struct job *j)
  * doesn't let go what has grown since.  Written before that checkpoint's manifest: while there is
  * none as young as this, nothing has been dropped. ---- */
 
+enum { DROPPED_BYTES_MAX = 1 << 20 };
+
 static bool was_dropped(const char *text, const char *name, uint64_t newest)
 {
 	size_t len = strlen(name);
@@ -64,22 +60,21 @@ static bool was_dropped(const char *text, const char *name, uint64_t newest)
 
 void job_read_dropped(struct job *j)
 {
-	char *path = state_path(j->state, "dropped"), text[8192] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	char *path = state_path(j->state, "dropped");
+	struct error ignored = ERROR_INIT;
+	struct buf text = BUF_INIT;
 
-	text[n > 0 ? n : 0] = '\0';
-	if (fd >= 0)
-		close(fd);
+	infile_read(path, DROPPED_BYTES_MAX, &text, &ignored); /* mostly there is none */
 	mem_free(path);
 	j->drop = mem_resize(j->drop, (j->o->drop_len + 1) * sizeof *j->drop);
 	j->drop_len = 0;
 	for (size_t i = 0; i < j->o->drop_len; i++) {
-		if (!was_dropped(text, j->o->drop[i], last_own(j)))
+		if (!was_dropped(buf_cstr(&text), j->o->drop[i], last_own(j)))
 			j->drop[j->drop_len++] = j->o->drop[i];
 		else if (!j->restarts)
 			job_say(j, "--drop-state %s: done at an earlier start", j->o->drop[i]);
 	}
+	buf_clear(&text);
 }
 
 static int write_dropped(struct job *j, uint64_t id, struct error *e)
@@ -111,7 +106,7 @@ static int keep_complete(void *context, const struct checkpoint *c, struct error
 		return -1;
 	j->drop_len = 0;
 	j->checkpoints++;
-	j->last = (struct status_checkpoint){.id = c->id, .kind = job_kind_name(c->kind),
+	j->last = (struct status_checkpoint){.id = c->id, .kind = barrier_kind_name(c->kind),
 		.at_us = clock_wall_us(), .bytes = checkpoint_bytes(c),
 		.duration_us = (uint64_t)(clock_mono_us() -
 			coordinator_pending_since_us(j->attempt.coordinator))};
@@ -121,33 +116,9 @@ static int keep_complete(void *context, const struct checkpoint *c, struct error
 		j->last.alignment_us = us > j->last.alignment_us ? us : j->last.alignment_us;
 	}
 	if (j->o->verbose)
-		job_say(j, "%s %" PRIu64 ": %" PRIu64 " bytes in %.1f ms", job_kind_name(c->kind), c->id,
+		job_say(j, "%s %" PRIu64 ": %" PRIu64 " bytes in %.1f ms", barrier_kind_name(c->kind), c->id,
 			j->last.bytes, (double)j->last.duration_us / 1e3);
 	return 0;
-}
-
-static void mark_committed(const struct checkpoint *c)
-{
-	char *path;
-
-	if (asprintf(&path, "%s/committed", c->directory) >= 0) {
-		int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-		if (fd >= 0)
-			close(fd);
-		free(path);
-	}
-}
-
-bool job_was_committed(const struct checkpoint *c)
-{
-	char *path;
-	bool is;
-
-	MUST(asprintf(&path, "%s/committed", c->directory) >= 0);
-	is = access(path, F_OK) == 0;
-	free(path);
-	return is;
 }
 
 static void remove_restored_savepoint(struct job *j)
@@ -166,7 +137,7 @@ static void keep_done(void *context, const struct checkpoint *c)
 
 	if (!is_own(j, c))
 		return; /* a savepoint that was restored: nothing of it was to be committed */
-	mark_committed(c);
+	checkpoint_mark_committed(c);
 	for (size_t i = j->waiting_len; i-- > 0;) {
 		struct waiting *w = &j->waiting[i];
 

@@ -47,7 +47,6 @@ static void reply_all(struct job *j, int kind, int status, const char *text)
 static int write_savepoint(const struct checkpoint *c, const char *path, struct error *e)
 {
 	struct savepoint_file *files = mem_zero((c->tasks_len + 1) * sizeof *files);
-	char **paths = mem_zero((c->tasks_len + 1) * sizeof *paths);
 	struct buf manifest = BUF_INIT;
 	size_t n = 1;
 
@@ -59,10 +58,7 @@ static int write_savepoint(const struct checkpoint *c, const char *path, struct 
 
 		if (!name)
 			continue;
-		paths[n] = mem_alloc(strlen(c->directory) + strlen(name) + 2);
-		snprintf(paths[n], strlen(c->directory) + strlen(name) + 2, "%s/%s", c->directory, name);
-		files[n] = (struct savepoint_file){.name = name, .path = paths[n]};
-		n++;
+		files[n++] = (struct savepoint_file){.name = name, .path = checkpoint_path(c, name)};
 	}
 	return savepoint_write(path, files, n, e); /* the process ends here: nothing is freed */
 }

@@ -66,7 +66,6 @@ struct job {
 
 void job_say(struct job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void job_clear_view(struct job *j);
-const char *job_kind_name(enum barrier_kind kind);
 
 /* What stages have written to standard error since; what an earlier attempt wrote isn't shown. */
 void job_show_logs(struct job *j);
@@ -82,7 +81,6 @@ void job_put_metrics(void *context, struct buf *out);        /* likewise */
 
 /* begin, complete, done, given_up. */
 struct coordinator_actions job_keeper(struct job *j);
-bool job_was_committed(const struct checkpoint *c);
 /* What of --drop-state is still to be let go of what has been restored. */
 void job_read_dropped(struct job *j);
 

@@ -68,16 +68,6 @@ void job_skip_logs(struct job *j)
 		j->log_offsets[i] = j->attempt.tasks[i].log_start;
 }
 
-const char *job_kind_name(enum barrier_kind kind)
-{
-	switch (kind) {
-	case BARRIER_CHECKPOINT: return "checkpoint";
-	case BARRIER_SAVEPOINT: return "savepoint";
-	case BARRIER_FINAL: return "final";
-	}
-	return "?";
-}
-
 /* ---- status ---- */
 
 void job_with_status(struct job *j, void (*put)(const struct status *s, void *context),

@@ -68,22 +68,16 @@ static bool is_stage_name(const char *name)
 
 int launch_find(void *context, const char *word, struct arena *a, const char **path)
 {
-	char own[4096], *text;
+	char own[4096];
 	const char *prefix = "", *name = last_part(word);
-	size_t prefix_len, dir = own_place(own, sizeof own, &prefix, &prefix_len), len;
+	size_t prefix_len, dir = own_place(own, sizeof own, &prefix, &prefix_len);
 
 	if (prefix_len && strncmp(name, prefix, prefix_len) != 0)
 		return 1;
 	if (!is_stage_name(name + prefix_len))
 		return 1;
-	if (name != word) {
-		*path = arena_strndup(a, word, strlen(word));
-		return 0;
-	}
-	len = dir + strlen(word) + 1;
-	text = arena_alloc(a, len);
-	snprintf(text, len, "%.*s%s", (int)dir, own, word);
-	*path = text;
+	*path = name != word ? arena_strndup(a, word, strlen(word)) :
+		arena_printf(a, "%.*s%s", (int)dir, own, word);
 	return 0;
 }
 

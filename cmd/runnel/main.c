@@ -3,6 +3,7 @@
 #include "cmd/runnel/explain.h"
 #include "cmd/runnel/job.h"
 #include "cmd/runnel/launch.h"
+#include "libcore/base/infile.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/outfile.h"
 #include "libcore/stage/program.h"
@@ -10,7 +11,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,19 +67,6 @@ static const struct program_info info = {
 
 /* ---- the text ---- */
 
-static int read_text(const char *path, struct buf *out, struct error *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = 0;
-
-	if (fd < 0)
-		return error_errno(e, "%s: can't open", path);
-	while (out->len <= PIPELINE_BYTES_MAX && (n = read(fd, buf_reserve(out, 64 << 10), 64 << 10)) > 0)
-		out->len += (size_t)n;
-	close(fd);
-	return n < 0 ? error_errno(e, "%s: can't read", path) : 0;
-}
-
 static const char *environment(void *context, const char *name)
 {
 	return getenv(name);
@@ -98,7 +85,7 @@ static int take_text(const struct options_result *r, struct pipeline_source *out
 		return error_set(e, ERROR_USAGE, "no pipeline: a FILE, or -c 'ssource ... | ssink ...'");
 	if (opt.text)
 		buf_put_text(text, opt.text);
-	else if (read_text(r->arguments[0], text, e) < 0)
+	else if (infile_read(r->arguments[0], PIPELINE_BYTES_MAX + 1, text, e) < 0)
 		return -1;
 	*out = (struct pipeline_source){.name = opt.text ? "-c" : r->arguments[0],
 		.text = buf_cstr(text), .len = text->len, .variable = environment};

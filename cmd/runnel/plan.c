@@ -163,15 +163,14 @@ static int add_side(struct draw *d, size_t stage, unsigned output)
 	const struct plan_stage *s = &d->plan->stages[stage];
 	const struct stage_side *side = &s->d.about.sides[output - 1];
 	const char *words[5] = {"ssink", "-f", side->format ? side->format : "frames"};
-	char name[160];
 	size_t n;
 	int sink;
 
 	if (!side->path)
 		return 0;
 	n = add_path(words, 3, side->path);
-	snprintf(name, sizeof name, "%s-side%u", s->name, output);
-	sink = add_implied(d, arena_strndup(d->plan->arena, name, strlen(name)), words, n, s->place);
+	sink = add_implied(d, arena_printf(d->plan->arena, "%s-side%u", s->name, output), words, n,
+		s->place);
 	if (sink < 0)
 		return -1;
 	d->plan->stages[sink].inputs[0] = (struct plan_input){.stage = (int)stage, .output = output};
@@ -231,17 +230,13 @@ static const char *numbered_name(struct draw *d, size_t stage)
 {
 	const char *type = d->plan->stages[stage].d.type;
 	unsigned number = 1;
-	char name[80];
 
 	for (size_t i = 0; i < stage; i++) {
 		const struct plan_stage *s = &d->plan->stages[i];
 
 		number += !s->d.about.name && !strcmp(s->d.type, type);
 	}
-	if (number == 1)
-		return type;
-	snprintf(name, sizeof name, "%s%u", type, number);
-	return arena_strndup(d->plan->arena, name, strlen(name));
+	return number == 1 ? type : arena_printf(d->plan->arena, "%s%u", type, number);
 }
 
 static int name_stages(struct draw *d, size_t first)

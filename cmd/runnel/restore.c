@@ -111,7 +111,7 @@ int restore_fit(const struct restore *r, struct buf *report, struct error *e)
 	if (status == 0 && misfits.len) {
 		status = error_set(e, ERROR_STATE, "%s %llu doesn't fit the pipeline:%s\n"
 			"give the stage its old name (--name), or let the state go: --drop-state NAME",
-			r->from->kind == BARRIER_SAVEPOINT ? "savepoint" : "checkpoint",
+			barrier_kind_name(r->from->kind),
 			(unsigned long long)r->from->id, buf_cstr(&misfits));
 	}
 	buf_clear(&misfits);
@@ -134,7 +134,6 @@ bool restore_finished(const struct restore *r, size_t stage, uint32_t subtask)
 
 	if (!first_of(r->from, s->name) || is_dropped(r, s->name))
 		return false;
-
 	for (size_t i = 0; i < r->from->tasks_len; i++) {
 		const struct checkpoint_task *t = &r->from->tasks[i];
 
@@ -147,13 +146,9 @@ bool restore_finished(const struct restore *r, size_t stage, uint32_t subtask)
 static int add_file(const struct restore *r, const struct checkpoint_task *t, struct arena *a,
 	struct line_plan *out, struct error *e)
 {
-	size_t len = strlen(r->from->directory) + strlen(t->file) + 2;
-	char *path = arena_alloc(a, len);
-
 	if (out->restore_len == LINE_FILES_MAX)
 		return error_set(e, ERROR_STATE, "%s: more than %d state files", t->stage, LINE_FILES_MAX);
-	snprintf(path, len, "%s/%s", r->from->directory, t->file);
-	out->restore[out->restore_len++] = path;
+	out->restore[out->restore_len++] = arena_printf(a, "%s/%s", r->from->directory, t->file);
 	return 0;
 }
 

@@ -27,11 +27,7 @@ enum {
 
 char *state_path(const struct state *s, const char *name)
 {
-	size_t len = strlen(s->directory) + strlen(name) + 2;
-	char *path = mem_alloc(len);
-
-	snprintf(path, len, "%s/%s", s->directory, name);
-	return path;
+	return mem_printf("%s/%s", s->directory, name);
 }
 
 /* As mkdir -p; only the last one is private. */
@@ -338,6 +334,7 @@ int state_next_attempt(struct state *s, struct error *e)
 	return write_job(s, e);
 }
 
+/* ---- the end ---- */
 
 void state_remove(struct state *s)
 {

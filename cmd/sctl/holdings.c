@@ -172,16 +172,6 @@ static int read_any(const char *path, struct checkpoint *out, struct error *e)
 
 /* ---- showing them ---- */
 
-static const char *kind_name(enum barrier_kind kind)
-{
-	switch (kind) {
-	case BARRIER_CHECKPOINT: return "checkpoint";
-	case BARRIER_SAVEPOINT: return "savepoint";
-	case BARRIER_FINAL: return "final";
-	}
-	return "checkpoint";
-}
-
 /* They acknowledged in no order. */
 static int by_place(const void *a, const void *b)
 {
@@ -196,7 +186,7 @@ static void put_head(const struct checkpoint *c, struct buf *out)
 	char time[TIMESTAMP_TEXT_MAX], size[HUMAN_TEXT_MAX];
 	size_t time_len = timestamp_put(time, c->created_us);
 
-	buf_printf(out, "%s %" PRIu64 " of job %s, %.*s, %zu subtasks, %s\n\n", kind_name(c->kind),
+	buf_printf(out, "%s %" PRIu64 " of job %s, %.*s, %zu subtasks, %s\n\n", barrier_kind_name(c->kind),
 		c->id, c->job, (int)time_len, time, c->tasks_len,
 		human_bytes(size, checkpoint_bytes(c)));
 }
@@ -229,7 +219,7 @@ static void put_json(const struct checkpoint *c, const char *path, struct buf *o
 {
 	buf_put_byte(out, '{');
 	json_put_text(out, "path", path);
-	json_put_text(out, "kind", kind_name(c->kind));
+	json_put_text(out, "kind", barrier_kind_name(c->kind));
 	json_put_uint(out, "id", c->id);
 	json_put_text(out, "job", c->job);
 	json_put_time(out, "created", c->created_us);

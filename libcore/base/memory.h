@@ -15,6 +15,7 @@ void *mem_resize(void *p, size_t bytes);
 void mem_free(void *p);
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
+char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Memory for columns: aligned to 64 bytes, its contents kept up to the lesser size.  old_bytes is
  * what it was asked for with, 0 if p is NULL.  From some megabytes on these are pages of their

@@ -15,7 +15,7 @@
 enum { OUTFILE_MODE = 0666 };
 
 /* "dir/" of a path with its slash, "" where there is none: directory and the start of siblings. */
-static int directory_len(const char *path)
+int outfile_directory_len(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
@@ -24,7 +24,7 @@ static int directory_len(const char *path)
 
 static char *sibling(const char *path, const char *format_end)
 {
-	int dir = directory_len(path);
+	int dir = outfile_directory_len(path);
 	char *name;
 
 	if (asprintf(&name, "%.*s.%s%s", dir, path, path + dir, format_end) < 0)
@@ -55,7 +55,7 @@ static int open_part(struct outfile *f, const char *path, struct error *e)
 
 int outfile_open(struct outfile *f, const char *path, struct error *e)
 {
-	int dir = directory_len(path);
+	int dir = outfile_directory_len(path);
 	char *directory;
 	struct stat st;
 
@@ -153,7 +153,7 @@ static int rename_part(struct outfile *f, const char *to, struct error *e)
 
 int outfile_sync_directory(const char *path, struct error *e)
 {
-	int dir = directory_len(path), fd, status = 0;
+	int dir = outfile_directory_len(path), fd, status = 0;
 	char *directory = dir ? mem_strndup(path, (size_t)dir) : mem_strdup(".");
 
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -39,6 +39,9 @@ int outfile_commit(struct outfile *f, bool durable, struct error *e);
 /* Closes and removes what was written, unless it was prepared.  Nothing if it is not open. */
 void outfile_abort(struct outfile *f);
 
+/* How long "dir/" in front of the name is; 0 where there is none. */
+int outfile_directory_len(const char *path);
+
 /* Syncs the directory that holds path. */
 int outfile_sync_directory(const char *path, struct error *e);
 

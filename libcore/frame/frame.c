@@ -10,6 +10,16 @@
 #include <stdio.h>
 #include <zstd.h>
 
+const char *barrier_kind_name(enum barrier_kind kind)
+{
+	switch (kind) {
+	case BARRIER_CHECKPOINT: return "checkpoint";
+	case BARRIER_SAVEPOINT: return "savepoint";
+	case BARRIER_FINAL: return "final";
+	}
+	return "unknown";
+}
+
 const char *frame_kind_name(uint8_t kind)
 {
 	static const char *const names[] = {"HELLO", "SCHEMA", "BATCH", "ROWS", "WATERMARK", "BARRIER",

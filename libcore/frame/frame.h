@@ -105,5 +105,6 @@ int frame_read_error(const struct frame *f, struct buf *stage, struct buf *messa
 int frame_read_packed(const struct frame *f, struct buf *raw, struct error *e);
 
 const char *frame_kind_name(uint8_t kind); /* "BATCH"; "unknown" */
+const char *barrier_kind_name(enum barrier_kind kind);
 
 #endif

@@ -127,17 +127,14 @@ const struct line_plan *control_plan(const struct control *c)
 
 static char *snapshot_path(const struct control *c, uint64_t checkpoint, struct error *e)
 {
-	char *directory, *path;
+	char *directory = mem_printf("%s/%llu", c->plan.snapshots, (unsigned long long)checkpoint);
+	char *path = NULL;
 
-	MUST(asprintf(&directory, "%s/%llu", c->plan.snapshots,
-		(unsigned long long)checkpoint) >= 0);
-	if (mkdir(directory, 0777) < 0 && errno != EEXIST) {
+	if (mkdir(directory, 0777) < 0 && errno != EEXIST)
 		error_errno(e, "%s: can't make the directory", directory);
-		free(directory);
-		return NULL;
-	}
-	MUST(asprintf(&path, "%s/%s.%u.frames", directory, c->plan.name, c->plan.subtask) >= 0);
-	free(directory);
+	else
+		path = mem_printf("%s/%s.%u.frames", directory, c->plan.name, c->plan.subtask);
+	mem_free(directory);
 	return path;
 }
 
@@ -227,7 +224,7 @@ static int decline(struct control *c, const struct error *why, struct error *e)
 	return line_send(c->line, &m, e);
 }
 
-/* The child is done (or dead): its snapshot is acknowledged, or its error is the stage's. */
+/* The child is done (or dead): its snapshot is acknowledged or declined. */
 static int reap(struct control *c, struct error *e)
 {
 	struct snapshot_result result = {.error = ERROR_INIT};
