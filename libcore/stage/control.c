@@ -172,8 +172,16 @@ static int number_of(const char *name)
 	return end == name || *end ? -1 : (int)n;
 }
 
-/* Everything but the result's pipe, the lock and standard error: a child that held an edge open
- * would keep the stage behind from seeing its end. */
+/* A file without a name is spilled state, which the snapshot takes in. */
+static bool is_spilled(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+}
+
+/* Everything but the result's pipe, the lock, standard error and spilled state: a child that held an
+ * edge open would keep the stage behind from seeing its end. */
 static void close_others(int keep, int lock)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -182,7 +190,8 @@ static void close_others(int keep, int lock)
 	while (d && (entry = readdir(d))) {
 		int fd = number_of(entry->d_name);
 
-		if (fd >= 0 && fd != keep && fd != lock && fd != STDERR_FILENO && fd != dirfd(d))
+		if (fd >= 0 && fd != keep && fd != lock && fd != STDERR_FILENO && fd != dirfd(d) &&
+			!is_spilled(fd))
 			close(fd);
 	}
 	if (d)

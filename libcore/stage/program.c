@@ -185,6 +185,13 @@ static int run_operator(const struct stage_program *program, struct stage_setup 
 	return status < 0 ? -1 : 0;
 }
 
+static const char *temporary_directory(void)
+{
+	const char *directory = getenv("TMPDIR");
+
+	return directory && *directory ? directory : "/tmp";
+}
+
 int stage_main(int argc, char **argv, const struct stage_program *program)
 {
 	const struct option_spec *tables[] = {program->options, common_options};
@@ -206,6 +213,7 @@ int stage_main(int argc, char **argv, const struct stage_program *program)
 	setup.quiet = common.quiet;
 	setup.verbose = common.verbose;
 	setup.memory_bytes = common.memory;
+	setup.temporary = temporary_directory();
 	setup.about.name = common.name;
 	if (run_operator(program, &setup, &e) == 0)
 		return 0;

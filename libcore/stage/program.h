@@ -17,6 +17,7 @@ struct stage_setup {
 	int arguments_len;
 	bool quiet, verbose;
 	int64_t memory_bytes;      /* --memory; 0: no cap */
+	const char *temporary;     /* directory for what doesn't fit in memory (spill.h) */
 	bool supervised;           /* a line to a supervisor exists */
 
 	/* Filled by create: */
