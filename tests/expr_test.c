@@ -175,7 +175,9 @@ static void what_is_no_expression_is_refused_with_its_place(void **unused)
 		{"cast(i as nothing)", "nothing"},
 		{"i::decimal", "decimal"},
 		{"timestamp 'yesterday'", "a timestamp like"},
-		{"interval '1 month'", "fixed length"},
+		{"trim(both i", "expected from"},
+		{"substring(s from 1", "expected ')'"},
+		{"t at time 'UTC'", "expected zone"},
 		{"position(", "expected a value"},
 		{"abs(i", "expected ')'"},
 		{"i @ 2", "test:1:3"},
@@ -213,6 +215,11 @@ static void what_does_not_compile_says_why(void **unused)
 		{"s ~ '(a'", "missing closing parenthesis at offset 2"},
 		{"regexp_replace(s, 'a', 'b', 'x')", "flags of regexp_replace"},
 		{"n.k", "[] does not take (decimal(5,2), string)"},
+		{"interval '1 month'", "no fixed length"},
+		{"interval '1 month' * 2", "no fixed length"},
+		{"a is distinct from a", "any can't be compared"},
+		{"t at time zone 'Mars/Olympus'", "there is no time zone 'Mars/Olympus'"},
+		{"s at time zone 'UTC'", "does not take (string, string)"},
 	};
 
 	CHECK(check_errors, tests);
@@ -428,6 +435,13 @@ static void texts_are_counted_in_characters(void **unused)
 static void times_are_cut_and_taken_apart(void **unused)
 {
 	static const struct test tests[] = {
+		{"t at time zone 'Asia/Kolkata'", "2013-01-01T15:50:30.500Z|null|1970-01-01T05:29:59.999999Z"},
+		{"t + interval '1 month'", "2013-02-01T10:20:30.500Z|null|1970-01-31T23:59:59.999999Z"},
+		{"interval '1 month' + day", "2012-03-29|null|1970-02-01"},
+		{"trim(both 'Ge' from s)", "rüß|null|"},
+		{"trim(trailing from s)", "Grüße|null|"},
+		{"substring(s from 2 for 2)", "rü|null|"},
+		{"a is distinct from null", "true|false|true"},
 		{"date_trunc('hour', t)", "2013-01-01T10:00:00Z|null|1969-12-31T23:00:00Z"},
 		{"date_trunc('month', day)", "2012-02-01T00:00:00Z|null|1970-01-01T00:00:00Z"},
 		{"date_trunc(s, t)", "!|null|!"},

@@ -62,7 +62,7 @@ int expr_column(const struct expr *x, const struct schema *s);
 /* Sets used[i] for every column of the schema that the tree names; leaves the others. */
 void expr_mark_columns(const struct expr *x, const struct schema *s, bool *used);
 
-/* The tree as text again, whitespace folded. */
+/* The tree as text again on one line: whitespace outside of quotes folded, comments left out. */
 void expr_put(const struct expr *x, struct buf *b);
 
 /* ---- aggregates inside expressions: swindow's list is a select list whose expressions may call

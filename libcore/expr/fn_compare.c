@@ -268,8 +268,13 @@ static int resolve_distinct(struct resolving *r, struct error *e)
 {
 	struct type t;
 
+	bool with_null = expr_is_null_literal(r->call->args[0]) ||
+		expr_is_null_literal(r->call->args[1]);
+
 	if (resolve_common(r, 0, 1, &t, e) < 0)
 		return -1;
+	if (t.kind == TYPE_ANY && !with_null) /* 1 and 1.0 are other bytes of the same value */
+		return error_set(e, ERROR_USAGE, "any can't be compared\ncast it: x::string");
 	r->result = TYPE_OF(TYPE_BOOL);
 	r->run = distinct_rows;
 	r->state = strstr(r->call->name, "not") ? NULL : (void *)(uintptr_t)"distinct";

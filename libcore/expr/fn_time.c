@@ -192,6 +192,33 @@ static void run_make_timestamp(struct kernel *k)
 	}
 }
 
+/* ---- months, by the calendar ---- */
+
+static void run_add_months(struct kernel *k)
+{
+	int64_t *out = vector_data(k);
+
+	for (uint32_t r = 0; r < k->rows; r++) {
+		out[r] = 0;
+		if (out_is_valid(k, r) &&
+			timestamp_add_months(arg_int(k, 0, r), arg_int(k, 1, r), &out[r]))
+			vector_fail(k, r, out_of_range);
+	}
+}
+
+static void run_add_months_to_date(struct kernel *k)
+{
+	int32_t *out = vector_data(k);
+
+	for (uint32_t r = 0; r < k->rows; r++) {
+		out[r] = 0;
+		if (out_is_valid(k, r) &&
+			date_add_months(column_date(&k->args[0].col, vector_row(&k->args[0], r)),
+				arg_int(k, 1, r), &out[r]))
+			vector_fail(k, r, out_of_range);
+	}
+}
+
 static void run_now(struct kernel *k)
 {
 	int64_t *out = vector_data(k);
@@ -224,6 +251,8 @@ const struct function functions_time[] = {
 	{.name = "to_timestamp", .signature = "f", .result = 't', .run = run_from_float},
 	{.name = "make_date", .signature = "iii", .result = 'd', .run = run_make_date},
 	{.name = "make_timestamp", .signature = "iiiiif", .result = 't', .run = run_make_timestamp},
+	{.name = "add_months", .signature = "di", .result = 'd', .run = run_add_months_to_date},
+	{.name = "add_months", .signature = "ti", .result = 't', .run = run_add_months},
 	{.name = "now", .signature = "", .result = 't', .run = run_now, .flags = FUNCTION_IMPURE},
 	{.name = NULL},
 };

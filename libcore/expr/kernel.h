@@ -78,7 +78,7 @@ struct function {
 extern const struct function functions_operators[], functions_compare[], functions_logic[],
 	functions_math[], functions_text[], functions_search[], functions_strftime[], functions_hash[],
 	functions_format[],
-	functions_regex[], functions_time[], functions_any[];
+	functions_regex[], functions_time[], functions_zone[], functions_any[];
 
 /* Calls visit for every registered function (tests and manuals). */
 void function_each(void (*visit)(const struct function *f, void *context), void *context);

@@ -207,11 +207,8 @@ static struct expr *time_literal(struct parser *p, enum type_kind kind, struct e
 		x->integer = days;
 	} else {
 		good = interval_parse(x->text, x->text_len, &interval) == NUMBER_OK;
-		if (good && interval.months) {
-			lexer_error(&p->lex, e, "an interval of fixed length (months and years have none)");
-			return NULL;
-		}
-		x->integer = interval.us;
+		x->integer = good ? interval.us : 0;
+		x->months = good ? interval.months : 0;
 	}
 	if (!good) {
 		lexer_error(&p->lex, e, kind == TYPE_TIMESTAMP ?
@@ -336,6 +333,64 @@ static struct expr *parse_position(struct parser *p, struct error *e)
 	return call(p, "position", at, 2, needle, text);
 }
 
+/* trim([both|leading|trailing] [characters] from text), or with commas. */
+static struct expr *parse_trim(struct parser *p, struct error *e)
+{
+	static const char *const sides[] = {"both", "leading", "trailing"},
+		*const names[] = {"trim", "ltrim", "rtrim"};
+	uint32_t at = p->lex.token.at;
+	const char *name = NULL;
+	struct expr *set = NULL, *text;
+
+	if (!next(p, e) || !expect_symbol(p, "(", e))
+		return NULL;
+	for (size_t i = 0; i < 3; i++) {
+		struct token after = peek(p);
+
+		/* A column may be named both. */
+		if (!name && is_word(p, sides[i]) && (after.kind != TOKEN_SYMBOL || after.text[0] == '(')) {
+			name = names[i];
+			if (!next(p, e))
+				return NULL;
+		}
+	}
+	if (!is_word(p, "from") && !(set = parse_or(p, e)))
+		return NULL;
+	if (!name && !is_word(p, "from")) { /* trim(text[, characters]) */
+		text = set;
+		if (!is_symbol(p, ","))
+			return expect_symbol(p, ")", e) ? call(p, "trim", at, 1, text) : NULL;
+		if (!next(p, e) || !(set = parse_or(p, e)) || !expect_symbol(p, ")", e))
+			return NULL;
+		return call(p, "trim", at, 2, text, set);
+	}
+	if (!expect_word(p, "from", e) || !(text = parse_or(p, e)) || !expect_symbol(p, ")", e))
+		return NULL;
+	name = name ? name : "trim";
+	return set ? call(p, name, at, 2, text, set) : call(p, name, at, 1, text);
+}
+
+/* substring(text from start [for count]), or with commas. */
+static struct expr *parse_substring(struct parser *p, struct error *e)
+{
+	uint32_t at = p->lex.token.at;
+	struct expr *text, *start, *count;
+	bool words;
+
+	if (!next(p, e) || !expect_symbol(p, "(", e) || !(text = parse_or(p, e)))
+		return NULL;
+	words = is_word(p, "from");
+	if (words ? !next(p, e) : !expect_symbol(p, ",", e))
+		return NULL;
+	if (!(start = parse_or(p, e)))
+		return NULL;
+	if (words ? !is_word(p, "for") : !is_symbol(p, ","))
+		return expect_symbol(p, ")", e) ? call(p, "substr", at, 2, text, start) : NULL;
+	if (!next(p, e) || !(count = parse_or(p, e)) || !expect_symbol(p, ")", e))
+		return NULL;
+	return call(p, "substr", at, 3, text, start, count);
+}
+
 static bool parse_filter(struct parser *p, struct expr *x, struct error *e)
 {
 	if (!is_word(p, "filter") || peek(p).kind != TOKEN_SYMBOL)
@@ -458,6 +513,10 @@ static struct expr *parse_word(struct parser *p, struct error *e)
 		return parse_extract(p, e);
 	if (is_word(p, "position"))
 		return parse_position(p, e);
+	if (is_word(p, "trim"))
+		return parse_trim(p, e);
+	if (is_word(p, "substring"))
+		return parse_substring(p, e);
 	return parse_call(p, e);
 }
 
@@ -500,13 +559,34 @@ static struct expr *parse_field(struct parser *p, struct expr *of, struct error 
 	return next(p, e) ? close_node(p, x) : NULL;
 }
 
+static bool is_at_time_zone(struct parser *p)
+{
+	struct token after;
+
+	if (!is_word(p, "at"))
+		return false;
+	after = peek(p);
+	return after.kind == TOKEN_NAME && !strcasecmp(after.text, "time");
+}
+
+static struct expr *parse_zone(struct parser *p, struct expr *x, struct error *e)
+{
+	struct expr *zone;
+
+	if (!next(p, e) || !expect_word(p, "time", e) || !expect_word(p, "zone", e) ||
+		!(zone = parse_primary(p, e)))
+		return NULL;
+	return call(p, "at time zone", x->at, 2, x, zone);
+}
+
 static struct expr *parse_postfix(struct parser *p, struct error *e)
 {
 	struct expr *x = parse_primary(p, e), *arg;
 	uint32_t at;
 	int links = 0;
 
-	while (x && (is_symbol(p, ".") || is_symbol(p, "[") || is_symbol(p, "::"))) {
+	while (x && (is_symbol(p, ".") || is_symbol(p, "[") || is_symbol(p, "::") ||
+			    is_at_time_zone(p))) {
 		at = x->at;
 		if (++links > EXPR_DEPTH_MAX) {
 			lexer_error(&p->lex, e, "a shorter chain");
@@ -514,6 +594,8 @@ static struct expr *parse_postfix(struct parser *p, struct error *e)
 		}
 		if (is_symbol(p, ".")) {
 			x = parse_field(p, x, e);
+		} else if (is_word(p, "at")) {
+			x = parse_zone(p, x, e);
 		} else if (is_symbol(p, "[")) {
 			if (!next(p, e) || !(arg = parse_or(p, e)) || !expect_symbol(p, "]", e))
 				return NULL;
@@ -575,7 +657,15 @@ static struct expr *parse_unary(struct parser *p, struct error *e)
 struct binary_level {
 	const char *symbols[4];
 	struct expr *(*tighter)(struct parser *p, struct error *e);
+	struct expr *(*join)(struct parser *p, const char *symbol, struct expr *x,
+		struct expr *right);
 };
+
+static struct expr *plain_binary(struct parser *p, const char *symbol, struct expr *x,
+	struct expr *right)
+{
+	return call(p, symbol, x->at, 2, x, right);
+}
 
 static struct expr *parse_binary(struct parser *p, const struct binary_level *level,
 	struct error *e)
@@ -593,28 +683,52 @@ static struct expr *parse_binary(struct parser *p, const struct binary_level *le
 			return x;
 		if (!next(p, e) || !(right = level->tighter(p, e)))
 			return NULL;
-		x = call(p, symbol, x->at, 2, x, right);
+		x = level->join(p, symbol, x, right);
 	}
 	return NULL;
 }
 
 static struct expr *parse_product(struct parser *p, struct error *e)
 {
-	static const struct binary_level level = {{"*", "/", "%"}, parse_unary};
+	static const struct binary_level level = {{"*", "/", "%"}, parse_unary, plain_binary};
 
 	return parse_binary(p, &level, e);
 }
 
+/* t + interval '1 month 3 days': the months by the calendar, then what has a length. */
+static struct expr *add_interval(struct parser *p, const char *symbol, struct expr *x,
+	struct expr *interval)
+{
+	struct expr *months = node(p, NODE_LITERAL, interval->at), *rest = interval;
+
+	months->type = TYPE_OF(TYPE_INT);
+	months->integer = *symbol == '-' ? -interval->months : interval->months;
+	x = call(p, "add_months", x->at, 2, x, close_node(p, months));
+	if (!interval->integer)
+		return x;
+	rest->months = 0;
+	return call(p, symbol, x->at, 2, x, rest);
+}
+
+static struct expr *sum(struct parser *p, const char *symbol, struct expr *x, struct expr *right)
+{
+	if (right->months)
+		return add_interval(p, symbol, x, right);
+	if (x->months && *symbol == '+')
+		return add_interval(p, symbol, right, x);
+	return call(p, symbol, x->at, 2, x, right);
+}
+
 static struct expr *parse_sum(struct parser *p, struct error *e)
 {
-	static const struct binary_level level = {{"+", "-"}, parse_product};
+	static const struct binary_level level = {{"+", "-"}, parse_product, sum};
 
 	return parse_binary(p, &level, e);
 }
 
 static struct expr *parse_concat(struct parser *p, struct error *e)
 {
-	static const struct binary_level level = {{"||"}, parse_sum};
+	static const struct binary_level level = {{"||"}, parse_sum, plain_binary};
 
 	return parse_binary(p, &level, e);
 }

@@ -401,6 +401,11 @@ static uint32_t compile_literal(struct compiling *c, const struct expr *x)
 	uint8_t truth = x->integer != 0;
 	int32_t days = (int32_t)x->integer;
 
+	if (x->months) {
+		expr_error(x, c->e, "months and years have no fixed length: "
+			"they can only be added to a timestamp or a date");
+		return NO_STEP;
+	}
 	switch (x->type.kind) {
 	case 0: return add_constant(c, x, x->type, NULL, 0);
 	case TYPE_BOOL: return add_constant(c, x, x->type, &truth, 1);
@@ -530,7 +535,7 @@ static uint32_t compile_cast(struct compiling *c, const struct expr *x)
 /* ---- calls ---- */
 
 static const struct function *const tables[] = {functions_operators, functions_compare,
-	functions_logic, functions_math, functions_text, functions_search, functions_time, functions_any,
+	functions_logic, functions_math, functions_text, functions_search, functions_time, functions_zone, functions_any,
 	functions_regex, functions_strftime, functions_hash,
 	functions_format};
 

@@ -51,17 +51,26 @@ void expr_mark_columns(const struct expr *x, const struct schema *s, bool *used)
 void expr_put(const struct expr *x, struct buf *b)
 {
 	bool space = false;
+	char quote = 0; /* inside a text or a quoted name: taken as it is */
 
 	for (uint32_t i = x->at; i < x->end; i++) {
 		char c = x->source[i];
 
-		if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+		if (!quote && c == '-' && i + 1 < x->end && x->source[i + 1] == '-') {
+			while (i < x->end && x->source[i] != '\n')
+				i++;
+			space = true;
+			continue;
+		}
+		if (!quote && (c == ' ' || c == '\t' || c == '\n' || c == '\r')) {
 			space = true;
 			continue;
 		}
 		if (space)
 			buf_put_byte(b, ' ');
 		space = false;
+		if (quote ? c == quote : c == '\'' || c == '"')
+			quote = quote ? 0 : c;
 		buf_put_byte(b, (uint8_t)c);
 	}
 }

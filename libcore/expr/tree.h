@@ -26,6 +26,7 @@ struct expr {
 
 	/* LITERAL */
 	int64_t integer;         /* int, bool, date, timestamp, duration */
+	int64_t months;          /* duration: interval '1 month', which only + and - of a time take */
 	double real;
 	const char *text;        /* string; of numbers: as written */
 	size_t text_len;
