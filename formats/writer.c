@@ -10,7 +10,7 @@
 #include <math.h>
 
 static const struct writer_ops *const all[] = {&writer_csv, &writer_tsv, &writer_ndjson,
-	&writer_lines, &writer_table};
+	&writer_json, &writer_msgpack, &writer_lines, &writer_table};
 
 enum { WRITERS = sizeof all / sizeof *all };
 
@@ -36,7 +36,7 @@ int writer_new(const char *format, const struct writer_options *o, struct writer
 	error_set(e, ERROR_USAGE, "unknown output format '%s'", format);
 	if (near >= 0)
 		return error_hint(e, "did you mean %s?", names[near]);
-	return error_hint(e, "there are csv, tsv, ndjson, lines, table, frames");
+	return error_hint(e, "there are csv, tsv, ndjson, json, msgpack, lines, table, frames");
 }
 
 void writer_free(struct writer *w)
@@ -66,6 +66,16 @@ int writer_schema(struct writer *w, const struct schema *s, struct buf *out, str
 	return 0;
 }
 
+int writer_resume(struct writer *w, const struct schema *s, bool has_rows, struct error *e)
+{
+	struct buf dropped = BUF_INIT;
+	int status = writer_schema(w, s, &dropped, e);
+
+	buf_clear(&dropped);
+	w->has_rows = has_rows;
+	return status;
+}
+
 int writer_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
 {
 	MUST(w->has_schema);
@@ -74,7 +84,9 @@ int writer_rows(struct writer *w, const struct batch *b, struct buf *out, struct
 
 int writer_end(struct writer *w, struct buf *out, struct error *e)
 {
-	return w->ops->end && w->has_schema ? w->ops->end(w, out, e) : 0;
+	bool has = w->ops->end && (w->has_schema || w->ops->ends_without_schema);
+
+	return has ? w->ops->end(w, out, e) : 0;
 }
 
 const char *writer_op_name(uint8_t op)

@@ -1,8 +1,10 @@
-/* Columns to text: what every output format implements (csv, tsv, ndjson, lines, table).
+/* Columns to text: what every output format implements (csv, tsv, ndjson, json, msgpack, lines,
+ * table).
  *
  * A writer appends to a buffer; who owns it writes it out (sink files, a terminal).  Values: null is
  * empty in csv (the empty string is ""), null in json; floats are the shortest text that reads back
- * the same; timestamps ISO 8601 UTC with Z. */
+ * the same; timestamps ISO 8601 UTC with Z.  msgpack is a map a row: timestamps are its extension -1,
+ * decimals and dates text, durations microseconds, bytes bin, any as it is. */
 #ifndef RUNNEL_FORMATS_WRITER_H
 #define RUNNEL_FORMATS_WRITER_H
 
@@ -17,7 +19,7 @@ struct writer_options {
 	bool color;
 };
 
-/* format: "csv" "tsv" "ndjson" "lines" "table".  Unknown: ERROR_USAGE with a suggestion. */
+/* format: "csv" "tsv" "ndjson" "json" "msgpack" "lines" "table".  Unknown: ERROR_USAGE with a suggestion. */
 int writer_new(const char *format, const struct writer_options *o, struct writer **out,
 	struct error *e);
 void writer_free(struct writer *w);
@@ -25,6 +27,10 @@ void writer_free(struct writer *w);
 /* The stream's schema; before the first rows, and again when it changes (csv: only if the columns
  * are the same, else ERROR_DATA).  Appends the header where there is one. */
 int writer_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e);
+
+/* Instead of the first writer_schema: what is already in the file began with it, and has rows or
+ * not. */
+int writer_resume(struct writer *w, const struct schema *s, bool has_rows, struct error *e);
 
 /* Appends the rows' text.  table may keep rows back until writer_end to align its columns. */
 int writer_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e);

@@ -10,6 +10,7 @@ struct writer_ops {
 	int (*schema)(struct writer *w, const struct schema *s, struct buf *out, struct error *e);
 	int (*rows)(struct writer *w, const struct batch *b, struct buf *out, struct error *e);
 	int (*end)(struct writer *w, struct buf *out, struct error *e);
+	bool ends_without_schema; /* there is something to say even if nothing came */
 };
 
 struct table_sample;
@@ -26,13 +27,15 @@ struct writer {
 	struct writer_options o;
 	struct schema schema;
 	bool has_schema;
-	struct buf prefixes;         /* ndjson: `{"a":` `,"b":` ... one after another */
+	bool has_rows;               /* json: a row stands in front of the next */
+	struct buf prefixes;         /* ndjson: `{"a":` `,"b":` ... one after another; msgpack: names */
 	uint32_t *prefix_at;         /* fields + 1 offsets into prefixes */
 	struct day_text day;
 	struct table_sample *sample; /* table */
 };
 
-extern const struct writer_ops writer_csv, writer_tsv, writer_ndjson, writer_lines, writer_table;
+extern const struct writer_ops writer_csv, writer_tsv, writer_ndjson, writer_lines, writer_table,
+	writer_json, writer_msgpack;
 
 /* The most bytes a value of fixed width takes as text, quotes included. */
 enum { VALUE_TEXT_MAX = 64 };

@@ -1,4 +1,4 @@
-/* One JSON object a line.  Room for a whole batch at its worst is reserved before the first row, so
+/* One JSON object a line, alone (ndjson) or as the elements of one array (json).  Room for a whole batch at its worst is reserved before the first row, so
  * that nothing is checked per value; pages that are not written to cost nothing. */
 #include "formats/writer_impl.h"
 
@@ -87,31 +87,70 @@ static size_t worst_bytes(const struct writer *w, const struct batch *b)
 	return row * b->rows + texts + SPARE_BYTES;
 }
 
+static inline char *put_object(struct writer *w, const struct batch *b, uint32_t r, char *at)
+{
+	size_t fields = b->schema->fields_len;
+
+	if (b->ops) {
+		memcpy(at, "{\"op\":\"", 7);
+		memcpy(at + 7, writer_op_name(b->ops[r]), 2);
+		at[9] = '"';
+		at += 10;
+	} else if (!fields) {
+		*at++ = '{';
+	}
+	for (size_t i = 0; i < fields; i++) {
+		size_t len = w->prefix_at[i + 1] - w->prefix_at[i];
+
+		memcpy(at, w->prefixes.data + w->prefix_at[i], len);
+		at += len;
+		at += put_value(w, &b->columns[i], r, b->rows, at);
+	}
+	*at++ = '}';
+	return at;
+}
+
 static int ndjson_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
 {
 	char *at = (char *)buf_reserve(out, worst_bytes(w, b)), *start = at;
-	size_t fields = b->schema->fields_len;
 
 	for (uint32_t r = 0; r < b->rows; r++) {
-		if (b->ops) {
-			memcpy(at, "{\"op\":\"", 7);
-			memcpy(at + 7, writer_op_name(b->ops[r]), 2);
-			at[9] = '"';
-			at += 10;
-		} else if (!fields) {
-			*at++ = '{';
-		}
-		for (size_t i = 0; i < fields; i++) {
-			size_t len = w->prefix_at[i + 1] - w->prefix_at[i];
-
-			memcpy(at, w->prefixes.data + w->prefix_at[i], len);
-			at += len;
-			at += put_value(w, &b->columns[i], r, b->rows, at);
-		}
-		*at++ = '}';
+		at = put_object(w, b, r, at);
 		*at++ = '\n';
 	}
 	out->len += (size_t)(at - start);
+	return 0;
+}
+
+/* ---- an array of them ---- */
+
+static int json_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+{
+	if (!w->has_schema)
+		buf_put_text(out, "[\n");
+	return ndjson_schema(w, s, out, e);
+}
+
+/* The comma stands in front: nobody knows which row is the last. */
+static int json_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
+{
+	char *at = (char *)buf_reserve(out, worst_bytes(w, b)), *start = at;
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		if (w->has_rows) {
+			*at++ = ',';
+			*at++ = '\n';
+		}
+		w->has_rows = true;
+		at = put_object(w, b, r, at);
+	}
+	out->len += (size_t)(at - start);
+	return 0;
+}
+
+static int json_end(struct writer *w, struct buf *out, struct error *e)
+{
+	buf_put_text(out, !w->has_schema ? "[\n]\n" : w->has_rows ? "\n]\n" : "]\n");
 	return 0;
 }
 
@@ -119,4 +158,12 @@ const struct writer_ops writer_ndjson = {
 	.name = "ndjson",
 	.schema = ndjson_schema,
 	.rows = ndjson_rows,
+};
+
+const struct writer_ops writer_json = {
+	.name = "json",
+	.schema = json_schema,
+	.rows = json_rows,
+	.end = json_end,
+	.ends_without_schema = true,
 };

@@ -324,6 +324,33 @@ static void random_objects_are_what_msgpack_c_says(void **state)
 	}
 }
 
+static void timestamps_are_packed_as_the_oracle_packs_them(void **state)
+{
+	static const int64_t fixed[] = {0, 1, -1, 999999, 1000000, -1000000, -1000001,
+		(int64_t)UINT32_MAX * 1000000, ((int64_t)UINT32_MAX + 1) * 1000000,
+		((int64_t)1 << 34) * 1000000 - 1, ((int64_t)1 << 34) * 1000000, INT64_MIN, INT64_MAX};
+
+	for (size_t i = 0; i < COUNT(fixed) + 1000; i++) {
+		int64_t us = i < COUNT(fixed) ? fixed[i] : (int64_t)random_word() >> random_below(64);
+		int64_t part = ((us % 1000000) + 1000000) % 1000000;
+		msgpack_timestamp want = {.tv_sec = us / 1000000 - (us % 1000000 < 0),
+			.tv_nsec = (uint32_t)part * 1000};
+		struct buf got = BUF_INIT;
+		msgpack_sbuffer packed;
+		msgpack_packer pk;
+
+		msgpack_sbuffer_init(&packed);
+		msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+		msgpack_pack_timestamp(&pk, &want);
+		msgpack_put_timestamp(&got, us);
+		assert_int_equal(got.len, packed.size);
+		assert_memory_equal(got.data, packed.data, got.len);
+		assert_true(msgpack_is_valid(got.data, got.len));
+		msgpack_sbuffer_destroy(&packed);
+		buf_clear(&got);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +359,7 @@ int main(void)
 		cmocka_unit_test(json_text_is_as_documented),
 		cmocka_unit_test(keys_of_keys_do_not_explode),
 		cmocka_unit_test(random_objects_are_what_msgpack_c_says),
+		cmocka_unit_test(timestamps_are_packed_as_the_oracle_packs_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

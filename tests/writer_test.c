@@ -26,6 +26,7 @@ struct value_case {
 	const char *json, *csv;
 };
 
+#define BYTES(text) text, sizeof(text) - 1
 #define NUMBER(k, n, j, c) {.type = {.kind = k}, .number = n, .json = j, .csv = c}
 #define DECIMAL(s, n, j) {.type = {.kind = TYPE_DECIMAL, .precision = 38, .scale = s}, .number = n, \
 	.json = j, .csv = j}
@@ -112,6 +113,92 @@ static void assert_written(const char *format, struct writer_options o, const st
 
 	assert_string_equal(got, want);
 	mem_free(got);
+}
+
+static void assert_packed(const struct batch *b, const char *want, size_t want_len)
+{
+	size_t len;
+	char *got = written("msgpack", (struct writer_options){0}, b, &len);
+
+	assert_int_equal(len, want_len);
+	assert_memory_equal(got, want, len);
+	mem_free(got);
+}
+
+static void every_type_has_its_form_in_msgpack(void **state)
+{
+	static const struct {
+		struct value_case value;
+		const char *want;
+		size_t len;
+	} cases[] = {
+		{NUMBER(TYPE_BOOL, 1, NULL, NULL), BYTES("\xc3")},
+		{NUMBER(TYPE_INT, -1, NULL, NULL), BYTES("\xff")},
+		{NUMBER(TYPE_INT, INT64_MIN, NULL, NULL), BYTES("\xd3\x80\0\0\0\0\0\0\0")},
+		{FLOAT(1.5, NULL, NULL), BYTES("\xcb\x3f\xf8\0\0\0\0\0\0")},
+		{DECIMAL(2, -5, NULL), BYTES("\xa5-0.05")},
+		{NUMBER(TYPE_DATE, -1, NULL, NULL), BYTES("\xaa" "1969-12-31")},
+		{NUMBER(TYPE_TIMESTAMP, 1000000, NULL, NULL), BYTES("\xd6\xff\0\0\0\1")},
+		{NUMBER(TYPE_DURATION, 90000000, NULL, NULL), BYTES("\xce\x05\x5d\x4a\x80")},
+		{TEXT(TYPE_STRING, "x", NULL, NULL), BYTES("\xa1x")},
+		{TEXT(TYPE_BYTES, "\0\xff", NULL, NULL), BYTES("\xc4\x02\0\xff")},
+		{TEXT(TYPE_ANY, "\x92\x01\xa1x", NULL, NULL), BYTES("\x92\x01\xa1x")},
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct schema s = SCHEMA_INIT;
+		struct buf want = BUF_INIT;
+		struct batch_builder b;
+
+		schema_add(&s, "v", 1, cases[i].value.type);
+		batch_builder_init(&b, &s);
+		put_case(&b.columns[0], &cases[i].value);
+		builder_put_null(&b.columns[0]);
+		buf_put(&want, "\x81\xa1v", 3);
+		buf_put(&want, cases[i].want, cases[i].len);
+		buf_put(&want, "\x81\xa1v\xc0", 4);
+		assert_packed(batch_builder_view(&b), (const char *)want.data, want.len);
+		buf_clear(&want);
+		batch_builder_clear(&b);
+		schema_clear(&s);
+	}
+}
+
+/* An array is one even if nothing came, if its rows came in pieces, and over a new start. */
+static void json_is_one_array(void **state)
+{
+	struct writer_options o = {0};
+	struct schema s = SCHEMA_INIT;
+	struct buf out = BUF_INIT;
+	struct error e = ERROR_INIT;
+	struct batch_builder b;
+	struct writer *w;
+
+	for (int schemas = 0; schemas < 2; schemas++) {
+		assert_int_equal(writer_new("json", &o, &w, &e), 0);
+		if (schemas)
+			assert_int_equal(writer_schema(w, &s, &out, &e), 0);
+		assert_int_equal(writer_end(w, &out, &e), 0);
+		writer_free(w);
+	}
+	assert_string_equal(buf_cstr(&out), "[\n]\n[\n]\n");
+	buf_reset(&out);
+	schema_add(&s, "a", 1, TYPE_OF(TYPE_INT));
+	batch_builder_init(&b, &s);
+	builder_put_int(&b.columns[0], 1);
+	for (int rows = 0; rows < 2; rows++) {
+		assert_int_equal(writer_new("json", &o, &w, &e), 0);
+		assert_int_equal(writer_resume(w, &s, rows > 0, &e), 0);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(writer_rows(w, batch_builder_view(&b), &out, &e), 0);
+		assert_int_equal(writer_end(w, &out, &e), 0);
+		writer_free(w);
+	}
+	assert_string_equal(buf_cstr(&out),
+		"{\"a\":1},\n{\"a\":1}\n]\n,\n{\"a\":1},\n{\"a\":1}\n]\n");
+	buf_clear(&out);
+	batch_builder_clear(&b);
+	schema_clear(&s);
 }
 
 static void every_type_is_put_as_documented(void **state)
@@ -226,6 +313,12 @@ static void a_changelog_has_op_first(void **state)
 	assert_written("ndjson", (struct writer_options){0}, batch_builder_view(&b),
 		"{\"op\":\"+I\",\"n\":0}\n{\"op\":\"-U\",\"n\":1}\n"
 		"{\"op\":\"+U\",\"n\":2}\n{\"op\":\"-D\",\"n\":3}\n");
+	assert_written("json", (struct writer_options){0}, batch_builder_view(&b),
+		"[\n{\"op\":\"+I\",\"n\":0},\n{\"op\":\"-U\",\"n\":1},\n"
+		"{\"op\":\"+U\",\"n\":2},\n{\"op\":\"-D\",\"n\":3}\n]\n");
+	assert_packed(batch_builder_view(&b),
+		BYTES("\x82\xa2op\xa2+I\xa1n\x00" "\x82\xa2op\xa2-U\xa1n\x01"
+		"\x82\xa2op\xa2+U\xa1n\x02" "\x82\xa2op\xa2-D\xa1n\x03"));
 	assert_written("tsv", (struct writer_options){.header = true}, batch_builder_view(&b),
 		"op\tn\n+I\t0\n-U\t1\n+U\t2\n-D\t3\n");
 	assert_written("table", (struct writer_options){0}, batch_builder_view(&b),
@@ -453,6 +546,8 @@ int main(void)
 		cmocka_unit_test(lines_takes_one_string_column_only),
 		cmocka_unit_test(every_type_is_put_as_documented),
 		cmocka_unit_test(every_type_is_put_by_portable_code_too),
+		cmocka_unit_test(every_type_has_its_form_in_msgpack),
+		cmocka_unit_test(json_is_one_array),
 		cmocka_unit_test(a_changelog_has_op_first),
 		cmocka_unit_test(names_are_escaped_like_values),
 		cmocka_unit_test(a_table_fits_the_terminal_and_counts_wide_characters),

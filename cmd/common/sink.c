@@ -78,7 +78,8 @@ static bool is_frames(const struct sink *s)
 
 /* ---- format ---- */
 
-static const char *const format_names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames"};
+static const char *const format_names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames",
+	"json", "msgpack"}; /* their places stand in snapshots */
 
 enum { FORMATS = sizeof format_names / sizeof *format_names, FORMAT_BITS = 4 };
 
@@ -226,16 +227,10 @@ static bool is_between_parts(const struct sink *s)
  * with. */
 static int sink_resume(struct sink *s, struct error *e)
 {
-	struct buf dropped = BUF_INIT;
-	int status;
-
-	if (is_frames(s)) {
-		remember_declared(s);
-		return 0;
-	}
-	status = writer_schema(s->writer, &s->schema, &dropped, e);
-	buf_clear(&dropped);
-	return status;
+	if (!is_frames(s))
+		return writer_resume(s->writer, &s->schema, s->rows > 0, e);
+	remember_declared(s);
+	return 0;
 }
 
 static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
@@ -307,8 +302,6 @@ static int sink_finish_text(struct sink *s, struct error *e)
 		return -1;
 	if (is_frames(s) && !s->has_schema)
 		frame_put_hello(&s->text, &hello);
-	else if (!s->has_schema)
-		return 0;
 	if (is_frames(s))
 		frame_put_end(&s->text, output_kind(s->output) == OUTPUT_DIRECTORY ? s->part_rows :
 			s->rows);
@@ -456,7 +449,7 @@ static void choose_format(struct sink *s)
 	} else {
 		format_extension(s->o.output, extension, sizeof extension);
 		snprintf(s->format, sizeof s->format, "%s", is_format(extension) ? extension :
-			!strcmp(extension, "jsonl") || !strcmp(extension, "json") ? "ndjson" :
+			!strcmp(extension, "jsonl") ? "ndjson" :
 			!strcmp(s->o.output, "-") && isatty(STDOUT_FILENO) ? "table" : "ndjson");
 	}
 	snprintf(s->extension, sizeof s->extension, "%s%s%s", s->format,
@@ -491,7 +484,7 @@ static int check_name(const struct sink_options *o, struct error *e)
 {
 	static const char *const packings[] = {"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
 	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx", "xls",
-		"xml", "yaml", "html", "md", "msgpack", "db", "sqlite", "duckdb", NULL};
+		"xml", "yaml", "html", "md", "db", "sqlite", "duckdb", NULL};
 	const char *slash = strrchr(o->output, '/');
 	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');
 	char extension[16];

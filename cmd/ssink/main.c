@@ -11,8 +11,8 @@
 enum { HEADER_CHOICE_YES, HEADER_CHOICE_NO };
 
 static const char *const yes_no[] = {"yes", "no", NULL};
-static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "table", "lines", "frames",
-	NULL};
+static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "json", "msgpack", "table",
+	"lines", "frames", NULL};
 
 static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 

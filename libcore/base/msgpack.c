@@ -236,6 +236,15 @@ static void put_head(struct buf *b, uint8_t head, uint64_t value, unsigned bytes
 	b->len += 1 + bytes;
 }
 
+static void put_be(struct buf *b, uint64_t value, unsigned bytes)
+{
+	uint8_t *to = buf_reserve(b, bytes);
+
+	for (unsigned i = 0; i < bytes; i++)
+		to[i] = (uint8_t)(value >> 8 * (bytes - 1 - i));
+	b->len += bytes;
+}
+
 void msgpack_put_nil(struct buf *b)
 {
 	buf_put_byte(b, 0xc0);
@@ -306,6 +315,25 @@ void msgpack_put_bin(struct buf *b, const void *bytes, size_t len)
 	else
 		put_head(b, 0xc6, len, 4);
 	buf_put(b, bytes, len);
+}
+
+void msgpack_put_timestamp(struct buf *b, int64_t us)
+{
+	enum { SECOND_US = 1000000, TYPE = 0xff };
+	int64_t part_us = us % SECOND_US, second = us / SECOND_US - (part_us < 0);
+	uint64_t ns = (uint64_t)(part_us + (part_us < 0 ? SECOND_US : 0)) * 1000;
+
+	if (second >= 0 && second <= UINT32_MAX && !ns) {
+		buf_put(b, (const uint8_t[]){0xd6, TYPE}, 2);
+		put_be(b, (uint64_t)second, 4);
+	} else if (second >= 0 && second < (int64_t)1 << 34) {
+		buf_put(b, (const uint8_t[]){0xd7, TYPE}, 2);
+		put_be(b, ns << 34 | (uint64_t)second, 8);
+	} else {
+		buf_put(b, (const uint8_t[]){0xc7, 12, TYPE}, 3);
+		put_be(b, ns, 4);
+		put_be(b, (uint64_t)second, 8);
+	}
 }
 
 void msgpack_put_array(struct buf *b, uint32_t count)

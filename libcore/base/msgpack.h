@@ -62,6 +62,8 @@ void msgpack_put_uint(struct buf *b, uint64_t v);
 void msgpack_put_float(struct buf *b, double v);
 void msgpack_put_str(struct buf *b, const char *text, size_t len);
 void msgpack_put_bin(struct buf *b, const void *bytes, size_t len);
+/* A moment, as the specification's extension of type -1, in its shortest form. */
+void msgpack_put_timestamp(struct buf *b, int64_t us);
 void msgpack_put_array(struct buf *b, uint32_t count);
 void msgpack_put_map(struct buf *b, uint32_t pairs);
 
