@@ -868,6 +868,13 @@ static void csv_free(struct reader *r)
 	mem_free(c);
 }
 
+static int csv_header(const struct reader *r)
+{
+	const struct csv *c = (const struct csv *)r;
+
+	return c->header == HEADER_IS ? HEADER_YES : c->header == HEADER_ISNT ? HEADER_NO : HEADER_AUTO;
+}
+
 static const struct reader_ops csv_ops = {
 	.name = "csv",
 	.free = csv_free,
@@ -878,6 +885,7 @@ static const struct reader_ops csv_ops = {
 	.parse = csv_parse,
 	.line = csv_line,
 	.resume = csv_resume,
+	.header = csv_header,
 };
 
 struct reader *csv_reader_new(const struct reader_options *o)

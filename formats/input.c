@@ -351,21 +351,29 @@ static int open_what_it_is(struct input *in, struct error *e)
 	return open_archive(in, e);
 }
 
-int input_open(const char *path, struct input **out, struct error *e)
+int input_open_fd(int fd, const char *name, struct input **out, struct error *e)
 {
 	struct input *in = mem_zero(sizeof *in);
 
-	in->path = mem_strdup(strcmp(path, "-") == 0 ? "standard input" : path);
-	in->name = mem_strdup(in->path);
-	in->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-	if (in->fd < 0)
-		error_errno(e, "can't open %s", path);
-	if (in->fd < 0 || check_kind(in, e) < 0 || open_what_it_is(in, e) < 0) {
+	in->path = mem_strdup(name);
+	in->name = mem_strdup(name);
+	in->fd = fd;
+	if (check_kind(in, e) < 0 || open_what_it_is(in, e) < 0) {
 		input_close(in);
 		return -1;
 	}
 	*out = in;
 	return 0;
+}
+
+int input_open(const char *path, struct input **out, struct error *e)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(e, "can't open %s", path);
+	return input_open_fd(fd, is_stdin ? "standard input" : path, out, e);
 }
 
 void input_close(struct input *in)
@@ -383,11 +391,31 @@ void input_close(struct input *in)
 	mem_free(in);
 }
 
-int input_look(const char *path, struct input_facts *out, struct error *e)
+int input_look_fd(int fd, const char *name, struct input_facts *out, struct error *e)
 {
 	struct input in = {.fd = -1};
 	struct stat st;
 	ssize_t n;
+
+	*out = (struct input_facts){.regular = false};
+	if (fstat(fd, &st) < 0)
+		return error_errno(e, "can't read %s", name);
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	out->regular = true;
+	out->bytes = (uint64_t)st.st_size;
+	n = pread(fd, in.head, HEAD_BYTES, 0);
+	if (n < 0)
+		return error_errno(e, "can't read %s", name);
+	in.head_len = (size_t)n;
+	out->packed = magic_of(&in) != NULL;
+	return 0;
+}
+
+int input_look(const char *path, struct input_facts *out, struct error *e)
+{
+	struct stat st;
+	int fd, status;
 
 	*out = (struct input_facts){.regular = false};
 	if (strcmp(path, "-") == 0)
@@ -396,18 +424,17 @@ int input_look(const char *path, struct input_facts *out, struct error *e)
 		return error_errno(e, "can't open %s", path);
 	if (!S_ISREG(st.st_mode))
 		return 0;
-	out->regular = true;
-	out->bytes = (uint64_t)st.st_size;
-	in.fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (in.fd < 0)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return error_errno(e, "can't open %s", path);
-	n = pread(in.fd, in.head, HEAD_BYTES, 0);
-	close(in.fd);
-	if (n < 0)
-		return error_errno(e, "can't read %s", path);
-	in.head_len = (size_t)n;
-	out->packed = magic_of(&in) != NULL;
-	return 0;
+	status = input_look_fd(fd, path, out, e);
+	close(fd);
+	return status;
+}
+
+bool input_is_packed(const struct input *in)
+{
+	return in->archive != NULL;
 }
 
 /* ---- reading ---- */

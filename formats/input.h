@@ -21,6 +21,10 @@ struct input;
 int input_open(const char *path, struct input **out, struct error *e);
 void input_close(struct input *in);
 
+/* A descriptor that is open already, and is the input's from now on, also on error; name is what
+ * messages call it. */
+int input_open_fd(int fd, const char *name, struct input **out, struct error *e);
+
 /* What a path is, without opening it as an input; of what isn't a regular file nothing is read. */
 struct input_facts {
 	bool regular; /* a file that can be read again from anywhere */
@@ -28,10 +32,13 @@ struct input_facts {
 	uint64_t bytes;
 };
 int input_look(const char *path, struct input_facts *out, struct error *e);
+int input_look_fd(int fd, const char *name, struct input_facts *out, struct error *e);
+bool input_is_packed(const struct input *in);
 
 /* Up to `cap` bytes.  *got 0 with return 0 never happens; 1: the end of the last entry; 2: the end
  * of this entry, another follows (its name is in input_name from now on).  A damaged archive or
- * compressed stream is ERROR_DATA with path, entry and decompressed offset. */
+ * compressed stream is ERROR_DATA with path, entry and decompressed offset.  Behind the end of a plain
+ * file it may be called again: the file may have grown. */
 int input_read(struct input *in, void *bytes, size_t cap, size_t *got, struct error *e);
 
 /* For messages: "flights.csv", "all.tar:jan.csv", "standard input". */

@@ -91,6 +91,10 @@ struct reader_ops {
 	/* Where the reader is, for snapshots: restored, parse goes on at the byte after *consumed. */
 	uint64_t (*line)(const struct reader *r);
 	void (*resume)(struct reader *r, uint64_t line); /* after start and want; header is past */
+
+	/* Whether inputs have a header, as far as that has been settled (enum of reader_options).
+	 * NULL: the format knows none. */
+	int (*header)(const struct reader *r);
 };
 
 struct reader {

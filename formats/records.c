@@ -5,9 +5,11 @@
 #include "libcore/base/must.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum {
 	READ_BYTES = 256 << 10, /* a quarter of L2: parsed while it is there */
@@ -16,6 +18,7 @@ enum {
 	SAMPLE_BYTES_MAX = 1 << 30,
 	INFER_ROWS = 10000,
 	LINE_RELATIVE = 2,    /* readers look for a byte order mark on line 1 */
+	BAD_RECORD_BYTES = 64 << 10, /* of a record are shown, as readers do */
 	LIVE_SAMPLE_MS = 100, /* a live input's first record must not wait for 9,999 others */
 };
 
@@ -40,6 +43,9 @@ struct records {
 	size_t cap, from, to;
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
+	bool grows;           /* where its bytes end isn't its end */
+	const char *format;
+	int latest_column;    /* whose times must not be beyond *latest_us; -1: none */
 
 	/* Lines of a range whose first line's number is unknown: the reader counts from
 	 * LINE_RELATIVE on, which stands at the byte counted_from. */
@@ -102,7 +108,7 @@ static void cut_at_end(struct records *r, size_t fresh)
 	r->entry = ENTRY_OVER;
 }
 
-/* One read.  0, or -1; r->entry tells the end. */
+/* One read.  0, or -1; r->entry tells the end.  2: of a growing input there is no more by now. */
 static int fill(struct records *r, struct error *e)
 {
 	size_t got;
@@ -112,6 +118,8 @@ static int fill(struct records *r, struct error *e)
 	status = input_read(r->in, r->window + r->to, READ_BYTES, &got, e);
 	if (status < 0)
 		return -1;
+	if (status && r->grows)
+		return 2;
 	if (status)
 		r->entry = status == 1 ? ENTRY_OVER : ENTRY_OVER_NEXT_FOLLOWS;
 	r->to += got;
@@ -123,16 +131,18 @@ static int fill(struct records *r, struct error *e)
 }
 
 /* What lies behind a record that isn't whole, until there is as much again: a record of many reads
- * is looked at a logarithmic number of times.  2: would block. */
+ * is looked at a logarithmic number of times.  2: would block, or no more by now. */
 static int fill_more(struct records *r, bool may_block, struct error *e)
 {
 	size_t goal = r->to - r->from < READ_BYTES ? 0 : 2 * (r->to - r->from);
 
 	do {
-		if (!may_block && !is_readable(r, 0))
-			return 2;
-		if (fill(r, e) < 0)
+		int status = !may_block && !is_readable(r, 0) ? 2 : fill(r, e);
+
+		if (status < 0)
 			return -1;
+		if (status)
+			return r->starved ? 2 : 0;
 	} while (r->entry == ENTRY_OPEN && r->to - r->from < goal);
 	return 0;
 }
@@ -148,15 +158,41 @@ static void begin_entry(struct records *r)
 	r->starved = true;
 }
 
+/* What a descriptor is open on, from its start. */
+static int open_source(struct records *r, const struct records_source *source, struct error *e)
+{
+	const char *name = r->o.inputs[0];
+	int fd = fcntl(source->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+	if (fd < 0)
+		return error_errno(e, "can't open %s", name);
+	if (source->grows && lseek(fd, 0, SEEK_SET) < 0) {
+		close(fd);
+		return error_errno(e, "can't seek in %s", name);
+	}
+	return input_open_fd(fd, strcmp(name, "-") == 0 ? "standard input" : name, &r->in, e);
+}
+
 static int open_input(struct records *r, uint32_t input, struct error *e)
 {
+	const struct records_source *source = input ? NULL : r->o.source;
+
 	input_close(r->in);
 	r->in = NULL;
-	if (input_open(r->o.inputs[input], &r->in, e) < 0)
+	if (source ? open_source(r, source, e) : input_open(r->o.inputs[input], &r->in, e))
 		return -1;
+	r->grows = source && source->grows && !input_is_packed(r->in);
 	begin_entry(r);
 	r->end = RECORDS_TO_END;
 	return 0;
+}
+
+/* A read that failed, or a growing input that has lost what it held. */
+static int fail_cut_short(const struct records *r, struct error *e)
+{
+	if (e->code == ERROR_NONE)
+		error_set(e, ERROR_STATE, "%s is shorter than when it was left", r->name);
+	return -1;
 }
 
 /* Lets the reader see the start of an entry, where a header may be, and take no rows. */
@@ -177,7 +213,7 @@ static int pass_header(struct records *r, size_t *header_bytes, struct error *e)
 				header_bytes, e);
 	} while (!status && r->reader->ops->needs_start(r->reader) && r->entry == ENTRY_OPEN);
 	batch_builder_clear(&none);
-	return status;
+	return status ? fail_cut_short(r, e) : 0;
 }
 
 /* Behind the next newline, or to the end. */
@@ -189,8 +225,8 @@ static int skip_line(struct records *r, struct error *e)
 		r->from = newline ? (size_t)(newline - r->window) + 1 : r->to;
 		if (newline || r->entry != ENTRY_OPEN)
 			return 0;
-		if (fill(r, e) < 0)
-			return -1;
+		if (fill(r, e))
+			return fail_cut_short(r, e);
 	}
 }
 
@@ -308,8 +344,10 @@ static int find_format(struct records *r, const char **format, struct error *e)
 	if (*format)
 		return 0;
 	while (r->to < 32 && r->entry == ENTRY_OPEN && !(r->to && memchr(r->window, '\n', r->to))) {
-		if (fill(r, e) < 0)
-			return -1;
+		int status = fill(r, e);
+
+		if (status)
+			return status < 0 ? -1 : 1;
 	}
 	if (records_is_frames(r->window, r->to)) {
 		error_set(e, ERROR_USAGE, "%s is a frame stream already", r->name);
@@ -319,14 +357,18 @@ static int find_format(struct records *r, const char **format, struct error *e)
 	return 0;
 }
 
+/* 1: there isn't enough to tell the format. */
 static int new_reader(struct records *r, struct error *e)
 {
 	struct reader_options o = r->o.reader;
 	const char *format;
+	int status = find_format(r, &format, e);
 
-	if (find_format(r, &format, e) < 0)
-		return -1;
-	o.input = r->name;
+	if (status)
+		return status;
+	r->format = format;
+	if (!o.input)
+		o.input = r->name;
 	if (strcmp(format, "tsv") == 0 && !o.delimiter)
 		o.delimiter = '\t';
 	if (strcmp(format, "csv") == 0 || strcmp(format, "tsv") == 0)
@@ -355,7 +397,7 @@ static uint64_t count_lines(const uint8_t *bytes, size_t len)
 	return n;
 }
 
-/* Reads what types are inferred from. */
+/* Reads what types are inferred from.  1: a growing input holds no record yet. */
 static int read_sample(struct records *r, uint32_t rows, struct error *e)
 {
 	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
@@ -363,14 +405,18 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 
 	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 &&
 			  r->o.reader.header != HEADER_NO;
+	int status;
 
 	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
 		size_t before = r->to - r->from;
 
 		if (lines > has_header && !is_readable(r, LIVE_SAMPLE_MS))
 			break;
-		if (fill(r, e) < 0)
+		status = fill(r, e);
+		if (status < 0)
 			return -1;
+		if (status)
+			return lines > has_header ? 0 : 1;
 		lines += count_lines(r->window + r->from + before, r->to - r->from - before);
 	}
 	if (r->to - r->from >= SAMPLE_BYTES_MAX)
@@ -383,9 +429,10 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 static int infer(struct records *r, struct schema *out, struct error *e)
 {
 	uint32_t rows = r->o.infer_rows ? r->o.infer_rows : INFER_ROWS;
+	int status = read_sample(r, rows, e);
 
-	if (read_sample(r, rows, e) < 0)
-		return -1;
+	if (status)
+		return status;
 	return r->reader->ops->infer(r->reader, r->window + r->from, r->to - r->from,
 		r->entry != ENTRY_OPEN, rows, out, e);
 }
@@ -494,9 +541,10 @@ static int settle_columns(struct records *r, struct error *e)
 static int settle_schema(struct records *r, struct error *e)
 {
 	const char *filename = r->o.filename_column;
+	int status = settle_columns(r, e);
 
-	if (settle_columns(r, e) < 0)
-		return -1;
+	if (status)
+		return status;
 	if (!r->spec.len)
 		return error_set(e, ERROR_USAGE, "%s: no columns", r->name);
 	for (size_t i = 0; i < r->spec.len; i++) {
@@ -504,6 +552,8 @@ static int settle_schema(struct records *r, struct error *e)
 
 		schema_add(&r->schema, w->name, strlen(w->name), w->type);
 		w->required = r->o.required_column && strcmp(r->o.required_column, w->name) == 0;
+		if (w->required && r->o.latest_us)
+			r->latest_column = (int)i;
 	}
 	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
 		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name",
@@ -518,6 +568,7 @@ static int settle_schema(struct records *r, struct error *e)
 int records_open(const struct records_options *o, struct records **out, struct error *e)
 {
 	struct records *r = mem_zero(sizeof *r);
+	int status;
 
 	MUST(o->inputs_len);
 	r->o = *o;
@@ -526,12 +577,17 @@ int records_open(const struct records_options *o, struct records **out, struct e
 	r->ranges = mem_alloc(r->ranges_len * sizeof *r->ranges);
 	for (uint32_t i = 0; i < o->inputs_len; i++)
 		r->ranges[i] = (struct records_range){.input = i, .end = RECORDS_TO_END};
-	if (open_input(r, 0, e) < 0 || new_reader(r, e) < 0 || settle_schema(r, e) < 0) {
+	r->latest_column = -1;
+	status = open_input(r, 0, e);
+	if (!status)
+		status = new_reader(r, e);
+	if (!status)
+		status = settle_schema(r, e);
+	if (status)
 		records_close(r);
-		return -1;
-	}
-	*out = r;
-	return 0;
+	else
+		*out = r;
+	return status;
 }
 
 void records_close(struct records *r)
@@ -596,16 +652,98 @@ static int take_bad(void *context, const struct bad_record *bad, struct error *e
 	return r->o.bad.take(r->o.bad.context, &b, e);
 }
 
+/* ---- times that can't be ---- */
+
+static bool is_too_late(const struct records *r, const struct column_builder *c, uint32_t row)
+{
+	struct column times = builder_column(c);
+
+	return column_is_valid(&times, row) && column_int(&times, row) > *r->o.latest_us;
+}
+
+static bool any_too_late(const struct records *r, const struct batch_builder *b, uint32_t from)
+{
+	const struct column_builder *c = &b->columns[r->latest_column];
+
+	for (uint32_t row = from; row < c->rows; row++) {
+		if (is_too_late(r, c, row))
+			return true;
+	}
+	return false;
+}
+
+static int refuse_too_late(struct records *r, const struct batch_builder *b, uint32_t row,
+	struct bad_record bad, struct error *e)
+{
+	struct column times = builder_column(&b->columns[r->latest_column]);
+	struct buf reason = BUF_INIT;
+	int status;
+
+	column_put_text(&times, row, 64, &reason);
+	buf_put_text(&reason, " is further ahead of the clock than --max-ahead allows");
+	bad.reason = buf_cstr(&reason);
+	bad.input = r->name;
+	while (bad.record_len && strchr("\r\n", bad.record[bad.record_len - 1]))
+		bad.record_len--;
+	if (bad.record_len > BAD_RECORD_BYTES)
+		bad.record_len = BAD_RECORD_BYTES;
+	status = take_bad(r, &bad, e);
+	buf_clear(&reason);
+	return status;
+}
+
+static int take_nothing(void *context, const struct bad_record *bad, struct error *e)
+{
+	return 0;
+}
+
+/* Takes rows that were parsed back and parses them again one by one without those whose time is too
+ * late: that is rare, and only then must it be known where each record lies.  line is that of the
+ * first; other malformed records have been told. */
+static int leave_out_too_late(struct records *r, uint64_t line, uint32_t from,
+	struct batch_builder *b, size_t consumed, struct error *e)
+{
+	const struct bad_sink quiet = {.take = take_nothing};
+	const uint8_t *bytes = r->window + r->from;
+
+	for (size_t i = 0; i < r->spec.len; i++)
+		builder_truncate(&b->columns[i], from);
+	if (line <= 1)
+		r->reader->ops->start(r->reader, r->name);
+	else
+		r->reader->ops->resume(r->reader, line);
+	for (size_t at = 0, n; at < consumed; at += n) {
+		uint32_t row = b->columns[0].rows;
+
+		line = r->reader->ops->line(r->reader);
+		if (r->reader->ops->parse(r->reader, bytes + at, consumed - at, true, 1, b->columns,
+			    &quiet, &n, e) < 0)
+			return -1;
+		if (b->columns[0].rows == row || !is_too_late(r, &b->columns[r->latest_column], row))
+			continue;
+		if (refuse_too_late(r, b, row, (struct bad_record){.line = line,
+			    .record = (const char *)bytes + at, .record_len = n}, e) < 0)
+			return -1;
+		for (size_t i = 0; i < r->spec.len; i++)
+			builder_truncate(&b->columns[i], row);
+	}
+	return 0;
+}
+
 /* Parses what is in the window.  Rows appended, or -1. */
 static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder *b, struct error *e)
 {
 	struct bad_sink bad = {
 		.take = r->o.bad.take || r->is_relative ? take_bad : NULL, .context = r};
 	uint32_t before = b->columns[0].rows, n;
+	uint64_t line = r->latest_column < 0 ? 0 : r->reader->ops->line(r->reader);
 	size_t consumed = 0;
 
 	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
 		    r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
+		return -1;
+	if (r->latest_column >= 0 && any_too_late(r, b, before) &&
+		leave_out_too_late(r, line, before, b, consumed, e) < 0)
 		return -1;
 	r->from += consumed;
 	n = b->columns[0].rows - before;
@@ -642,6 +780,28 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 		}
 	}
 	return 1;
+}
+
+void records_finish(struct records *r, uint64_t end)
+{
+	r->grows = false;
+	if (r->done || r->entry != ENTRY_OPEN)
+		return;
+	if (!end || (r->entry_bytes >= end && (r->from == r->to || r->window[r->to - 1] == '\n')))
+		r->entry = ENTRY_OVER;
+	else if (records_is_divisible(r) && end < r->end)
+		r->end = end;
+	r->starved = false;
+}
+
+bool records_holds_part(const struct records *r)
+{
+	return !r->done && r->from < r->to;
+}
+
+uint64_t records_read_bytes(const struct records *r)
+{
+	return r->entry_bytes;
 }
 
 int records_fd(const struct records *r)
@@ -736,6 +896,13 @@ void records_put_spec(const struct records *r, struct buf *out)
 		buf_put_text(out, " as ");
 		put_quoted(out, w->name);
 	}
+}
+
+void records_settled(const struct records *r, struct records_options *o)
+{
+	o->format = r->format;
+	if (r->reader->ops->header)
+		o->reader.header = r->reader->ops->header(r->reader);
 }
 
 uint64_t records_bad(const struct records *r)

@@ -15,23 +15,42 @@ struct records_options {
 	uint32_t infer_rows;         /* 0: the default */
 	const char *filename_column; /* NULL: none */
 	const char *required_column; /* a null there is a malformed record; NULL: none */
+	const int64_t *latest_us;    /* a time in it beyond this is one, too; may change between calls of
+	                              * records_next; NULL: any is good */
+	const struct records_source *source; /* of the first input, instead of its path; NULL: none */
 	struct reader_options reader;
 	struct bad_sink bad; /* take NULL: the first bad record is an error */
+};
+
+/* An input whose descriptor is open already, and which may grow. */
+struct records_source {
+	int fd;    /* borrowed: duplicated */
+	bool grows; /* a plain file's end is only where it ends by now; see records_finish */
 };
 
 struct records;
 
 /* Opens the first input, reads a sample, settles format and schema.  frames as a format is refused
- * here: those need the frame layer (see records_is_frames). */
+ * here: those need the frame layer (see records_is_frames).  1: a growing input doesn't hold enough
+ * yet to tell format and types; nothing is open. */
 int records_open(const struct records_options *o, struct records **out, struct error *e);
 void records_close(struct records *r);
 const struct schema *records_schema(const struct records *r); /* valid until close */
 
-/* Appends up to rows_max rows to b (which has records_schema).  0: some may follow; 1: that was
- * all; 2: reading on would block (only with may_block false).  May append nothing. */
+/* Appends up to rows_max rows to b (which has records_schema, and perhaps columns behind those, that
+ * are left alone).  0: some may follow; 1: that was all; 2: reading on would block (only with
+ * may_block false), or a growing input has no more by now.  May append nothing. */
 int records_next(struct records *r, bool may_block, uint32_t rows_max, struct batch_builder *b,
 	struct error *e);
 int records_fd(const struct records *r);
+
+/* A growing input grows no further: what is there counts up to the end, also a last line without a
+ * newline.  Of what lies behind byte `end` only the rest of a record is read; 0: no byte more. */
+void records_finish(struct records *r, uint64_t end);
+/* Of a growing input: whether the start of a record is held that isn't whole. */
+bool records_holds_part(const struct records *r);
+/* Of the plain input that is read: bytes read so far, parsed or not. */
+uint64_t records_read_bytes(const struct records *r);
 
 /* A part of an input: the records that begin in its bytes [start, end).  Where it isn't a whole
  * input a newline must always end a record (records_is_divisible), and the input be a plain file. */
@@ -63,6 +82,9 @@ bool records_is_divisible(const struct records *r);
 /* Appends the schema as a -s text that infers nothing: paths, types with their units, names. Opened
  * with it, an input has the same columns again. */
 void records_put_spec(const struct records *r, struct buf *out);
+
+/* What was left open and is settled by now, format and header, so that another input is read alike. */
+void records_settled(const struct records *r, struct records_options *o);
 
 uint64_t records_bad(const struct records *r);   /* skipped so far */
 uint64_t records_bytes(const struct records *r); /* read so far, decompressed */
