@@ -1,4 +1,4 @@
-/* Text to columns: what every input format implements (csv.c, ndjson.c, lines.c).
+/* Bytes to columns: what every input format implements (csv.c, ndjson.c, lines.c, regex.c, msgpack.c).
  *
  * A reader is pushed windows of bytes and appends whole records to a batch builder.  It holds no
  * descriptor and no copy of the bytes; the caller (records.h) keeps what was not consumed and comes
@@ -38,6 +38,7 @@ struct reader_options {
 	bool quoted_newlines;           /* csv: a newline within quotes is data (default) */
 	const char *const *nulls;       /* further spellings of null */
 	size_t nulls_len;
+	const char *regex;              /* regex: the pattern, whose named groups are columns */
 };
 
 /* A record that can't be taken.  Lives until the callback returns. */
@@ -80,6 +81,9 @@ struct reader_ops {
 	 * NULL: no input's start is special. */
 	bool (*needs_start)(const struct reader *r);
 
+	/* Whether the sample holds a whole record.  NULL: a newline ends one. */
+	bool (*has_record)(const struct reader *r, const uint8_t *bytes, size_t len);
+
 	/* Parses whole records until rows_max are in the builders, or the bytes have no further
 	 * whole record.  last: no bytes follow, so what is left is a record (or a malformed one).
 	 * *consumed: bytes that need not be shown again.  A record longer than 64 MiB is malformed.
@@ -104,5 +108,9 @@ struct reader {
 struct reader *csv_reader_new(const struct reader_options *o);
 struct reader *ndjson_reader_new(const struct reader_options *o);
 struct reader *lines_reader_new(const struct reader_options *o);
+struct reader *msgpack_reader_new(const struct reader_options *o);
+
+/* A pattern that doesn't compile, or names no group: ERROR_USAGE with a caret. */
+int regex_reader_new(const struct reader_options *o, struct reader **out, struct error *e);
 
 #endif

@@ -314,6 +314,8 @@ static const char *format_of_content(const uint8_t *bytes, size_t len)
 	const uint8_t *line_end;
 	size_t at = len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 
+	if (len && ((bytes[0] & 0xf0) == 0x80 || bytes[0] == 0xde || bytes[0] == 0xdf))
+		return "msgpack"; /* a map; no text begins so */
 	while (at < len && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r'))
 		at++;
 	if (at < len && bytes[at] == '{')
@@ -327,7 +329,8 @@ static const char *format_of_content(const uint8_t *bytes, size_t len)
 static const char *format_of_name(const char *path)
 {
 	static const char *const formats[][2] = {{"csv", "csv"}, {"tsv", "tsv"}, {"tab", "tsv"},
-		{"ndjson", "ndjson"}, {"jsonl", "ndjson"}, {"json", "ndjson"}, {"log", "lines"}};
+		{"ndjson", "ndjson"}, {"jsonl", "ndjson"}, {"json", "ndjson"}, {"log", "lines"},
+		{"msgpack", "msgpack"}, {"mpk", "msgpack"}};
 	char extension[16];
 
 	format_extension(path, extension, sizeof extension);
@@ -340,7 +343,8 @@ static const char *format_of_name(const char *path)
 
 static int find_format(struct records *r, const char **format, struct error *e)
 {
-	*format = r->o.format ? r->o.format : format_of_name(r->o.inputs[0]);
+	*format = r->o.format ? r->o.format : r->o.reader.regex ? "regex" :
+		format_of_name(r->o.inputs[0]);
 	if (*format)
 		return 0;
 	while (r->to < 32 && r->entry == ENTRY_OPEN && !(r->to && memchr(r->window, '\n', r->to))) {
@@ -354,6 +358,16 @@ static int find_format(struct records *r, const char **format, struct error *e)
 		return error_hint(e, "a stage reads it without ssource in front; or say -f frames");
 	}
 	*format = format_of_content(r->window, r->to);
+	return 0;
+}
+
+static int new_regex_reader(struct records *r, const struct reader_options *o, struct error *e)
+{
+	if (!o->regex)
+		return error_set(e, ERROR_USAGE, "-f regex needs a pattern: --regex '(?<ip>\\S+) ...'");
+	if (regex_reader_new(o, &r->reader, e) < 0)
+		return -1;
+	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
 
@@ -377,10 +391,14 @@ static int new_reader(struct records *r, struct error *e)
 		r->reader = ndjson_reader_new(&o);
 	else if (strcmp(format, "lines") == 0)
 		r->reader = lines_reader_new(&o);
+	else if (strcmp(format, "msgpack") == 0)
+		r->reader = msgpack_reader_new(&o);
+	else if (strcmp(format, "regex") == 0)
+		return new_regex_reader(r, &o, e);
 	else
 		return error_set(e, ERROR_USAGE,
-			"no format '%s' for records; there are csv, tsv, "
-			"ndjson, lines",
+			"no format '%s' for records; there are csv, tsv, ndjson, msgpack, lines, "
+			"regex",
 			format);
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
@@ -403,6 +421,8 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
 	uint64_t lines = count_lines(r->window + r->from, r->to - r->from);
 
+	bool (*has_record)(const struct reader *reader, const uint8_t *bytes, size_t len) =
+		r->reader->ops->has_record;
 	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 &&
 			  r->o.reader.header != HEADER_NO;
 	int status;
@@ -410,7 +430,10 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
 		size_t before = r->to - r->from;
 
-		if (lines > has_header && !is_readable(r, LIVE_SAMPLE_MS))
+		bool some = has_record ? has_record(r->reader, r->window + r->from, before)
+				       : lines > has_header;
+
+		if (some && !is_readable(r, LIVE_SAMPLE_MS))
 			break;
 		status = fill(r, e);
 		if (status < 0)
@@ -836,7 +859,10 @@ bool records_left(const struct records *r, size_t i, struct records_range *out)
 
 bool records_is_divisible(const struct records *r)
 {
-	return strcmp(r->reader->ops->name, "csv") != 0 || !r->o.reader.quoted_newlines;
+	const char *format = r->reader->ops->name;
+
+	return strcmp(format, "csv") == 0 ? !r->o.reader.quoted_newlines
+					  : strcmp(format, "msgpack") != 0;
 }
 
 int records_read(struct records *r, const struct records_range *ranges, size_t n, struct error *e)

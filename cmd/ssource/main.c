@@ -11,18 +11,27 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FORMAT_AUTO, FORMAT_CSV, FORMAT_TSV, FORMAT_NDJSON, FORMAT_LINES, FORMAT_FRAMES };
+enum {
+	FORMAT_AUTO,
+	FORMAT_CSV,
+	FORMAT_TSV,
+	FORMAT_NDJSON,
+	FORMAT_MSGPACK,
+	FORMAT_LINES,
+	FORMAT_REGEX,
+	FORMAT_FRAMES,
+};
 enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
 enum { LIMIT_NONE = -1, NAMES_MAX = 3 };
 
 static const char *const format_choices[] = {
-	"auto", "csv", "tsv", "ndjson", "lines", "frames", NULL};
+	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
 
 static struct {
 	int format, header, quoted_newlines;
-	const char *schema, *time, *delimiter, *filename, *bad, *infer;
+	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer;
 	struct option_list nulls;
 	int64_t delay, limit, rate;
 	bool delay_given, progress;
@@ -77,6 +86,11 @@ static const struct option_spec ssource_options[] = {
 		.choices = yes_no,
 		.value = &opt.quoted_newlines,
 		.help = "csv: whether fields in quotes may hold newlines"},
+	{.name = "regex",
+		.kind = OPTION_TEXT,
+		.argument = "PATTERN",
+		.value = &opt.regex,
+		.help = "take lines apart: '(?<ip>\\S+) ...'; named groups are columns"},
 	{.name = "filename",
 		.kind = OPTION_TEXT,
 		.argument = "NAME",
@@ -267,7 +281,8 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 							       : HEADER_AUTO,
 			.quoted_newlines = opt.quoted_newlines == 0,
 			.nulls = opt.nulls.items,
-			.nulls_len = opt.nulls.len},
+			.nulls_len = opt.nulls.len,
+			.regex = opt.regex},
 	};
 	source = (struct source_options){.records = *r,
 		.time_column = opt.time,
@@ -280,6 +295,9 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 		.progress = opt.progress && !setup->quiet};
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
+	if (opt.regex && opt.format != FORMAT_AUTO && opt.format != FORMAT_REGEX)
+		return error_set(e, ERROR_USAGE, "--regex takes lines apart; -f %s doesn't go with it",
+			format_choices[opt.format]);
 	if (read_delimiter(&r->reader.delimiter, e) < 0 || read_infer(&r->infer_rows, e) < 0 ||
 		check_inputs(r->inputs, r->inputs_len, &nexmark, e) < 0)
 		return -1;

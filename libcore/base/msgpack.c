@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+enum { NEVER_USED = 0xc1 };
+
 static uint64_t read_be(const uint8_t *p, unsigned bytes)
 {
 	uint64_t v = 0;
@@ -146,7 +148,7 @@ int msgpack_next(struct msgpack *m, struct msgpack_item *out)
 	head = *m->at++;
 	switch (head) {
 	case 0xc0: out->kind = MSGPACK_NIL; return 0;
-	case 0xc1: return -1; /* never used */
+	case NEVER_USED: return -1;
 	case 0xc2:
 	case 0xc3:
 		out->kind = MSGPACK_BOOL;
@@ -184,7 +186,7 @@ int msgpack_next(struct msgpack *m, struct msgpack_item *out)
 	return take_fixed(head, m, out);
 }
 
-/* Elements still to come of each open container; text_checked also verifies UTF-8. */
+/* Elements still to come of each open container; check_text also verifies UTF-8.  1: cut short. */
 static int walk(struct msgpack *m, bool check_text)
 {
 	uint64_t left[MSGPACK_DEPTH_MAX + 1];
@@ -199,8 +201,10 @@ static int walk(struct msgpack *m, bool check_text)
 				return 0;
 		}
 		left[depth]--;
-		if (msgpack_next(m, &item) != 0)
+		if (m->at < m->end && *m->at == NEVER_USED)
 			return -1;
+		if (msgpack_next(m, &item) != 0)
+			return 1;
 		if (check_text && item.kind == MSGPACK_STR &&
 			!utf8_valid((const char *)item.bytes, item.bytes_len))
 			return -1;
@@ -214,7 +218,16 @@ static int walk(struct msgpack *m, bool check_text)
 
 int msgpack_skip(struct msgpack *m)
 {
-	return walk(m, false);
+	return walk(m, false) ? -1 : 0;
+}
+
+int msgpack_measure(const uint8_t *bytes, size_t len, size_t *object_bytes)
+{
+	struct msgpack m = {bytes, bytes + len};
+	int status = walk(&m, false);
+
+	*object_bytes = (size_t)(m.at - bytes);
+	return status;
 }
 
 bool msgpack_is_valid(const uint8_t *bytes, size_t len)

@@ -52,6 +52,10 @@ int msgpack_next(struct msgpack *m, struct msgpack_item *out);
 /* Passes over one whole object, containers with what is in them, to MSGPACK_DEPTH_MAX. */
 int msgpack_skip(struct msgpack *m);
 
+/* How long the object at the start of the bytes is: 0; 1 if it isn't whole here; -1 if no bytes could
+ * make it one. */
+int msgpack_measure(const uint8_t *bytes, size_t len, size_t *object_bytes);
+
 /* Whether the bytes are exactly one well-formed object whose str are UTF-8. */
 bool msgpack_is_valid(const uint8_t *bytes, size_t len);
 
