@@ -103,8 +103,6 @@ $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 $(O)/tests/msgpack_test: link_libs += -lmsgpackc
 
 # Parts of programs that are tested by themselves.
-pipeline_obj := $(O)/cmd/runnel/pipeline.o $(O)/cmd/runnel/pipeline_word.o
-$(O)/tests/pipeline_test $(O)/tests/tools/pipeline_words $(O)/fuzz/pipeline: $(pipeline_obj)
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 $(O)/tests/savepoint_test: $(O)/cmd/runnel/savepoint.o
 $(O)/tests/notify_test: $(O)/cmd/runnel/notify.o
@@ -176,7 +174,7 @@ FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
-		'$(core_src) cmd/runnel/pipeline.c cmd/runnel/pipeline_word.c' \
+		'$(core_src)' \
 		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
 
 .PHONY: tidy

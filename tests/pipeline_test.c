@@ -1,4 +1,4 @@
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 #include "libcore/base/buf.h"
 
 #include <setjmp.h>

@@ -8,7 +8,7 @@
 #ifndef RUNNEL_CMD_RUNNEL_PLAN_H
 #define RUNNEL_CMD_RUNNEL_PLAN_H
 
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 #include "libcore/base/buf.h"
 #include "libcore/stage/line.h"
 

@@ -1,7 +1,7 @@
 /* Pipeline files.  What is accepted keeps to the limits, stands where it says, and is the same with
  * lines around it and with every word quoted; what is refused is told with line, source and caret.
  */
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"

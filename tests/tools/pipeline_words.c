@@ -9,7 +9,7 @@
  * strings, a substitution as what could be read from it, behind each the variables it sees.  Input
  * from a file counts as its contents, which are
  * <"name"; sources read standard input only if it is a file. */
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/memory.h"
 

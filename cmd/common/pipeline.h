@@ -22,8 +22,8 @@
  *
  * Which programs are stages this module doesn't know; it only reads.  It prints nothing, reads no
  * environment (a callback does) and no file: anything a stranger writes may be parsed. */
-#ifndef RUNNEL_CMD_RUNNEL_PIPELINE_H
-#define RUNNEL_CMD_RUNNEL_PIPELINE_H
+#ifndef RUNNEL_CMD_COMMON_PIPELINE_H
+#define RUNNEL_CMD_COMMON_PIPELINE_H
 
 #include "libcore/base/arena.h"
 #include "libcore/base/error.h"

@@ -1,6 +1,6 @@
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 
-#include "cmd/runnel/pipeline_word.h"
+#include "cmd/common/pipeline_word.h"
 #include "formats/compress.h"
 #include "formats/extension.h"
 #include "libcore/base/must.h"

@@ -1,12 +1,12 @@
-/* The words of a pipeline file (cmd/runnel/pipeline.h): quotes, expansions, splitting, variables,
+/* The words of a pipeline file (cmd/common/pipeline.h): quotes, expansions, splitting, variables,
  * and the bytes beneath them.  Only pipeline.c uses it.
  *
  * A reader goes once over the text, byte by byte.  reader_peek and what is built on it see the text
  * as bash's lexer does, without backslash-newlines; quotes are read raw. */
-#ifndef RUNNEL_CMD_RUNNEL_PIPELINE_WORD_H
-#define RUNNEL_CMD_RUNNEL_PIPELINE_WORD_H
+#ifndef RUNNEL_CMD_COMMON_PIPELINE_WORD_H
+#define RUNNEL_CMD_COMMON_PIPELINE_WORD_H
 
-#include "cmd/runnel/pipeline.h"
+#include "cmd/common/pipeline.h"
 
 struct reader_variable {
 	const char *name, *value; /* value NULL: exported, never assigned */

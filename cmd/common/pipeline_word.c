@@ -1,4 +1,4 @@
-#include "cmd/runnel/pipeline_word.h"
+#include "cmd/common/pipeline_word.h"
 
 #include "libcore/base/must.h"
 #include "libcore/base/suggest.h"
