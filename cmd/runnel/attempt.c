@@ -199,13 +199,17 @@ static int start_task(struct attempt *a, const struct edges *x, struct attempt_t
 	const char *spool, const struct line_plan *p, struct error *e)
 {
 	const struct plan_stage *s = &a->o.plan->stages[t->stage];
-	int fds[LINE_INPUTS_MAX * 3 + 1];
-	struct launch_options o = {.spool = spool, .fds = fds};
+	size_t fds_max = p->inputs_len + 1;
+	struct launch_options o = {.spool = spool};
+	int *fds, status;
 	struct stat st;
 
 	t->log = log_path(a->o.state, s, t->subtask);
 	t->log_start = stat(t->log, &st) == 0 ? st.st_size : 0;
 	o.log = t->log;
+	for (size_t i = 0; i < p->outputs_len; i++)
+		fds_max += p->outputs[i].fds_len;
+	o.fds = fds = mem_alloc(fds_max * sizeof *fds);
 	for (size_t i = 0; i < p->inputs_len; i++)
 		fds[o.fds_len++] = p->inputs[i].fd;
 	for (size_t i = 0; i < p->outputs_len; i++) {
@@ -213,7 +217,9 @@ static int start_task(struct attempt *a, const struct edges *x, struct attempt_t
 			fds[o.fds_len++] = p->outputs[i].fds[k];
 	}
 	fds[o.fds_len++] = p->lock_fd;
-	if (launch(s, &o, &t->process, e) < 0)
+	status = launch(s, &o, &t->process, e);
+	mem_free(fds);
+	if (status < 0)
 		return -1;
 	t->alive = true;
 	t->heard_us = clock_mono_us();

@@ -88,6 +88,9 @@ int channel_writer_pack(struct channel_writer *w, const char *codec, struct erro
  * this stage: from then on everything is dropped, and channel_is_closed says so. */
 int channel_write(struct channel_writer *w, const struct buf *frames, struct error *e);
 
+/* One frame as it was read elsewhere, behind those so far; a large one isn't copied. */
+int channel_write_frame(struct channel_writer *w, const struct frame *f, struct error *e);
+
 /* One BATCH frame straight from the columns (writev, no copy), padded so that every buffer's data
  * lies at a multiple of 16 in the frame.  Rows are split over several frames if they would not fit
  * FRAME_BODY_MAX or are more than FRAME_ROWS_MAX; one row that doesn't fit is ERROR_DATA. */

@@ -182,6 +182,38 @@ int channel_write(struct channel_writer *w, const struct buf *frames, struct err
 	return !w->memory && w->pending.len >= PENDING_BYTES_MAX ? channel_flush(w, e) : 0;
 }
 
+static void put_header(uint8_t *p, const struct frame *f)
+{
+	p[0] = 0xc9;
+	p[1] = (uint8_t)(f->body_bytes >> 24);
+	p[2] = (uint8_t)(f->body_bytes >> 16);
+	p[3] = (uint8_t)(f->body_bytes >> 8);
+	p[4] = (uint8_t)f->body_bytes;
+	p[5] = f->kind;
+}
+
+int channel_write_frame(struct channel_writer *w, const struct frame *f, struct error *e)
+{
+	uint8_t header[FRAME_HEADER_BYTES];
+	struct iovec iov[3];
+	int status;
+
+	if (w->closed)
+		return 0;
+	put_header(header, f);
+	if (w->memory || f->body_bytes <= SMALL_FRAME_BYTES) {
+		buf_put(collecting(w), header, sizeof header);
+		buf_put(collecting(w), f->body, f->body_bytes);
+		return !w->memory && w->pending.len >= PENDING_BYTES_MAX ? channel_flush(w, e) : 0;
+	}
+	iov[0] = (struct iovec){w->pending.data, w->pending.len};
+	iov[1] = (struct iovec){header, sizeof header};
+	iov[2] = (struct iovec){(void *)(uintptr_t)f->body, f->body_bytes};
+	status = write_all(w, iov, 3, e);
+	buf_reset(&w->pending);
+	return status;
+}
+
 /* ---- batches ---- */
 
 static void copy_pieces(const struct batch_layout *l, struct buf *to)

@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 enum {
-	DESCRIPTION_INPUTS_MAX = 4,
+	/* Streams that one stage reads (smerge): more is a tree of them, and the bits of an int. */
+	DESCRIPTION_INPUTS_MAX = 32,
 	DESCRIPTION_SIDES_MAX = 4,
+	DESCRIPTION_BRANCHES_MAX = 16, /* pipelines behind one stage (stee) */
 	DESCRIPTION_KEYS_MAX = 32,
 };
 
@@ -34,7 +36,13 @@ struct stage_description {
 	const char *keys[DESCRIPTION_INPUTS_MAX][DESCRIPTION_KEYS_MAX];
 	size_t keys_len[DESCRIPTION_INPUTS_MAX];
 	const char *inputs[DESCRIPTION_INPUTS_MAX]; /* paths of inputs 1..; NULL: the pipe */
+	/* Input 0 is the pipe if there is one; without it the others are all.  Else it must be there. */
+	bool pipe_optional;
 	struct stage_side sides[DESCRIPTION_SIDES_MAX]; /* of outputs 1.. */
+	/* Pipelines in the language of pipeline files that read outputs 1.. .  A stage has sides or
+	 * branches. */
+	const char *branches[DESCRIPTION_BRANCHES_MAX];
+	size_t branches_len;
 	const char *keeps;     /* its state, for a person: "count, sum per auction and window"; NULL */
 	const char *guarantee; /* sources and sinks: "file a.csv: goes back to a byte"; NULL */
 	const char *writes;    /* sinks: where no other sink of the job may write; NULL */

@@ -96,7 +96,7 @@ static void put_description(struct buf *b, const struct line_description *d)
 {
 	const struct stage_description *about = &d->about;
 
-	msgpack_put_array(b, 15);
+	msgpack_put_array(b, 17);
 	put_text_or_nil(b, about->name);
 	put_text(b, d->type);
 	msgpack_put_uint(b, d->inputs);
@@ -124,6 +124,10 @@ static void put_description(struct buf *b, const struct line_description *d)
 	msgpack_put_bool(b, about->cannot_replay);
 	msgpack_put_bool(b, about->whole_file);
 	msgpack_put_bool(b, about->standard_output);
+	msgpack_put_bool(b, about->pipe_optional);
+	msgpack_put_array(b, (uint32_t)about->branches_len);
+	for (size_t i = 0; i < about->branches_len; i++)
+		put_text(b, about->branches[i]);
 }
 
 static void put_body(struct buf *b, const struct line_message *m)
@@ -341,13 +345,17 @@ static void take_description(struct fields *f, struct line_description *d)
 	about->cannot_replay = take(f, MSGPACK_BOOL).boolean;
 	about->whole_file = take(f, MSGPACK_BOOL).boolean;
 	about->standard_output = take(f, MSGPACK_BOOL).boolean;
+	about->pipe_optional = take(f, MSGPACK_BOOL).boolean;
+	about->branches_len = take_array(f, DESCRIPTION_BRANCHES_MAX);
+	for (size_t i = 0; i < about->branches_len; i++)
+		about->branches[i] = take_text(f);
 	f->bad |= d->inputs > DESCRIPTION_INPUTS_MAX || about->spread > STAGE_KEYED ||
 		d->outputs > LINE_OUTPUTS_MAX;
 }
 
 static void take_body(struct fields *f, struct line_message *m)
 {
-	take_array(f, 16);
+	take_array(f, 17);
 	switch (m->kind) {
 	case LINE_PLAN:
 	case LINE_DRAIN:

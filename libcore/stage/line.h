@@ -62,13 +62,13 @@ enum line_kind {
 	LINE_DECLINED = 0x37,   /* [id, why] */
 	LINE_DESCRIPTION = 0x36, /* [name or nil, type, inputs, outputs, bounded, spread, [[key, ...] per input],
 	                          *  [input path or nil, ...], [[path, format] per side], keeps or nil,
-	                          *  guarantee or nil, cannot replay, whole file,
-	                          *  standard output] */
+	                          *  guarantee or nil, writes or nil, cannot replay, whole file,
+	                          *  standard output, pipe optional, [branch, ...]] */
 };
 
 enum {
 	LINE_INPUTS_MAX = 256,
-	LINE_OUTPUTS_MAX = 8,
+	LINE_OUTPUTS_MAX = 1 + DESCRIPTION_BRANCHES_MAX,
 	LINE_KEYS_MAX = 32,
 	LINE_FILES_MAX = 128,
 	LINE_DROPS_MAX = 32,

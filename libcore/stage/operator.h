@@ -16,8 +16,19 @@
 #include "libcore/state/snapshot.h"
 #include "libcore/table/column.h"
 
+struct frame;
 struct operator;
 struct stage;
+
+/* What a program that shows a running stream is told (operator_ops.report). */
+struct stage_report {
+	int64_t now_us;      /* wall clock */
+	int64_t elapsed_us;  /* since the stage started */
+	uint64_t idle_us;    /* so far: waiting for input, and blocked in writes */
+	uint64_t blocked_us;
+	bool asked;          /* by SIGUSR1 */
+	bool last;           /* nothing follows */
+};
 
 struct operator_ops {
 	const char *type;         /* "swindow": in HELLO, in snapshots, in messages */
@@ -38,6 +49,13 @@ struct operator_ops {
 
 	/* Processing time as a source told it (a TICK). */
 	int (*tick)(struct operator *op, int64_t now_us, struct error *e);
+
+	/* Every frame as it came in, before anything is made of it: for who looks at streams. */
+	int (*frame)(struct operator *op, unsigned input, const struct frame *f, struct error *e);
+
+	/* Every report_us of time that passes (0: not), on SIGUSR1, and once when all is over, however
+	 * that came.  The one place that sees a clock: nothing may be emitted. */
+	int (*report)(struct operator *op, const struct stage_report *r, struct error *e);
 
 	/* Input `input` is complete (all of its channels have ENDed). */
 	int (*input_end)(struct operator *op, unsigned input, struct error *e);
@@ -98,6 +116,13 @@ struct operator {
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
 	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever */
 	uint32_t build_inputs; /* bit i: input i is read to its END before the others are read */
+	/* Rows of no input are read before the columns of all that have not ENDed are known. */
+	bool schemas_first;
+	/* What comes in goes out again, on every output, byte for byte unless several channels meet or
+	 * rows are dealt out; schema and batch, where there are any, only look.  All outputs count:
+	 * that the reader of the main one has gone is no end as long as others read. */
+	bool passes;
+	int64_t report_us;
 };
 
 /* ---- what an operator may call, from within its functions ---- */

@@ -269,6 +269,16 @@ int outlet_emit(struct outlet *o, const struct batch *b, struct error *e)
 	return status;
 }
 
+int outlet_pass(struct outlet *o, const struct frame *f, uint32_t rows, struct error *e)
+{
+	MUST(!o->declared && o->plan.writers_len <= 1);
+	o->rows_out += rows;
+	if (!o->plan.writers_len)
+		return 0;
+	o->rows[0] += rows;
+	return channel_write_frame(o->plan.writers[0], f, e);
+}
+
 int outlet_flush_rows(struct outlet *o, struct error *e)
 {
 	if (!o->declared)
@@ -295,6 +305,7 @@ int outlet_put_end(struct outlet *o, struct error *e)
 {
 	if (outlet_flush_rows(o, e) < 0)
 		return -1;
+	o->ended = true;
 	for (size_t i = 0; i < o->plan.writers_len; i++) {
 		buf_reset(&o->scratch);
 		frame_put_end(&o->scratch, o->rows[i]);

@@ -23,6 +23,7 @@ struct outlet {
 	bool splits_updates;           /* -U and +U may go to different channels */
 	size_t next_channel;           /* round robin */
 	uint64_t rows_out;
+	bool ended;
 	struct buf scratch;
 	struct arena arena;
 };
@@ -31,6 +32,10 @@ void outlet_init(struct outlet *o, const struct stage_output_plan *plan);
 void outlet_clear(struct outlet *o);
 int outlet_declare(struct outlet *o, const struct schema *s, struct error *e);
 int outlet_emit(struct outlet *o, const struct batch *b, struct error *e);
+
+/* Hands a frame on as it came, to the only channel; rows: those in it, for END.  Not together with
+ * outlet_emit: the ids of schemas are those of the stream it came in. */
+int outlet_pass(struct outlet *o, const struct frame *f, uint32_t rows, struct error *e);
 
 /* Sends held-back rows as batches. */
 int outlet_flush_rows(struct outlet *o, struct error *e);

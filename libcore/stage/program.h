@@ -11,6 +11,15 @@
 #include "libcore/stage/description.h"
 #include "libcore/stage/operator.h"
 
+/* Pipelines behind a stage that runs alone, as processes.  Set by cmd/, which knows their language. */
+struct stage_branches {
+	/* Starts one: it reads what is written to *fd.  *over gives end of file once all of its
+	 * processes have gone. */
+	int (*open)(size_t branch, int *fd, int *over, struct error *e);
+	/* Waits for its processes, whose input has been closed; an error names it and its status. */
+	int (*wait)(size_t branch, struct error *e);
+};
+
 /* What a program learns from its command line beyond its own options. */
 struct stage_setup {
 	char **arguments;          /* what was left after the options */
@@ -24,6 +33,8 @@ struct stage_setup {
 	/* Alone, the runtime opens the paths in it itself: inputs[1..] and sides. */
 	struct stage_description about;
 	bool text_output;          /* a sink that owns standard output: the runtime leaves it alone */
+	/* Alone, the runtime starts about.branches with it and waits for them; NULL: there are none. */
+	const struct stage_branches *branches;
 	/* sjoin's RIGHT may be a file that isn't frames: opens it as a source in this process.
 	 * NULL: only frame streams.  Set by cmd/, which may use formats/. */
 	int (*open_input)(const char *path, struct operator **source, struct error *e);

@@ -32,6 +32,12 @@ struct side {
 	struct channel_writer *writer;
 };
 
+struct branch {
+	struct channel_writer *writer;
+	int fd;                        /* -1: closed */
+	int over;                      /* end of file once its processes have gone; -1: waited for */
+};
+
 struct run {
 	const struct run_options *options;
 	struct stage *st;
@@ -40,11 +46,15 @@ struct run {
 	struct channel_writer *main_writer;
 	struct side sides[RUN_SIDES_MAX];
 	size_t sides_len;
+	struct branch branches[DESCRIPTION_BRANCHES_MAX];
+	size_t branches_len;
 	struct neighbour terminal;     /* behind this stage, when standard output is a terminal */
 	bool has_terminal;
 	struct control *control;       /* under a supervisor */
-	struct channel_writer *writers[LINE_INPUTS_MAX * 2]; /* of the plan's outputs */
+	struct channel_writer **writers; /* of the plan's outputs */
 	size_t writers_len;
+	int64_t began_us, report_us;   /* when it started, when the next report is due */
+	uint64_t idle_us;
 };
 
 static volatile sig_atomic_t interrupts, progress_asked;
@@ -91,6 +101,48 @@ static void print_progress(struct run *r)
 		(unsigned long long)m.late, (unsigned long long)m.bad);
 }
 
+/* ---- reports ---- */
+
+static bool run_reports(const struct run *r)
+{
+	return stage_operator(r->st)->ops->report != NULL;
+}
+
+static int run_report(struct run *r, bool asked, bool last, struct error *e)
+{
+	const struct operator *op = stage_operator(r->st);
+	struct stage_report report = {.now_us = clock_wall_us(), .asked = asked, .last = last,
+		.elapsed_us = clock_mono_us() - r->began_us, .idle_us = r->idle_us,
+		.blocked_us = stage_metrics(r->st).blocked_us};
+
+	r->report_us = report.elapsed_us + op->report_us;
+	return stage_report(r->st, &report, e);
+}
+
+/* Milliseconds until the next report; -1: none is due ever. */
+static int report_timeout(const struct run *r)
+{
+	int64_t left_us;
+
+	if (!run_reports(r) || !stage_operator(r->st)->report_us)
+		return -1;
+	left_us = r->report_us - (clock_mono_us() - r->began_us);
+	return left_us <= 0 ? 0 : left_us > 60000000 ? 60000 : (int)((left_us + 999) / 1000);
+}
+
+static int run_report_if_due(struct run *r, struct error *e)
+{
+	bool asked = progress_asked;
+
+	if (!run_reports(r)) {
+		if (asked)
+			print_progress(r);
+		return 0;
+	}
+	progress_asked = 0;
+	return asked || report_timeout(r) == 0 ? run_report(r, asked, false, e) : 0;
+}
+
 static int run_checkpoint(void *context, struct stage *st, const struct barrier *b,
 	const struct buf *handle, struct error *e)
 {
@@ -116,6 +168,15 @@ static void print_warning(void *context, const char *text)
 }
 
 /* ---- setting up ---- */
+
+/* A stage in front, or a recorded edge: what else a program's standard input is, is not meant. */
+static bool standard_input_is_stream(void)
+{
+	struct stat st;
+
+	return fstat(STDIN_FILENO, &st) == 0 &&
+		(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISREG(st.st_mode));
+}
 
 static int open_standard_input(struct run *r, struct error *e)
 {
@@ -185,33 +246,38 @@ static struct channel_writer *planned_writer(struct run *r, int fd)
 	return w;
 }
 
-static int open_planned_outputs(struct run *r, const struct operator *op,
-	struct stage_output_plan *plans, struct error *e)
+static void open_planned_outputs(struct run *r, const struct operator *op,
+	struct stage_output_plan *plans)
 {
 	const struct line_plan *p = control_plan(r->control);
+	size_t writers = 0;
 
+	for (size_t o = 0; o < p->outputs_len; o++)
+		writers += p->outputs[o].fds_len;
+	r->writers = mem_zero(writers * sizeof(struct channel_writer *));
 	for (size_t o = 0; o < p->outputs_len && o < op->outputs; o++) {
 		const struct line_output *out = &p->outputs[o];
 		size_t first = r->writers_len;
 
-		if (out->fds_len > sizeof r->writers / sizeof *r->writers - first)
-			return error_set(e, ERROR_USAGE, "the plan has too many outputs");
 		for (size_t i = 0; i < out->fds_len; i++)
 			r->writers[r->writers_len++] = planned_writer(r, out->fds[i]);
 		plans[o] = (struct stage_output_plan){.writers = r->writers + first,
 			.writers_len = out->fds_len, .keys = out->keys, .keys_len = out->keys_len};
 	}
-	return 0;
 }
 
 static int open_inputs(struct run *r, const struct operator *op, struct error *e)
 {
-	MUST(op->inputs <= RUN_FEEDS_MAX);
+	const struct stage_description *about = &r->options->setup->about;
+
+	MUST(op->inputs <= DESCRIPTION_INPUTS_MAX);
 	if (r->control)
 		return open_planned_inputs(r, op, e);
 	for (unsigned i = 0; i < op->inputs; i++) {
-		const char *path = r->options->setup->about.inputs[i];
+		const char *path = about->inputs[i];
 
+		if (!path && about->pipe_optional && !standard_input_is_stream())
+			continue;
 		if (path ? open_path(r, i, path, e) : open_standard_input(r, e))
 			return -1;
 	}
@@ -259,17 +325,91 @@ static int open_side(struct run *r, const char *path, struct stage_output_plan *
 	return 0;
 }
 
+static int open_branch(struct run *r, size_t index, struct stage_output_plan *plan, struct error *e)
+{
+	struct branch *b = &r->branches[index];
+
+	if (r->options->setup->branches->open(index, &b->fd, &b->over, e) < 0)
+		return -1;
+	r->branches_len++;
+	channel_size_pipe(b->fd);
+	b->writer = channel_writer_new(b->fd, "a pipeline");
+	plan->writers = &b->writer;
+	plan->writers_len = 1;
+	return 0;
+}
+
+static int open_other_output(struct run *r, unsigned output, struct stage_output_plan *plan,
+	struct error *e)
+{
+	const struct stage_description *about = &r->options->setup->about;
+
+	return output <= about->branches_len ? open_branch(r, output - 1, plan, e) :
+		open_side(r, about->sides[output - 1].path, plan, e);
+}
+
 static int open_outputs(struct run *r, const struct operator *op, struct stage_output_plan *plans,
 	struct error *e)
 {
 	MUST(op->outputs <= RUN_SIDES_MAX);
-	if (r->control)
-		return open_planned_outputs(r, op, plans, e);
+	if (r->control) {
+		open_planned_outputs(r, op, plans);
+		return 0;
+	}
 	for (unsigned i = 0; i < op->outputs; i++) {
 		int status = i == 0 ? open_main_output(r, &plans[0], e) :
-			open_side(r, r->options->setup->about.sides[i - 1].path, &plans[i], e);
+			open_other_output(r, i, &plans[i], e);
 
 		if (status < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- branches ---- */
+
+static int wait_branch(struct run *r, size_t index, struct error *e)
+{
+	struct branch *b = &r->branches[index];
+
+	if (b->over < 0)
+		return 0;
+	close(b->over);
+	b->over = -1;
+	return r->options->setup->branches->wait(index, e);
+}
+
+/* Nothing is written to any of them any more.  Waits for all; the error is the first's. */
+static int wait_branches(struct run *r, struct error *e)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < r->branches_len; i++) {
+		if (r->branches[i].fd >= 0)
+			close(r->branches[i].fd);
+		r->branches[i].fd = -1;
+	}
+	for (size_t i = 0; i < r->branches_len; i++) {
+		struct error ignored = ERROR_INIT;
+
+		if (wait_branch(r, i, status ? &ignored : e) < 0)
+			status = -1;
+	}
+	return status;
+}
+
+static int run_others_ended(void *context, struct error *e)
+{
+	return wait_branches(context, e);
+}
+
+/* What has gone before its END had enough, or failed: then so does this stage. */
+static int check_branches(struct run *r, struct error *e)
+{
+	for (size_t i = 0; i < r->branches_len; i++) {
+		struct pollfd over = {.fd = r->branches[i].over, .events = POLLIN};
+
+		if (over.fd >= 0 && poll(&over, 1, 0) > 0 && wait_branch(r, i, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -281,6 +421,7 @@ static void close_planned(struct run *r)
 
 	for (size_t i = 0; i < r->writers_len; i++)
 		channel_writer_free(r->writers[i]);
+	mem_free(r->writers);
 	for (size_t o = 0; p && o < p->outputs_len; o++) {
 		for (size_t i = 0; i < p->outputs[o].fds_len; i++)
 			close(p->outputs[o].fds[i]);
@@ -290,7 +431,10 @@ static void close_planned(struct run *r)
 
 static void run_close(struct run *r)
 {
+	struct error ignored = ERROR_INIT;
+
 	stage_free(r->st);
+	wait_branches(r, &ignored);
 	close_planned(r);
 	for (size_t i = 0; i < r->feeds_len; i++)
 		feed_close(&r->feeds[i]);
@@ -302,6 +446,8 @@ static void run_close(struct run *r)
 		channel_writer_free(r->sides[i].writer);
 		outfile_abort(&r->sides[i].file);
 	}
+	for (size_t i = 0; i < r->branches_len; i++)
+		channel_writer_free(r->branches[i].writer);
 }
 
 /* ---- the loop ---- */
@@ -309,8 +455,8 @@ static void run_close(struct run *r)
 /* 0; 1: leave without END; -1. */
 static int interrupted(struct run *r, struct error *e)
 {
-	if (progress_asked)
-		print_progress(r);
+	if (run_report_if_due(r, e) < 0)
+		return -1;
 	if (r->control)
 		return control_turn(r->control, r->st, e);
 	if (!interrupts || stage_operator(r->st)->inputs)
@@ -352,10 +498,24 @@ static int run_turn(struct run *r, size_t i, bool may_block, struct error *e)
 	return taken > 0;
 }
 
+static bool run_counts_idle(const struct run *r)
+{
+	return r->control || run_reports(r);
+}
+
+static void run_idled(struct run *r, int64_t since)
+{
+	int64_t us = run_counts_idle(r) ? clock_mono_us() - since : 0;
+
+	r->idle_us += (uint64_t)us;
+	if (r->control)
+		control_idled(r->control, us);
+}
+
 /* Waits until one of the channels that may be read has something. */
 static int run_wait(struct run *r, struct error *e)
 {
-	struct pollfd fds[RUN_FEEDS_MAX + 2];
+	struct pollfd fds[RUN_FEEDS_MAX + DESCRIPTION_BRANCHES_MAX + 2];
 	nfds_t n = r->control ? control_fds(r->control, fds) : 0;
 	int64_t since;
 
@@ -364,11 +524,12 @@ static int run_wait(struct run *r, struct error *e)
 			fds[n++] = (struct pollfd){.fd = feed_fd(&r->feeds[i]), .events = POLLIN};
 	}
 	MUST(n > 0);
-	since = r->control ? clock_mono_us() : 0;
-	if (poll(fds, n, -1) < 0 && errno != EINTR)
+	for (size_t i = 0; i < r->branches_len; i++)
+		fds[n++] = (struct pollfd){.fd = r->branches[i].over, .events = POLLIN};
+	since = run_counts_idle(r) ? clock_mono_us() : 0;
+	if (poll(fds, n, report_timeout(r)) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
-	if (r->control)
-		control_idled(r->control, clock_mono_us() - since);
+	run_idled(r, since);
 	return 0;
 }
 
@@ -394,7 +555,7 @@ static int run_inputs(struct run *r, struct error *e)
 			any |= status;
 		}
 		told = interrupted(r, e);
-		if (told < 0 || run_terminal(r, e) < 0)
+		if (told < 0 || run_terminal(r, e) < 0 || check_branches(r, e) < 0)
 			return -1;
 		if (told || stage_outputs_closed(r->st))
 			return 0;
@@ -415,11 +576,10 @@ static int source_wait(struct run *r, struct error *e)
 
 	if (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0)
 		return -1;
-	since = r->control ? clock_mono_us() : 0;
+	since = run_counts_idle(r) ? clock_mono_us() : 0;
 	if (ppoll(fds, n, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
-	if (r->control)
-		control_idled(r->control, clock_mono_us() - since);
+	run_idled(r, since);
 	return 0;
 }
 
@@ -479,8 +639,8 @@ static int run_loop(struct run *r, struct error *e)
 		status = op->inputs ? run_inputs(r, e) : run_source(r, e);
 	if (status == 0 && r->control && stage_has_ended(r->st))
 		status = control_finish(r->control, r->st, e);
-	if (status == 0 && stage_has_ended(r->st))
-		status = commit_sides(r, e);
+	if (status == 0)
+		status = stage_has_ended(r->st) ? commit_sides(r, e) : wait_branches(r, e);
 	if (status < 0 && r->control)
 		control_fail(r->control, e);
 	return status;
@@ -494,7 +654,8 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 	unsigned channel_inputs[RUN_FEEDS_MAX];
 	struct stage_plan plan = {.name = o->name, .subtasks = 1, .channel_inputs = channel_inputs,
 		.outputs = outputs, .supervised = control != NULL,
-		.hooks = {.context = r, .warn = print_warning}};
+		.hooks = {.context = r, .warn = print_warning, .others_ended = run_others_ended}};
+	struct error ignored = ERROR_INIT;
 	int status = -1;
 
 	r->options = o;
@@ -522,7 +683,11 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 		channel_inputs[i] = r->feeds[i].input;
 	plan.channels_len = r->feeds_len;
 	r->st = stage_new(&plan, op);
+	r->began_us = clock_mono_us();
+	r->report_us = op->report_us;
 	status = run_loop(r, e);
+	if (run_reports(r) && run_report(r, false, true, status < 0 ? &ignored : e) < 0)
+		status = -1;
 	if (status < 0)
 		run_fail(r, e);
 out:

@@ -3,13 +3,14 @@
 #include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
+#include "libcore/stage/description.h"
 #include "libcore/stage/outlet.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { INPUTS_MAX = 8 };
+enum { INPUTS_MAX = DESCRIPTION_INPUTS_MAX };
 
 struct channel {
 	unsigned input;
@@ -53,6 +54,7 @@ struct stage {
 	int64_t watermark_out;   /* as those behind were told */
 	int64_t now;
 	bool restored_own;
+	bool straight;           /* passes frames as they came */
 	bool aligning;
 	struct barrier barrier;  /* while aligning */
 	int64_t aligning_since_us;
@@ -64,6 +66,25 @@ struct stage {
 };
 
 /* ---- life ---- */
+
+/* The ids of schemas are of one stream, and rows that are dealt out are in no frame yet. */
+static bool plan_is_straight(const struct stage_plan *plan, const struct operator *op)
+{
+	for (unsigned i = 0; i < op->outputs; i++) {
+		if (plan->outputs[i].writers_len > 1)
+			return false;
+	}
+	return op->passes && plan->channels_len == 1;
+}
+
+static bool input_has_channel(const struct stage *st, unsigned input)
+{
+	for (size_t i = 0; i < st->plan.channels_len; i++) {
+		if (st->channels[i].input == input)
+			return true;
+	}
+	return false;
+}
 
 struct stage *stage_new(const struct stage_plan *plan, struct operator *op)
 {
@@ -84,6 +105,10 @@ struct stage *stage_new(const struct stage_plan *plan, struct operator *op)
 	}
 	for (unsigned i = 0; i < INPUTS_MAX; i++)
 		st->inputs[i].watermark = WATERMARK_NONE;
+	/* An optional input that isn't there is over; a stage that is only checked has none at all. */
+	for (unsigned i = 0; plan->channels_len && i < op->inputs; i++)
+		st->inputs[i].ended = !input_has_channel(st, i);
+	st->straight = plan_is_straight(plan, op);
 	st->outlets = mem_zero(op->outputs * sizeof *st->outlets);
 	for (unsigned i = 0; i < op->outputs; i++)
 		outlet_init(&st->outlets[i], &plan->outputs[i]);
@@ -164,7 +189,13 @@ static int stage_announce(struct stage *st, unsigned input, const struct schema 
 	if (st->plan.finished)
 		return 0;
 	st->in_operator = true;
-	return st->op->ops->schema ? st->op->ops->schema(st->op, input, s, e) : 0;
+	if (st->op->ops->schema && st->op->ops->schema(st->op, input, s, e) < 0)
+		return -1;
+	for (unsigned i = 0; st->op->passes && !st->straight && i < st->op->outputs; i++) {
+		if (outlet_declare(&st->outlets[i], s, e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* HELLO, and what a snapshot brought that those behind and the operator have to hear again. */
@@ -372,6 +403,15 @@ int stage_checkpoint(struct stage *st, const struct barrier *b, struct error *e)
 
 /* ---- being fed ---- */
 
+static bool stage_awaits_schemas(const struct stage *st)
+{
+	for (unsigned i = 0; st->op->schemas_first && i < st->op->inputs; i++) {
+		if (!st->inputs[i].schema && !st->inputs[i].ended)
+			return true;
+	}
+	return false;
+}
+
 bool stage_wants(const struct stage *st, size_t channel)
 {
 	const struct channel *c = &st->channels[channel];
@@ -383,6 +423,8 @@ bool stage_wants(const struct stage *st, size_t channel)
 	if (input_is_build(st, c->input))
 		return true;
 	if (stage_is_building(st))
+		return false;
+	if (st->inputs[c->input].schema && stage_awaits_schemas(st))
 		return false;
 	return !(st->aligning && c->barrier >= st->barrier.checkpoint);
 }
@@ -406,14 +448,37 @@ static int stage_take_hello(struct stage *st, struct channel *c, const struct fr
 	return stage_begin(st, e);
 }
 
+/* Hands on a frame as it came. */
+static int stage_pass(struct stage *st, const struct frame *f, uint32_t rows, struct error *e)
+{
+	for (unsigned i = 0; i < st->op->outputs; i++) {
+		if (outlet_pass(&st->outlets[i], f, rows, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int stage_pass_rows(struct stage *st, const struct frame *f, const struct batch *b,
+	struct error *e)
+{
+	st->idle = false; /* rows say so themselves */
+	if (st->straight)
+		return stage_pass(st, f, b->rows, e);
+	for (unsigned i = 0; i < st->op->outputs; i++) {
+		if (outlet_emit(&st->outlets[i], b, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int stage_take_schema(struct stage *st, struct channel *c, const struct frame *f,
 	struct error *e)
 {
 	const struct schema *s;
 
-	if (schema_set_declare(&c->schemas, f, &s, e) < 0)
+	if (schema_set_declare(&c->schemas, f, &s, e) < 0 || stage_announce(st, c->input, s, e) < 0)
 		return -1;
-	return stage_announce(st, c->input, s, e);
+	return st->straight && !st->plan.finished ? stage_pass(st, f, 0, e) : 0;
 }
 
 static int stage_take_rows(struct stage *st, struct channel *c, const struct frame *f,
@@ -430,8 +495,8 @@ static int stage_take_rows(struct stage *st, struct channel *c, const struct fra
 	if (!s)
 		return error_set(e, ERROR_DATA, "rows of schema %u, which was never declared", id);
 	arena_reset(&st->arena);
-	/* Text of strangers (ROWS) is checked; a stage's own batches were when they were made. */
-	if (frame_read_batch(f, s, true, &st->arena, &b, e) < 0)
+	/* Text of strangers is checked, by who makes something of it. */
+	if (frame_read_batch(f, s, !st->straight || st->op->ops->batch, &st->arena, &b, e) < 0)
 		return -1;
 	c->rows += b.rows;
 	if (in->discard || st->plan.finished || !b.rows)
@@ -444,7 +509,9 @@ static int stage_take_rows(struct stage *st, struct channel *c, const struct fra
 	b.schema = in->schema;
 	st->metrics.rows_in += b.rows;
 	st->in_operator = true;
-	return st->op->ops->batch ? st->op->ops->batch(st->op, c->input, &b, e) : 0;
+	if (st->op->ops->batch && st->op->ops->batch(st->op, c->input, &b, e) < 0)
+		return -1;
+	return st->op->passes ? stage_pass_rows(st, f, &b, e) : 0;
 }
 
 static int stage_finish(struct stage *st, struct error *e)
@@ -454,10 +521,14 @@ static int stage_finish(struct stage *st, struct error *e)
 
 	if (!st->plan.finished && st->op->ops->end && st->op->ops->end(st->op, e) < 0)
 		return -1;
-	for (unsigned i = 0; i < st->op->outputs; i++) {
+	for (unsigned i = 1; i < st->op->outputs; i++) {
 		if (outlet_put_end(&st->outlets[i], e) < 0)
 			return -1;
 	}
+	if (st->plan.hooks.others_ended && st->plan.hooks.others_ended(st->plan.hooks.context, e) < 0)
+		return -1;
+	if (st->op->outputs && outlet_put_end(&st->outlets[0], e) < 0)
+		return -1;
 	st->ended = true;
 	if (st->plan.supervised || !st->op->ops->prepare)
 		return 0;
@@ -571,6 +642,8 @@ int stage_take(struct stage *st, size_t channel, const struct frame *f, struct e
 	st->in_operator = false;
 	if (c->ended)
 		return error_set(e, ERROR_DATA, "a %s frame after END", frame_kind_name(f->kind));
+	if (st->op->ops->frame && st->op->ops->frame(st->op, c->input, f, e) < 0)
+		return -1;
 	switch ((enum frame_kind)f->kind) {
 	case FRAME_HELLO: return stage_take_hello(st, c, f, e);
 	case FRAME_SCHEMA: return stage_take_schema(st, c, f, e);
@@ -627,6 +700,11 @@ int stage_idle(struct stage *st, struct error *e)
 	return st->op->ops->idle ? st->op->ops->idle(st->op, e) : 0;
 }
 
+int stage_report(struct stage *st, const struct stage_report *r, struct error *e)
+{
+	return st->op->ops->report(st->op, r, e);
+}
+
 bool stage_drain(struct stage *st)
 {
 	if (st->op->bounded || !st->op->ops->drain)
@@ -663,7 +741,7 @@ void stage_fail(struct stage *st, const struct error *cause)
 	else
 		frame_put_error(&st->scratch, st->plan.name, cause->text);
 	for (unsigned i = 0; i < st->op->outputs; i++) {
-		if (outlet_put(&st->outlets[i], &st->scratch, &ignored) == 0)
+		if (!st->outlets[i].ended && outlet_put(&st->outlets[i], &st->scratch, &ignored) == 0)
 			outlet_flush(&st->outlets[i], &ignored);
 	}
 }
@@ -845,7 +923,11 @@ bool stage_has_ended(const struct stage *st)
 
 bool stage_outputs_closed(const struct stage *st)
 {
-	return st->op->outputs && outlet_is_closed(&st->outlets[0]);
+	for (unsigned i = 0; i < (st->op->passes ? st->op->outputs : 1); i++) {
+		if (i >= st->op->outputs || !outlet_is_closed(&st->outlets[i]))
+			return false;
+	}
+	return true;
 }
 
 const struct operator *stage_operator(const struct stage *st)
@@ -912,7 +994,7 @@ static int snapshot_own(struct stage *st, struct snapshot_writer *w, struct erro
 	batch_builder_init(&rows, &s);
 	for (unsigned i = 0; i < st->op->inputs; i++) {
 		snapshot_row(&rows, "watermark", i, st->inputs[i].watermark);
-		snapshot_row(&rows, "ended", i, st->inputs[i].ended);
+		snapshot_row(&rows, "ended", i, st->inputs[i].ended && input_has_channel(st, i));
 	}
 	snapshot_row(&rows, "combined", -1, st->watermark);
 	snapshot_row(&rows, "out", -1, st->watermark_out);

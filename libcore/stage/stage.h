@@ -35,6 +35,9 @@ struct stage_hooks {
 	int (*checkpoint)(void *context, struct stage *st, const struct barrier *b,
 		const struct buf *handle, struct error *e);
 	void (*warn)(void *context, const char *text);
+	/* END is out on all outputs but the main one, whose END it holds back, or an ERROR if it fails.
+	 * NULL: nothing is to be waited for. */
+	int (*others_ended)(void *context, struct error *e);
 	/* Waits until a descriptor may be written, hearing the supervisor meanwhile; NULL: nothing else
 	 * is to be heard. */
 	int (*wait)(void *context, int fd, struct error *e);
@@ -96,6 +99,8 @@ uint64_t stage_alignment_us(const struct stage *st);
 /* Nothing more to read at the moment: sends what was held back to fill batches. */
 int stage_idle(struct stage *st, struct error *e);
 
+int stage_report(struct stage *st, const struct stage_report *r, struct error *e);
+
 /* An unbounded source stops reading; false if it can't (a bounded one). */
 bool stage_drain(struct stage *st);
 
@@ -109,7 +114,8 @@ void stage_fail(struct stage *st, const struct error *cause);
 /* ---- being asked ---- */
 
 bool stage_has_ended(const struct stage *st);
-/* Every reader of the main output has closed: nothing left to do, whatever side outputs there are. */
+/* Every reader of the main output has closed: nothing left to do, whatever side outputs there are;
+ * of a stage that passes, those of all outputs. */
 bool stage_outputs_closed(const struct stage *st);
 const struct operator *stage_operator(const struct stage *st);
 /* If this failure came from the stage in front and that said why. */
