@@ -36,7 +36,7 @@ static void what_makes_no_sense_is_refused_with_a_hint(void **unused)
 {
 	static const struct refusal refusals[] = {
 		{"cuont", false, true, 0, {{0}}, "did you mean 'count'?"},
-		{"median", false, false, 1, {{.kind = TYPE_INT}}, "unknown aggregate 'median'"},
+		{"mode", false, false, 1, {{.kind = TYPE_INT}}, "unknown aggregate 'mode'"},
 		{"sum", false, true, 0, {{0}}, "only count takes *"},
 		{"count", true, true, 0, {{0}}, "name a column"},
 		{"sum", false, false, 2, {{.kind = TYPE_INT}, {.kind = TYPE_INT}},
@@ -53,8 +53,11 @@ static void what_makes_no_sense_is_refused_with_a_hint(void **unused)
 
 	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
 		const struct refusal *r = &refusals[i];
-		struct aggregate_spec spec = {
-			r->function, r->distinct, r->star, r->args, r->args_len};
+		struct aggregate_spec spec = {.function = r->function,
+			.distinct = r->distinct,
+			.star = r->star,
+			.args = r->args,
+			.args_len = r->args_len};
 		struct aggregate *a;
 		struct error e = ERROR_INIT;
 
@@ -394,10 +397,13 @@ static void check(const struct aggregate *a, const struct function *f, const str
 static void check_function(const struct function *f, struct type x, struct type y)
 {
 	struct type args[2] = {x, y};
-	struct aggregate_spec spec = {f->name, f->distinct, f->star, args,
-		f->star                            ? 0
-		: strncmp(f->name, "arg_", 4) == 0 ? 2
-						   : 1};
+	struct aggregate_spec spec = {.function = f->name,
+		.distinct = f->distinct,
+		.star = f->star,
+		.args = args,
+		.args_len = f->star                            ? 0
+			    : strncmp(f->name, "arg_", 4) == 0 ? 2
+							       : 1};
 	struct aggregate *like, *a;
 	struct input *in = mem_alloc(sizeof *in);
 	struct error e = ERROR_INIT;
@@ -456,7 +462,7 @@ static void what_adds_agrees_with_a_loop_in_128_bits(void **unused)
 
 static struct aggregate *make(const char *function, struct type arg)
 {
-	struct aggregate_spec spec = {function, false, false, &arg, 1};
+	struct aggregate_spec spec = {.function = function, .args = &arg, .args_len = 1};
 	struct aggregate *a;
 	struct error e = ERROR_INIT;
 
@@ -567,7 +573,8 @@ static void an_average_of_decimals_has_six_digits_and_rounds(void **unused)
 static void a_damaged_state_is_refused(void **unused)
 {
 	struct type text = TYPE_OF(TYPE_STRING);
-	struct aggregate_spec spec = {"count", true, false, &text, 1};
+	struct aggregate_spec spec = {
+		.function = "count", .distinct = true, .args = &text, .args_len = 1};
 	static const uint32_t offsets[2] = {0, 6};
 	struct column c = {.type = TYPE_OF(TYPE_BYTES),
 		.offsets = offsets,

@@ -98,13 +98,19 @@ static int filter_compile(const struct aggregate_call *from, const struct schema
 }
 
 /* like: of an earlier schema, whose argument types must come again, or NULL. */
-static int call_compile(const struct aggregate_call *from, const struct schema *in,
-	struct program *program, const struct window_call *like, struct window_call *to,
-	struct error *e)
+static int call_compile(struct window_plan *p, const struct aggregate_call *from,
+	const struct schema *in, struct program *program, const struct window_call *like,
+	struct window_call *to, struct error *e)
 {
 	struct type types[AGGREGATE_ARGS_MAX];
-	struct aggregate_spec spec = {
-		from->function, from->distinct, from->star, types, from->args_len};
+	struct column parameter;
+	struct aggregate_spec spec = {.function = from->function,
+		.distinct = from->distinct,
+		.star = from->star,
+		.args = types,
+		.args_len = from->args_len,
+		.parameter = from->parameter ? &parameter : NULL,
+		.retracting = p->retracts};
 
 	*to = (struct window_call){.text = from->text, .args_len = from->args_len};
 	for (size_t i = 0; i < from->args_len; i++) {
@@ -112,7 +118,8 @@ static int call_compile(const struct aggregate_call *from, const struct schema *
 			return -1;
 		types[i] = program_type(program, to->args[i]);
 	}
-	if (filter_compile(from, in, program, to, e))
+	if (filter_compile(from, in, program, to, e) ||
+		(from->parameter && expr_constant(from->parameter, &p->arena, &parameter, e)))
 		return -1;
 	if (aggregate_new(&spec, &to->like, e))
 		return error_context(e, "%s", from->text);
@@ -142,7 +149,7 @@ static int calls_compile(struct window_plan *p, const struct aggregate_calls *fr
 	for (size_t i = 0; i < from->len + (p->retracts ? 1 : 0); i++) {
 		const struct aggregate_call *call = i < from->len ? &from->calls[i] : &rows;
 
-		if (call_compile(call, in, program, likes ? &likes[i] : NULL, &calls[i], e)) {
+		if (call_compile(p, call, in, program, likes ? &likes[i] : NULL, &calls[i], e)) {
 			calls_free(calls, i + 1);
 			*out = NULL;
 			return -1;
@@ -156,9 +163,8 @@ static int retraction_check(const struct window_plan *p, const char *from, struc
 	for (size_t i = 0; p->retracts && i < p->calls_len; i++) {
 		if (!aggregate_retracts(p->calls[i].like))
 			return error_set(e, ERROR_USAGE,
-				"%s can't take rows back, but %s sends a changelog; count, sum and "
-				"avg can",
-				p->calls[i].text, from);
+				"%s can't take rows back, but %s sends a changelog", p->calls[i].text,
+				from);
 	}
 	return 0;
 }

@@ -2,43 +2,24 @@
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
+#include "libcore/base/number.h"
 #include "libcore/base/suggest.h"
-
-static const struct {
-	const char *name;
-	enum aggregate_function function;
-	uint8_t args;
-} functions[] = {
-	{"count", AGGREGATE_COUNT, 1},
-	{"sum", AGGREGATE_SUM, 1},
-	{"avg", AGGREGATE_AVG, 1},
-	{"min", AGGREGATE_MIN, 1},
-	{"max", AGGREGATE_MAX, 1},
-	{"first", AGGREGATE_FIRST, 1},
-	{"last", AGGREGATE_LAST, 1},
-	{"any_value", AGGREGATE_ANY_VALUE, 1},
-	{"arg_min", AGGREGATE_ARG_MIN, 2},
-	{"arg_max", AGGREGATE_ARG_MAX, 2},
-};
-
-enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 /* ---- making ---- */
 
 static int unknown_function(const char *name, struct error *e)
 {
-	const char *names[FUNCTIONS];
-	int near;
+	const char *const *names;
+	size_t len = aggregate_names(&names);
+	int near = suggest(name, strlen(name), names, len);
 
-	for (size_t i = 0; i < FUNCTIONS; i++)
-		names[i] = functions[i].name;
-	near = suggest(name, strlen(name), names, FUNCTIONS);
 	error_set(e, ERROR_USAGE, "unknown aggregate '%s'", name);
 	if (near >= 0)
 		return error_hint(e, "did you mean '%s'?", names[near]);
 	return error_hint(e,
-		"the aggregates are count, sum, avg, min, max, first, last, any_value, "
-		"arg_min and arg_max");
+		"the aggregates are count, sum, avg, min, max, first, last, any_value, arg_min, "
+		"arg_max, stddev, variance, quantile, median, approx_quantile, "
+		"approx_count_distinct, string_agg, array_agg, bool_and and bool_or");
 }
 
 static bool can_sum(struct type t)
@@ -47,9 +28,91 @@ static bool can_sum(struct type t)
 	       t.kind == TYPE_DECIMAL || t.kind == TYPE_DURATION;
 }
 
-static int check(const struct aggregate_spec *s, size_t f, struct error *e)
+static bool is_number(struct type t)
 {
-	enum aggregate_function function = functions[f].function;
+	return t.kind == TYPE_INT || t.kind == TYPE_FLOAT || t.kind == TYPE_DECIMAL;
+}
+
+/* What the values must be, beside what sum and avg say. */
+static int check_values(
+	const struct aggregate_spec *s, const struct aggregate_function_row *f, struct error *e)
+{
+	struct type t = s->args[0];
+	bool good = true;
+
+	switch (f->values) {
+	case AGGREGATE_ALL: break;
+	case AGGREGATE_BOOL: good = t.kind == TYPE_BOOL; break;
+	case AGGREGATE_ADDS: good = can_sum(t); break;
+	case AGGREGATE_NUMBERS: good = is_number(t) || t.kind == TYPE_BOOL; break;
+	case AGGREGATE_BETWEEN:
+		good = is_number(t) || t.kind == TYPE_DURATION || t.kind == TYPE_TIMESTAMP;
+		break;
+	case AGGREGATE_SCALE: good = is_number(t) || t.kind == TYPE_DURATION; break;
+	case AGGREGATE_TEXT: good = t.kind == TYPE_STRING; break;
+	case AGGREGATE_ANY: good = t.kind == TYPE_ANY; break;
+	case AGGREGATE_HASHED: good = t.kind != TYPE_ANY; break;
+	}
+	if (good)
+		return 0;
+	if (f->values == AGGREGATE_HASHED)
+		return error_set(e, ERROR_USAGE,
+			"%s can't compare values of type any; cast it, as in x::string",
+			s->function);
+	if (f->values == AGGREGATE_ADDS)
+		return error_set(e, ERROR_USAGE, "%s can't add values of type %s", s->function,
+			type_name(t));
+	error_set(e, ERROR_USAGE, "%s takes %s, not %s", s->function,
+		f->values == AGGREGATE_BOOL      ? "bool"
+		: f->values == AGGREGATE_NUMBERS ? "numbers"
+		: f->values == AGGREGATE_BETWEEN ? "numbers, timestamps and durations"
+		: f->values == AGGREGATE_SCALE   ? "numbers and durations"
+		: f->values == AGGREGATE_TEXT    ? "strings"
+						 : "any",
+		type_name(t));
+	if (f->values == AGGREGATE_SCALE && t.kind == TYPE_TIMESTAMP)
+		return error_hint(e, "quantile takes timestamps, too, and is exact");
+	return error_hint(e, "cast it, as in %s(x::%s%s)", s->function,
+		f->values == AGGREGATE_BOOL                              ? "bool"
+		: f->values == AGGREGATE_BETWEEN && t.kind == TYPE_DATE  ? "timestamp"
+		: f->values == AGGREGATE_TEXT                            ? "string"
+		: f->values == AGGREGATE_ANY                             ? "any"
+									 : "float",
+		f->parameter == AGGREGATE_FRACTION    ? ", 0.5"
+		: f->parameter == AGGREGATE_SEPARATOR ? ", ','"
+						      : "");
+}
+
+static int check_count(
+	const struct aggregate_spec *s, const struct aggregate_function_row *f, struct error *e)
+{
+	size_t given = s->args_len + (s->parameter ? 1 : 0);
+
+	switch (f->parameter) {
+	case AGGREGATE_NO_PARAMETER:
+		if (given == f->args)
+			return 0;
+		return error_set(e, ERROR_USAGE, "%s takes %s, not %zu", s->function,
+			f->args == 1 ? "one argument" : "two arguments", given);
+	case AGGREGATE_FRACTION:
+		if (given == 2 && s->parameter)
+			return 0;
+		return error_set(e, ERROR_USAGE, "%s takes a value and a fraction, as in %s(x, 0.9)",
+			s->function, s->function);
+	case AGGREGATE_SEPARATOR:
+		if (given == 1 || (given == 2 && s->parameter))
+			return 0;
+		return error_set(e, ERROR_USAGE,
+			"%s takes a string and a separator, as in %s(x, ', ')", s->function,
+			s->function);
+	}
+	return 0;
+}
+
+static int check(
+	const struct aggregate_spec *s, const struct aggregate_function_row *f, struct error *e)
+{
+	enum aggregate_function function = f->function;
 	bool sums = function == AGGREGATE_SUM || function == AGGREGATE_AVG;
 	size_t ordered; /* the argument that is compared */
 
@@ -60,15 +123,13 @@ static int check(const struct aggregate_spec *s, size_t f, struct error *e)
 			e, ERROR_USAGE, "count(distinct *) is not possible; name a column");
 	if (s->star)
 		return 0;
-	if (s->args_len != functions[f].args)
-		return error_set(e, ERROR_USAGE, "%s takes %s, not %zu", s->function,
-			functions[f].args == 1 ? "one argument" : "two arguments", s->args_len);
+	if (check_count(s, f, e))
+		return -1;
 	if (s->distinct && !sums && function != AGGREGATE_COUNT)
 		return error_set(e, ERROR_USAGE,
 			"distinct goes with count, sum and avg, not with %s", s->function);
-	if (sums && !can_sum(s->args[0]))
-		return error_set(e, ERROR_USAGE, "%s can't add values of type %s", s->function,
-			type_name(s->args[0]));
+	if (check_values(s, f, e))
+		return -1;
 	if (s->distinct && s->args[0].kind == TYPE_ANY)
 		return error_set(e, ERROR_USAGE,
 			"distinct can't compare values of type any; cast it, as in x::string");
@@ -80,35 +141,125 @@ static int check(const struct aggregate_spec *s, size_t f, struct error *e)
 	return 0;
 }
 
-static struct aggregate *make(enum aggregate_function f, bool distinct, const struct type *args)
+/* The fraction of a quantile: any number from 0 to 1. */
+static int fraction_read(const struct aggregate_spec *s, double *out, struct error *e)
 {
-	struct aggregate *a = NULL;
+	const struct column *c = s->parameter;
+	double v = -1;
 
+	if (c->type.kind == TYPE_INT && column_is_valid(c, 0))
+		v = (double)column_int(c, 0);
+	else if (c->type.kind == TYPE_FLOAT && column_is_valid(c, 0))
+		v = column_float(c, 0);
+	else if (c->type.kind == TYPE_DECIMAL && column_is_valid(c, 0))
+		v = decimal_to_float(column_decimal(c, 0), c->type.scale);
+	if (v >= 0 && v <= 1) {
+		*out = v;
+		return 0;
+	}
+	error_set(e, ERROR_USAGE, "the fraction of %s is a number from 0 to 1", s->function);
+	if (v > 1 && v <= 100)
+		return error_hint(e, "did you mean %g?", v / 100);
+	return -1;
+}
+
+static int separator_read(const struct aggregate_spec *s, struct buf *out, struct error *e)
+{
+	struct text_view v = {",", 1};
+
+	if (s->parameter && (s->parameter->type.kind != TYPE_STRING || !column_is_valid(s->parameter, 0)))
+		return error_set(e, ERROR_USAGE, "the separator of %s is a string, as in %s(x, ', ')",
+			s->function, s->function);
+	if (s->parameter)
+		v = column_text(s->parameter, 0);
+	buf_put(out, v.text, v.len);
+	return 0;
+}
+
+static int parameter_read(const struct aggregate_spec *s,
+	const struct aggregate_function_row *f, struct aggregate *like, struct error *e)
+{
+	like->fraction = 0.5;
+	switch (f->parameter) {
+	case AGGREGATE_NO_PARAMETER: return 0;
+	case AGGREGATE_FRACTION: return fraction_read(s, &like->fraction, e);
+	case AGGREGATE_SEPARATOR: return separator_read(s, &like->separator, e);
+	}
+	return 0;
+}
+
+static struct aggregate *make_retracting(enum aggregate_function f, const struct type *args)
+{
 	switch (f) {
-	case AGGREGATE_COUNT: a = aggregate_count_new(); break;
 	case AGGREGATE_SUM:
-	case AGGREGATE_AVG: a = aggregate_sum_new(f, args[0]); break;
+	case AGGREGATE_AVG:
+		return args[0].kind == TYPE_FLOAT ? aggregate_moments_new(f, args[0]) : NULL;
 	case AGGREGATE_MIN:
-	case AGGREGATE_MAX: a = aggregate_extreme_new(f, args[0]); break;
+	case AGGREGATE_MAX:
 	case AGGREGATE_FIRST:
 	case AGGREGATE_LAST:
-	case AGGREGATE_ANY_VALUE: a = aggregate_pick_new(f, args[0], TYPE_OF(TYPE_INT)); break;
+	case AGGREGATE_ANY_VALUE:
 	case AGGREGATE_ARG_MIN:
-	case AGGREGATE_ARG_MAX: a = aggregate_pick_new(f, args[0], args[1]); break;
+	case AGGREGATE_ARG_MAX:
+	case AGGREGATE_QUANTILE:
+	case AGGREGATE_STRING_AGG:
+	case AGGREGATE_ARRAY_AGG:
+	case AGGREGATE_COUNT:
+	case AGGREGATE_VARIANCE:
+	case AGGREGATE_VARIANCE_POP:
+	case AGGREGATE_STDDEV:
+	case AGGREGATE_STDDEV_POP:
+	case AGGREGATE_APPROX_QUANTILE:
+	case AGGREGATE_APPROX_COUNT_DISTINCT: break;
 	}
-	MUST(a);
-	if (distinct)
-		a = aggregate_distinct_new(a, args[0]);
-	return a;
+	return NULL; /* as without */
+}
+
+static struct aggregate *make(const struct aggregate *like)
+{
+	enum aggregate_function f = like->function;
+	const struct type *args = like->args;
+	struct aggregate *a = like->retracting ? make_retracting(f, args) : NULL;
+
+	if (a)
+		return a;
+	switch (f) {
+	case AGGREGATE_COUNT: return aggregate_count_new();
+	case AGGREGATE_SUM:
+	case AGGREGATE_AVG: return aggregate_sum_new(f, args[0]);
+	case AGGREGATE_MIN:
+	case AGGREGATE_MAX: return aggregate_extreme_new(f, args[0]);
+	case AGGREGATE_FIRST:
+	case AGGREGATE_LAST:
+	case AGGREGATE_ANY_VALUE: return aggregate_pick_new(f, args[0], TYPE_OF(TYPE_INT));
+	case AGGREGATE_ARG_MIN:
+	case AGGREGATE_ARG_MAX: return aggregate_pick_new(f, args[0], args[1]);
+	case AGGREGATE_VARIANCE:
+	case AGGREGATE_VARIANCE_POP:
+	case AGGREGATE_STDDEV:
+	case AGGREGATE_STDDEV_POP: return aggregate_moments_new(f, args[0]);
+	case AGGREGATE_QUANTILE: return aggregate_quantile_new(args[0]);
+	case AGGREGATE_APPROX_QUANTILE: return aggregate_sketch_new(args[0]);
+	case AGGREGATE_APPROX_COUNT_DISTINCT: return aggregate_hll_new(args[0]);
+	case AGGREGATE_STRING_AGG:
+	case AGGREGATE_ARRAY_AGG: return aggregate_list_new(f, args[0]);
+	}
+	MUST(false);
+	return NULL;
 }
 
 static struct aggregate *make_described(const struct aggregate *like)
 {
-	struct aggregate *a = make(like->function, like->distinct, like->args);
+	struct aggregate *a = make(like);
 
+	if (like->distinct)
+		a = aggregate_distinct_new(a, like->args[0]);
 	a->function = like->function;
 	a->distinct = like->distinct;
 	a->star = like->star;
+	a->retracting = like->retracting;
+	a->fraction = like->fraction;
+	buf_put(&a->separator, like->separator.data, like->separator.len);
 	a->args_len = like->args_len;
 	memcpy(a->args, like->args, sizeof a->args);
 	return a;
@@ -116,21 +267,21 @@ static struct aggregate *make_described(const struct aggregate *like)
 
 int aggregate_new(const struct aggregate_spec *spec, struct aggregate **out, struct error *e)
 {
-	struct aggregate like = {.distinct = spec->distinct, .star = spec->star};
-	size_t f = 0;
+	struct aggregate like = {
+		.distinct = spec->distinct, .star = spec->star, .retracting = spec->retracting};
+	const struct aggregate_function_row *f = aggregate_function_find(spec->function);
 
 	*out = NULL;
-	while (f < FUNCTIONS && strcmp(functions[f].name, spec->function) != 0)
-		f++;
-	if (f == FUNCTIONS)
+	if (!f)
 		return unknown_function(spec->function, e);
-	if (check(spec, f, e))
+	if (check(spec, f, e) || parameter_read(spec, f, &like, e))
 		return -1;
-	like.function = functions[f].function;
+	like.function = f->function;
 	like.args_len = spec->star ? 0 : spec->args_len;
 	for (size_t i = 0; i < like.args_len; i++)
 		like.args[i] = spec->args[i];
 	*out = make_described(&like);
+	buf_clear(&like.separator);
 	return 0;
 }
 
@@ -145,6 +296,7 @@ void aggregate_free(struct aggregate *a)
 		return;
 	a->ops->free(a);
 	buf_clear(&a->scratch);
+	buf_clear(&a->separator);
 	mem_free(a);
 }
 
@@ -293,4 +445,20 @@ int aggregate_load(struct aggregate *a, const struct column *columns, const uint
 size_t aggregate_bytes(const struct aggregate *a)
 {
 	return a->scratch.cap + a->ops->bytes(a);
+}
+
+/* ---- for the kinds ---- */
+
+int aggregate_too_large(struct error *e)
+{
+	error_set(e, ERROR_DATA, "the values of one group take more than 2 GiB");
+	return error_hint(e, "approx_quantile and approx_count_distinct need little memory");
+}
+
+int aggregate_put_text(struct column_builder *out, const struct buf *text, struct error *e)
+{
+	if (text->len > UINT32_MAX - out->bytes.len)
+		return error_set(e, ERROR_DATA, "the results of one batch take more than 4 GiB");
+	builder_put_text(out, text->data, text->len);
+	return 0;
 }

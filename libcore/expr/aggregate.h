@@ -11,7 +11,10 @@
  * Row order: `order` is what first, last and ties of arg_min/arg_max go by: the row's event time if
  * the stream has one, else its running number; equal orders keep the earlier row (last: the later).
  *
- * Retraction (changelogs): update takes a sign per row; what can't retract says so. */
+ * Retraction (changelogs, frames of --over): update takes a sign per row; what can't retract says
+ * so.  Who will take rows back says it when making the aggregate (spec->retracting): min, max, first,
+ * quantile and their like then keep all values in trees, 24 to 64 bytes a row and a logarithm of time,
+ * and give a result at any moment for as little; otherwise they stay as small as they can be. */
 #ifndef RUNNEL_EXPR_AGGREGATE_H
 #define RUNNEL_EXPR_AGGREGATE_H
 
@@ -22,19 +25,31 @@ enum { AGGREGATE_STATE_COLUMNS_MAX = 4 };
 struct aggregate;
 
 struct aggregate_spec {
-	const char *function;       /* count sum min max avg first last any_value arg_min arg_max */
+	const char *function;       /* see aggregate_names */
 	bool distinct;              /* count, sum, avg only */
 	bool star;                  /* count(*) */
 	const struct type *args;    /* types of the arguments */
 	size_t args_len;
+	const struct column *parameter; /* its first row: the q of quantile(x, q), the separator of
+	                                 * string_agg(x, separator); NULL: not given */
+	bool retracting;            /* rows may be taken back, if aggregate_retracts */
 };
 
-/* ERROR_USAGE for an unknown function (with a suggestion) or argument types it doesn't take. */
+/* The names of all functions; returns their number. */
+size_t aggregate_names(const char *const **out);
+
+/* Whether the last of two arguments is no column but a constant: spec->parameter. */
+bool aggregate_has_parameter(const char *function);
+
+/* ERROR_USAGE for an unknown function (with a suggestion), argument types it doesn't take, or a
+ * parameter that makes no sense.  array_agg takes values of type any only: cast them before. */
 int aggregate_new(const struct aggregate_spec *spec, struct aggregate **out, struct error *e);
 void aggregate_free(struct aggregate *a);
 struct aggregate *aggregate_new_like(const struct aggregate *a); /* same function, no groups */
 
 struct type aggregate_result(const struct aggregate *a);
+
+/* Whether update takes signs.  Without spec->retracting only what retracts anyway does. */
 bool aggregate_retracts(const struct aggregate *a);
 bool aggregate_is_distinct(const struct aggregate *a);
 
@@ -56,7 +71,11 @@ struct aggregate_rows {
 };
 
 /* Adds rows; args are spec->args_len columns.  Errors: none for int sums (128 bits); a failed
- * decimal sum is ERROR_DATA. */
+ * decimal sum, and a group whose values take gigabytes, are ERROR_DATA.
+ *
+ * A row of sign -1 takes back an equal one: of the same values and the same order if there is one,
+ * else of the same values (streams without an event time number their rows anew), the earliest of
+ * them.  It may come before the row that it takes back. */
 int aggregate_update(struct aggregate *a, const struct column *args,
 	const struct aggregate_rows *rows, struct error *e);
 

@@ -11,9 +11,7 @@ void cells_init(struct cells *c, struct type type)
 
 void cells_clear(struct cells *c)
 {
-	for (uint32_t i = 0; c->texts && i < c->cap; i++)
-		mem_free(c->texts[i].bytes);
-	mem_free(c->texts);
+	runs_clear(&c->texts);
 	mem_free(c->ints);
 	mem_free(c->decimals);
 	cells_init(c, c->type);
@@ -21,37 +19,40 @@ void cells_clear(struct cells *c)
 
 void cells_reserve(struct cells *c, uint32_t cap)
 {
-	if (type_is_text(c->type)) {
-		AGGREGATE_RESERVE(c->texts, cap);
-		memset(c->texts + c->cap, 0, (size_t)(cap - c->cap) * sizeof *c->texts);
-	} else if (c->type.kind == TYPE_DECIMAL) {
+	if (type_is_text(c->type))
+		runs_reserve(&c->texts, cap);
+	else if (c->type.kind == TYPE_DECIMAL)
 		AGGREGATE_RESERVE(c->decimals, cap);
-	} else {
+	else
 		AGGREGATE_RESERVE(c->ints, cap);
-	}
 	c->cap = cap;
 }
 
-static void text_set(struct cells *c, struct text_cell *cell, const void *bytes, size_t len)
+/* Room for the text of a cell, in place of what it held. */
+static uint8_t *text_room(struct cells *c, uint32_t at, size_t len)
 {
-	if (len > cell->cap) {
-		uint32_t cap = len < 16 ? 16 : (uint32_t)len;
+	struct run *r = &c->texts.runs[at];
+	uint8_t *to;
 
-		cell->bytes = mem_resize(cell->bytes, cap);
-		c->text_bytes += cap - cell->cap;
-		cell->cap = cap;
-	}
-	if (len)
-		memcpy(cell->bytes, bytes, len);
-	cell->len = (uint32_t)len;
+	r->len = 0;
+	if (len == 0)
+		return NULL;
+	if (r->cap < len)
+		runs_drop(&c->texts, at);
+	to = runs_room(&c->texts, at, len);
+	MUST(to); /* one value of a batch, which is smaller than what a run holds */
+	c->texts.runs[at].len = (uint32_t)len;
+	return to;
 }
 
 void cells_set(struct cells *c, uint32_t at, const struct column *from, uint32_t row)
 {
 	if (type_is_text(c->type)) {
 		struct text_view v = column_text(from, row);
+		uint8_t *to = text_room(c, at, v.len);
 
-		text_set(c, &c->texts[at], v.text, v.len);
+		if (v.len)
+			memcpy(to, v.text, v.len);
 	} else if (c->type.kind == TYPE_DECIMAL) {
 		c->decimals[at] = column_decimal(from, row);
 	} else {
@@ -61,29 +62,43 @@ void cells_set(struct cells *c, uint32_t at, const struct column *from, uint32_t
 
 void cells_copy(struct cells *c, uint32_t at, const struct cells *from, uint32_t from_at)
 {
-	if (type_is_text(c->type))
-		text_set(c, &c->texts[at], from->texts[from_at].bytes, from->texts[from_at].len);
-	else if (c->type.kind == TYPE_DECIMAL)
+	if (type_is_text(c->type)) {
+		uint32_t len = runs_len(&from->texts, from_at);
+		uint8_t *to = text_room(c, at, len);
+
+		if (len) /* from may be c, whose texts may have moved just now */
+			memcpy(to, runs_data(&from->texts, from_at), len);
+	} else if (c->type.kind == TYPE_DECIMAL) {
 		c->decimals[at] = from->decimals[from_at];
-	else
+	} else {
 		c->ints[at] = from->ints[from_at];
+	}
 }
 
-static int text_compare(const void *a, size_t a_len, const void *b, size_t b_len)
+void cells_drop(struct cells *c, uint32_t at)
 {
-	size_t len = a_len < b_len ? a_len : b_len;
-	int order = len ? memcmp(a, b, len) : 0;
+	if (type_is_text(c->type))
+		runs_drop(&c->texts, at);
+}
 
-	return order ? order : (a_len > b_len) - (a_len < b_len);
+struct text_view cells_text(const struct cells *c, uint32_t at)
+{
+	return (struct text_view){
+		(const char *)runs_data(&c->texts, at), runs_len(&c->texts, at)};
+}
+
+static int text_compare(struct text_view a, struct text_view b)
+{
+	size_t len = a.len < b.len ? a.len : b.len;
+	int order = len ? memcmp(a.text, b.text, len) : 0;
+
+	return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 
 int cells_compare_row(const struct cells *c, uint32_t at, const struct column *with, uint32_t row)
 {
-	if (type_is_text(c->type)) {
-		struct text_view v = column_text(with, row);
-
-		return text_compare(c->texts[at].bytes, c->texts[at].len, v.text, v.len);
-	}
+	if (type_is_text(c->type))
+		return text_compare(cells_text(c, at), column_text(with, row));
 	if (c->type.kind == TYPE_DECIMAL) {
 		__int128 v = column_decimal(with, row);
 
@@ -96,11 +111,8 @@ int cells_compare_row(const struct cells *c, uint32_t at, const struct column *w
 
 int cells_compare(const struct cells *c, uint32_t at, const struct cells *with, uint32_t with_at)
 {
-	if (type_is_text(c->type)) {
-		const struct text_cell *a = &c->texts[at], *b = &with->texts[with_at];
-
-		return text_compare(a->bytes, a->len, b->bytes, b->len);
-	}
+	if (type_is_text(c->type))
+		return text_compare(cells_text(c, at), cells_text(with, with_at));
 	if (c->type.kind == TYPE_DECIMAL) {
 		__int128 a = c->decimals[at], b = with->decimals[with_at];
 
@@ -123,15 +135,18 @@ void cells_put(const struct cells *c, uint32_t at, struct column_builder *out)
 	case TYPE_DECIMAL: builder_put_decimal(out, c->decimals[at]); break;
 	case TYPE_STRING:
 	case TYPE_BYTES:
-	case TYPE_ANY: builder_put_text(out, c->texts[at].bytes, c->texts[at].len); break;
+	case TYPE_ANY: {
+		struct text_view v = cells_text(c, at);
+
+		builder_put_text(out, v.text, v.len);
+		break;
+	}
 	}
 }
 
 size_t cells_bytes(const struct cells *c)
 {
-	size_t each = type_is_text(c->type)          ? sizeof *c->texts
-		      : c->type.kind == TYPE_DECIMAL ? sizeof *c->decimals
-						     : sizeof *c->ints;
-
-	return c->cap * each + c->text_bytes;
+	if (type_is_text(c->type))
+		return runs_bytes(&c->texts);
+	return c->cap * (c->type.kind == TYPE_DECIMAL ? sizeof *c->decimals : sizeof *c->ints);
 }

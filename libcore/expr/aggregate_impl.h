@@ -6,6 +6,7 @@
 #define RUNNEL_EXPR_AGGREGATE_IMPL_H
 
 #include "libcore/expr/aggregate.h"
+#include "libcore/expr/aggregate_runs.h"
 
 enum aggregate_function {
 	AGGREGATE_COUNT,
@@ -18,9 +19,42 @@ enum aggregate_function {
 	AGGREGATE_ANY_VALUE,
 	AGGREGATE_ARG_MIN,
 	AGGREGATE_ARG_MAX,
+	AGGREGATE_VARIANCE,
+	AGGREGATE_VARIANCE_POP,
+	AGGREGATE_STDDEV,
+	AGGREGATE_STDDEV_POP,
+	AGGREGATE_QUANTILE,
+	AGGREGATE_APPROX_QUANTILE,
+	AGGREGATE_APPROX_COUNT_DISTINCT,
+	AGGREGATE_STRING_AGG,
+	AGGREGATE_ARRAY_AGG,
 };
 
 enum { AGGREGATE_ARGS = 2 };
+
+struct aggregate_function_row {
+	const char *name;
+	enum aggregate_function function;
+	uint8_t args; /* columns */
+	enum {
+		AGGREGATE_ALL,
+		AGGREGATE_BOOL,
+		AGGREGATE_ADDS,    /* what can be added */
+		AGGREGATE_NUMBERS, /* ... and squared */
+		AGGREGATE_BETWEEN, /* what has values between any two */
+		AGGREGATE_SCALE,   /* ... and a zero */
+		AGGREGATE_TEXT,
+		AGGREGATE_ANY,
+		AGGREGATE_HASHED,
+	} values;
+	enum {
+		AGGREGATE_NO_PARAMETER,
+		AGGREGATE_FRACTION,
+		AGGREGATE_SEPARATOR, /* may be left out */
+	} parameter;
+};
+
+const struct aggregate_function_row *aggregate_function_find(const char *name); /* or NULL */
 
 struct aggregate_ops {
 	bool retracts;
@@ -49,7 +83,9 @@ struct aggregate_ops {
 struct aggregate {
 	const struct aggregate_ops *ops;
 	enum aggregate_function function;
-	bool distinct, star;
+	bool distinct, star, retracting;
+	double fraction;      /* of quantiles */
+	struct buf separator; /* of string_agg */
 	struct type args[AGGREGATE_ARGS];
 	size_t args_len;
 	struct type result;
@@ -64,6 +100,47 @@ struct aggregate *aggregate_extreme_new(enum aggregate_function f, struct type a
 struct aggregate *aggregate_pick_new(enum aggregate_function f, struct type arg, struct type by);
 struct aggregate *aggregate_distinct_new(
 	struct aggregate *inner, struct type arg); /* takes inner */
+struct aggregate *aggregate_moments_new(enum aggregate_function f, struct type arg);
+struct aggregate *aggregate_quantile_new(struct type arg);
+struct aggregate *aggregate_sketch_new(struct type arg);
+struct aggregate *aggregate_hll_new(struct type arg);
+struct aggregate *aggregate_list_new(enum aggregate_function f, struct type arg);
+
+/* min, max, first, last, any_value, arg_*, quantile and *_agg of rows that may be taken back. */
+struct aggregate *aggregate_bag_new(enum aggregate_function f, struct type arg, struct type by);
+
+/* A group has more values than fit: ERROR_DATA. */
+int aggregate_too_large(struct error *e);
+
+/* Appends a text to a result column, or ERROR_DATA where that gets too long. */
+int aggregate_put_text(struct column_builder *out, const struct buf *text, struct error *e);
+
+/* ---- string_agg and array_agg ---- */
+
+/* A null among the values of array_agg: nil of msgpack. */
+#define AGGREGATE_NIL ((struct text_view){"\xc0", 1})
+
+/* Appends the i-th value to a result. */
+void aggregate_join_value(const struct aggregate *a, struct text_view v, size_t i, struct buf *out);
+
+/* Whether these bytes can be a value: UTF-8, or one object of msgpack. */
+bool aggregate_is_value(const struct aggregate *a, struct text_view v);
+
+/* ---- quantiles ---- */
+
+struct type quantile_result(struct type arg);
+
+/* Where the quantile of n sorted values lies: so much of the way from value `low` to the next. */
+struct quantile_place {
+	int64_t low;
+	double part; /* 0: low itself */
+};
+
+struct quantile_place quantile_place(double fraction, int64_t n);
+
+/* The value between two neighbours, as column_order gives them, or decimals. */
+int quantile_put(struct type arg, __int128 low, __int128 high, double part,
+	struct column_builder *out, struct error *e);
 
 /* How a row counts: NULL if all rows count once, else a byte per row, +1, -1 or 0 (null in arg, or
  * not picked).  arg NULL: no argument.  Valid until the next call for the same aggregate. */
@@ -126,18 +203,12 @@ static inline int64_t column_order(const struct column *c, uint32_t row)
 
 /* ---- one value of any type per group ---- */
 
-struct text_cell {
-	uint8_t *bytes;
-	uint32_t len, cap;
-};
-
 struct cells {
 	struct type type;
 	uint32_t cap;
 	int64_t *ints; /* type_is_ordered_int: the value as column_order gives it */
 	__int128 *decimals;
-	struct text_cell *texts;
-	size_t text_bytes; /* held behind texts */
+	struct runs texts;
 };
 
 void cells_init(struct cells *c, struct type type);
@@ -147,6 +218,8 @@ void cells_set(struct cells *c, uint32_t at, const struct column *from, uint32_t
 void cells_copy(struct cells *c, uint32_t at, const struct cells *from, uint32_t from_at);
 int cells_compare_row(const struct cells *c, uint32_t at, const struct column *with, uint32_t row);
 int cells_compare(const struct cells *c, uint32_t at, const struct cells *with, uint32_t with_at);
+void cells_drop(struct cells *c, uint32_t at); /* gives its memory back */
+struct text_view cells_text(const struct cells *c, uint32_t at);
 void cells_put(const struct cells *c, uint32_t at, struct column_builder *out);
 size_t cells_bytes(const struct cells *c);
 

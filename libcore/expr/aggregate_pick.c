@@ -79,7 +79,16 @@ static inline bool replaces(enum aggregate_function f, int by, int64_t old_order
 	case AGGREGATE_SUM:
 	case AGGREGATE_AVG:
 	case AGGREGATE_MIN:
-	case AGGREGATE_MAX: break;
+	case AGGREGATE_MAX:
+	case AGGREGATE_VARIANCE:
+	case AGGREGATE_VARIANCE_POP:
+	case AGGREGATE_STDDEV:
+	case AGGREGATE_STDDEV_POP:
+	case AGGREGATE_QUANTILE:
+	case AGGREGATE_APPROX_QUANTILE:
+	case AGGREGATE_APPROX_COUNT_DISTINCT:
+	case AGGREGATE_STRING_AGG:
+	case AGGREGATE_ARRAY_AGG: break;
 	}
 	return false;
 }

@@ -76,6 +76,7 @@ struct aggregate_call {
 	bool star;                     /* count(*) */
 	struct expr *args[AGGREGATE_ARGS_MAX];
 	size_t args_len;
+	struct expr *parameter;        /* of quantile, string_agg, ...: the constant behind, or NULL */
 	struct expr *filter;           /* filter (where ...), or NULL */
 	uint32_t at;
 	const char *text;              /* the call as text: names its column in snapshots */
@@ -121,6 +122,9 @@ const char *program_warnings(const struct program *p);
 
 /* The TICK for now(); WATERMARK_NONE until one came: then now() is null. */
 void program_set_now(struct program *p, int64_t now_us);
+
+/* The value of an expression without columns, one row in the arena.  ERROR_USAGE if it has some. */
+int expr_constant(const struct expr *x, struct arena *a, struct column *out, struct error *e);
 
 /* Runs over a batch.  results[i] is the column of the i-th add; it borrows the batch or the
  * program's memory until the next run.

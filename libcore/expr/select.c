@@ -1,4 +1,5 @@
 /* Select lists: * expanded over a schema; aggregate calls cut out of expressions. */
+#include "libcore/expr/aggregate.h"
 #include "libcore/expr/tree.h"
 
 #include "libcore/base/memory.h"
@@ -177,21 +178,18 @@ int select_expand(const struct select_list *in, const struct schema *s, struct a
 
 /* ---- aggregates ---- */
 
-static const char *const aggregate_names[] = {"count", "sum", "min", "max", "avg", "first", "last",
-	"any_value", "arg_min", "arg_max"};
-
-enum { AGGREGATES = sizeof aggregate_names / sizeof *aggregate_names };
-
 size_t expr_aggregate_names(const char *const **out)
 {
-	*out = aggregate_names;
-	return AGGREGATES;
+	return aggregate_names(out);
 }
 
 bool expr_is_aggregate_name(const char *name, size_t len)
 {
-	for (size_t i = 0; i < AGGREGATES; i++) {
-		if (strlen(aggregate_names[i]) == len && !memcmp(aggregate_names[i], name, len))
+	const char *const *names;
+	size_t n = aggregate_names(&names);
+
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(names[i]) == len && !memcmp(names[i], name, len))
 			return true;
 	}
 	return false;
@@ -231,6 +229,28 @@ static const char *call_text(struct arena *a, const struct expr *x)
 	return text;
 }
 
+/* What the function wants of its arguments: the last one is a constant of its own; array_agg's
+ * values go into one array as any. */
+static void arguments_arrange(struct splitting *s, const struct expr *x, struct aggregate_call *call)
+{
+	if (aggregate_has_parameter(call->function) && call->args_len == 2)
+		call->parameter = call->args[--call->args_len];
+	if (!strcmp(call->function, "array_agg") && call->args_len == 1) {
+		struct expr *cast = ARENA_NEW(s->arena, struct expr);
+
+		*cast = *x;
+		cast->kind = NODE_CAST;
+		cast->name = "cast";
+		cast->type = TYPE_OF(TYPE_ANY);
+		cast->args = ARENA_ARRAY(s->arena, struct expr *, 1);
+		cast->args[0] = call->args[0];
+		cast->args_len = 1;
+		cast->filter = NULL;
+		cast->distinct = cast->star = false;
+		call->args[0] = cast;
+	}
+}
+
 /* The number of the call, which is added if no equal one is there. */
 static int call_index(struct splitting *s, struct expr *x)
 {
@@ -247,6 +267,7 @@ static int call_index(struct splitting *s, struct expr *x)
 			return expr_error(x->args[i], s->e, "an aggregate inside an aggregate");
 		call.args[i] = x->args[i];
 	}
+	arguments_arrange(s, x, &call);
 	if (x->filter && has_aggregate(x->filter))
 		return expr_error(x->filter, s->e, "an aggregate inside an aggregate's filter");
 	for (size_t i = 0; i < calls->len; i++) {
