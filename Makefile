@@ -197,15 +197,22 @@ PROGRAM_PREFIX ?=
 bindir = $(DESTDIR)$(PREFIX)/bin
 mandir = $(DESTDIR)$(PREFIX)/share/man
 bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 .PHONY: install
 install: all
-	install -d $(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 $(bashdir)
+	install -d $(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 $(bashdir) $(zshdir) \
+		$(fishdir)
 	for p in $(programs); do \
 		install -m 755 $(BIN)/$$p $(bindir)/$(PROGRAM_PREFIX)$$p && \
 		install -m 644 man/$$p.1 $(mandir)/man1/$(PROGRAM_PREFIX)$$p.1 && \
 		$(BIN)/$$p --complete bash | \
 			sed 's/ $$/ $(PROGRAM_PREFIX)/; s/^\(complete .*\) \([a-z]*\)$$/\1 $(PROGRAM_PREFIX)\2/' \
-			> $(bashdir)/$(PROGRAM_PREFIX)$$p || exit 1; done
+			> $(bashdir)/$(PROGRAM_PREFIX)$$p && \
+		$(BIN)/$$p --complete zsh | sed '1s/ / $(PROGRAM_PREFIX)/' \
+			> $(zshdir)/_$(PROGRAM_PREFIX)$$p && \
+		$(BIN)/$$p --complete fish | sed 's/^complete -c /&$(PROGRAM_PREFIX)/' \
+			> $(fishdir)/$(PROGRAM_PREFIX)$$p.fish || exit 1; done
 	install -m 644 man/*.5 $(mandir)/man5/
 	install -m 644 man/*.7 $(mandir)/man7/
 

@@ -66,6 +66,56 @@ described() {
 	done
 }
 
+@test "the completion is fish that completes an option and a choice" {
+	command -v fish >/dev/null || skip "no fish"
+	export HOME=$BATS_TEST_TMPDIR
+	for p in $programs $tools; do
+		"$p" --complete fish >completion.fish
+		run fish --private -c "source completion.fish; complete -C '$p --ver'"
+		[ "$status" -eq 0 ]
+		[[ "$output" = *--version*"print the version"* ]]
+	done
+	ssource --complete fish >completion.fish
+	run fish --private -c "source completion.fish; complete -C 'ssource -f nd'"
+	[[ "$output" = ndjson* ]]
+}
+
+@test "the completion is zsh that completes an option and a choice" {
+	command -v zsh >/dev/null || skip "no zsh"
+	mkdir functions
+	for p in $programs $tools; do
+		"$p" --complete zsh >"functions/_$p"
+		zsh -n "functions/_$p"
+	done
+	# A terminal, and a person who types a word and the tabulator.
+	cat >type.py <<'PY'
+import os, pty, re, select, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ.update(PS1="$ ", TERM="dumb")
+    os.execvp("zsh", ["zsh", "-f", "-i"])
+seen = ""
+def until(pattern, seconds=20):
+    global seen
+    end = time.time() + seconds
+    while not re.search(pattern, seen):
+        if time.time() > end:
+            sys.exit("%r is not in %r" % (pattern, seen))
+        if select.select([fd], [], [], 0.2)[0]:
+            seen += os.read(fd, 65536).decode(errors="replace")
+    seen = ""
+def send(text):
+    os.write(fd, text.encode())
+send("fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -u -D; print rea''dy\n")
+until("ready")
+send("ssource --quoted\t")
+until("--quoted-newlines=")
+send("\x15ssource -f nd\t")
+until("ndjson")
+PY
+	python3 type.py
+}
+
 @test "--help is a screenful with examples and the manuals" {
 	for p in $programs $tools; do
 		says "$p" --help

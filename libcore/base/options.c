@@ -1,4 +1,5 @@
 #include "libcore/base/options.h"
+#include "libcore/base/options_flat.h"
 
 #include "libcore/base/civil.h"
 #include "libcore/base/memory.h"
@@ -12,7 +13,6 @@
 #include <string.h>
 
 enum {
-	OPTIONS_MAX = 96,
 	VALUE_LONG = 1000, /* getopt's value of the i-th option without regard to its letter */
 	HELP_COLUMN = 30,
 };
@@ -26,7 +26,7 @@ static const struct option_spec standard_options[] = {
 	{.name = "version", .kind = OPTION_FLAG, .value = &version_flag,
 		.help = "print the version and exit"},
 	{.name = "complete", .kind = OPTION_TEXT, .value = &complete_text, .hidden = true,
-		.argument = "SHELL", .help = "print the completion for a shell (bash), or mdoc"},
+		.argument = "SHELL", .help = "print the completion for bash, zsh or fish, or mdoc"},
 	{.name = NULL},
 };
 
@@ -41,13 +41,8 @@ static bool is_standard(const struct option_spec *o)
 	return false;
 }
 
-/* All options of a program in one list. */
-struct flat {
-	const struct option_spec *all[OPTIONS_MAX];
-	size_t len;
-};
-
-static void flatten(const struct option_spec *const *tables, size_t tables_len, struct flat *out)
+void options_flatten(const struct option_spec *const *tables, size_t tables_len,
+	struct options_flat *out)
 {
 	out->len = 0;
 	for (size_t t = 0; t <= tables_len; t++) {
@@ -148,7 +143,7 @@ static int set_from_environment(const struct program_info *p, const struct optio
 
 /* ---- parsing ---- */
 
-static int unknown_option(const struct flat *f, const char *text, struct error *e)
+static int unknown_option(const struct options_flat *f, const char *text, struct error *e)
 {
 	const char *names[OPTIONS_MAX];
 	size_t len = strcspn(text + 2, "=");
@@ -163,7 +158,7 @@ static int unknown_option(const struct flat *f, const char *text, struct error *
 	return error_hint(e, "--help lists the options");
 }
 
-static const struct option_spec *find_letter(const struct flat *f, int letter)
+static const struct option_spec *find_letter(const struct options_flat *f, int letter)
 {
 	for (size_t i = 0; i < f->len; i++) {
 		if (f->all[i]->letter == letter)
@@ -172,7 +167,7 @@ static const struct option_spec *find_letter(const struct flat *f, int letter)
 	return NULL;
 }
 
-static void getopt_tables(const struct flat *f, struct option *longs, char *shorts)
+static void getopt_tables(const struct options_flat *f, struct option *longs, char *shorts)
 {
 	char *at = shorts;
 
@@ -193,7 +188,7 @@ static void getopt_tables(const struct flat *f, struct option *longs, char *shor
 }
 
 /* What getopt_long complained about: '?' or ':'. */
-static int refused(const struct flat *f, int what, char **argv, struct error *e)
+static int refused(const struct options_flat *f, int what, char **argv, struct error *e)
 {
 	const char *word = argv[optind - 1];
 
@@ -226,10 +221,10 @@ int options_parse(const struct program_info *p, const struct option_spec *const 
 {
 	struct option longs[OPTIONS_MAX + 1];
 	char shorts[2 * OPTIONS_MAX + 2];
-	struct flat f;
+	struct options_flat f;
 	int c;
 
-	flatten(tables, tables_len, &f);
+	options_flatten(tables, tables_len, &f);
 	getopt_tables(&f, longs, shorts);
 	help_flag = version_flag = false;
 	complete_text = NULL;
@@ -287,9 +282,9 @@ static void put_padding(struct buf *out, size_t from)
 void options_put_help(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, struct buf *out)
 {
-	struct flat f;
+	struct options_flat f;
 
-	flatten(tables, tables_len, &f);
+	options_flatten(tables, tables_len, &f);
 	buf_printf(out, "%s: %s\nusage: %s %s\n\n", p->name, p->summary, p->name, p->usage);
 	for (size_t i = 0; i < f.len; i++) {
 		size_t from = out->len;
@@ -301,79 +296,4 @@ void options_put_help(const struct program_info *p, const struct option_spec *co
 		buf_printf(out, "%s\n", f.all[i]->help);
 	}
 	buf_printf(out, "\nexamples:\n%s\nThe manual: man %s, man 7 runnel\n", p->examples, p->name);
-}
-
-static void put_mdoc(const struct flat *f, struct buf *out)
-{
-	buf_put_text(out, ".Bl -tag -width Ds\n");
-	for (size_t i = 0; i < f->len; i++) {
-		const struct option_spec *o = f->all[i];
-
-		if (o->hidden)
-			continue;
-		if (o->letter)
-			buf_printf(out, ".It Fl %c , Fl -%s", o->letter, o->name);
-		else
-			buf_printf(out, ".It Fl -%s", o->name);
-		if (o->kind == OPTION_CHOICE) {
-			for (int k = 0; o->choices[k]; k++)
-				buf_printf(out, "%s%s", k ? " | " : " Cm ", o->choices[k]);
-		} else if (o->argument) {
-			buf_printf(out, " Ar %s", o->argument);
-		}
-		buf_printf(out, "\n%c%s.\n", toupper((unsigned char)o->help[0]), o->help + 1);
-	}
-	buf_put_text(out, ".El\n");
-}
-
-static void put_bash_choices(const struct option_spec *o, struct buf *out)
-{
-	buf_printf(out, "\t--%s%s%c) COMPREPLY=($(compgen -W '", o->name, o->letter ? "|-" : "",
-		o->letter ? o->letter : ' ');
-	for (int i = 0; o->choices[i]; i++)
-		buf_printf(out, "%s%s", i ? " " : "", o->choices[i]);
-	buf_put_text(out, "' -- \"$cur\")); return ;;\n");
-}
-
-static void put_bash(const struct program_info *p, const struct flat *f, struct buf *out)
-{
-	buf_printf(out, "# bash completion for %s, made by: %s --complete bash\n_%s() {\n"
-		"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-		"\tcase $prev in\n", p->name, p->name, p->name);
-	for (size_t i = 0; i < f->len; i++) {
-		const struct option_spec *o = f->all[i];
-
-		if (o->hidden || o->kind == OPTION_FLAG)
-			continue;
-		if (o->kind == OPTION_CHOICE)
-			put_bash_choices(o, out);
-		else if (o->argument && strstr(o->argument, "PATH"))
-			buf_printf(out, "\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n",
-				o->name);
-	}
-	buf_put_text(out, "\tesac\n\tif [[ $cur == -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '");
-	for (size_t i = 0; i < f->len; i++) {
-		if (f->all[i]->hidden)
-			continue;
-		if (f->all[i]->letter)
-			buf_printf(out, "-%c ", f->all[i]->letter);
-		buf_printf(out, "--%s ", f->all[i]->name);
-	}
-	buf_printf(out, "' -- \"$cur\"))\n\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
-		"complete -o filenames -F _%s %s\n", p->name, p->name);
-}
-
-int options_put_completion(const struct program_info *p, const struct option_spec *const *tables,
-	size_t tables_len, const char *shell, struct buf *out)
-{
-	struct flat f;
-
-	flatten(tables, tables_len, &f);
-	if (!strcmp(shell, "bash"))
-		put_bash(p, &f, out);
-	else if (!strcmp(shell, "mdoc"))
-		put_mdoc(&f, out);
-	else
-		return -1;
-	return 0;
 }

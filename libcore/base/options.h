@@ -31,7 +31,7 @@ struct option_spec {
 	const char *name;      /* long, without dashes */
 	char letter;           /* 0: none */
 	enum option_kind kind;
-	const char *argument;  /* "COLUMNS", NULL for a flag; "file" kinds complete as paths if PATH */
+	const char *argument;  /* "COLUMNS", NULL for a flag; PATH, DIR, FILE complete as paths */
 	const char *help;      /* one line */
 	void *value;           /* where it goes, by kind; what stands there is the default */
 	const char *const *choices; /* OPTION_CHOICE: NULL-terminated */
@@ -60,7 +60,7 @@ int options_parse(const struct program_info *p, const struct option_spec *const 
 
 void options_put_help(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, struct buf *out);
-/* shell: "bash".  "mdoc" gives the option list of the manual.  -1: unknown shell. */
+/* shell: "bash", "zsh" or "fish".  "mdoc" gives the option list of the manual.  -1: unknown shell. */
 int options_put_completion(const struct program_info *p, const struct option_spec *const *tables,
 	size_t tables_len, const char *shell, struct buf *out);
 

@@ -70,7 +70,7 @@ static int print_completion(const struct program_info *info,
 	struct buf text = BUF_INIT;
 
 	if (options_put_completion(info, tables, tables_len, shell, &text) < 0) {
-		fprintf(stderr, "%s: error: no completion for '%s'; there is bash\n", program_name,
+		fprintf(stderr, "%s: error: no completion for '%s'; there are bash, zsh, fish\n", program_name,
 			shell);
 		return ERROR_USAGE;
 	}
