@@ -83,8 +83,8 @@ $(foreach p,$(programs),$(eval $(call program_rule,$(p))))
 # What the supervisor takes for a stage.
 $(O)/cmd/runnel/launch.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel sctl,$(programs))"'
 
-# RIGHT may be a file: sjoin opens it as ssource would.
-$(BIN)/sjoin: $(filter-out %/main.o,$(call cmd_obj,ssource))
+# RIGHT may be a file: sjoin opens it as ssource would, and smerge what it merges.
+$(BIN)/sjoin $(BIN)/smerge: $(filter-out %/main.o,$(call cmd_obj,ssource))
 
 # sctl asks over the supervisor's socket, reads its checkpoints, and shows jobs as it does.
 sctl_obj := $(patsubst %,$(O)/cmd/runnel/%.o,server status status_export checkpoint)

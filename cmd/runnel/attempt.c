@@ -117,9 +117,13 @@ static void plan_inputs(struct attempt *a, const struct edges *x, const struct a
 	const struct plan_stage *s = &p->stages[t->stage];
 
 	for (unsigned i = 0; i < s->d.inputs; i++) {
-		const struct plan_stage *front = &p->stages[s->inputs[i].stage];
-		bool forward = plan_exchange(p, t->stage, i) == PLAN_FORWARD;
+		const struct plan_stage *front;
+		bool forward;
 
+		if (s->inputs[i].stage < 0)
+			continue;
+		front = &p->stages[s->inputs[i].stage];
+		forward = plan_exchange(p, t->stage, i) == PLAN_FORWARD;
 		for (uint32_t f = 0; f < front->subtasks; f++) {
 			size_t edge = x->first[edge_slot(t->stage, i)] + f * s->subtasks + t->subtask;
 

@@ -185,7 +185,7 @@ static int check_place_in_pipe(struct draw *d, size_t stage)
 		return pipeline_error(d->source, s->place,
 			"a second source is joined: sjoin ... <(ssource ...)", d->e,
 			"%s is a source: it reads nothing from a pipe", s->argv[0]);
-	if (s->d.inputs && s->inputs[0].stage < 0)
+	if (s->d.inputs && s->inputs[0].stage < 0 && !s->d.about.pipe_optional)
 		return pipeline_error(d->source, s->place, "put ssource in front: ssource FILE | ...",
 			d->e, "%s has no input", s->argv[0]);
 	if (s->inputs[0].stage >= 0 && !d->plan->stages[s->inputs[0].stage].d.outputs)
@@ -443,11 +443,15 @@ static void put_exchange(const struct plan *p, size_t stage, unsigned input, str
 static void put_stage(const struct plan *p, size_t stage, struct buf *out)
 {
 	const struct plan_stage *s = &p->stages[stage];
+	bool any = false;
 
 	buf_printf(out, "%-16s x%-3u", s->name, s->subtasks);
 	for (unsigned i = 0; i < s->d.inputs; i++) {
-		buf_put_text(out, i ? " and " : " reads ");
+		if (s->inputs[i].stage < 0)
+			continue;
+		buf_put_text(out, any ? " and " : " reads ");
 		put_exchange(p, stage, i, out);
+		any = true;
 	}
 	if (plan_is_source(s))
 		buf_printf(out, " %s", s->bounded ? "bounded" : "unbounded");

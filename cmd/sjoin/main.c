@@ -194,21 +194,6 @@ static int parse_family(struct join_options *o, struct error *e)
 	return 0;
 }
 
-/* RIGHT that isn't frames: as ssource without options would open it, in this process. */
-static int open_right(const char *path, struct operator **out, struct error *e)
-{
-	static const char *inputs[1];
-	static struct source_options source;
-
-	inputs[0] = path;
-	source = (struct source_options){.limit = -1,
-		.bad = "stop",
-		.records = {.inputs = inputs,
-			.inputs_len = 1,
-			.reader = {.header = HEADER_AUTO, .quoted_newlines = true}}};
-	return source_new_records(&source, out, e);
-}
-
 static struct arena texts = ARENA_INIT; /* of arguments; lives as long as the program */
 
 /* A column's name as an expression: quoted, whatever is in it. */
@@ -279,7 +264,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	o.where = where.text;
 	o.where_what = where.what;
 	setup->about.inputs[1] = setup->arguments[0];
-	setup->open_input = open_right;
+	setup->open_input = source_open_file;
 	setup->about.sides[LATE_OUTPUT - 1].path = given.late;
 	if (join_new(&o, out, e) < 0)
 		return -1;

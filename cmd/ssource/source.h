@@ -40,6 +40,10 @@ int source_new_nexmark(const struct source_options *o, const char *url, struct o
 /* Recorded edges, one after another. */
 int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);
 
+/* A file as `ssource path` would read it, for stages that open their inputs themselves.  path is
+ * borrowed. */
+int source_open_file(const char *path, struct operator **out, struct error *e);
+
 /* A snapshot's section that isn't this source's own is ERROR_STATE, with what it is. */
 int source_check_section(const struct batch *b, const char *own, struct error *e);
 
