@@ -3,7 +3,8 @@
  *
  *   stream       standard output, a pipe, a device: written as it comes
  *   file         one file for the whole stream; under its name at the end, not before
- *   directory    one part per epoch, part-<subtask>-<epoch>.<extension>, hidden until committed
+ *   directory    parts, any number of them at once and per epoch, hidden until committed:
+ *                <sub>part-<subtask>-<epoch>.<extension>, the n-th of an epoch <epoch>-<n>
  *   null         dropped
  *
  * Under a supervisor everything is done twice: prepare makes an epoch durable under a hidden name,
@@ -13,7 +14,11 @@
  *   stream       <spool>/stdout-<stage>-<job8>-<attempt>-<subtask>-<epoch>, copied out by commit
  *   file         .<name>.<job8>.part grows over the epochs; the last commit renames it
  *   directory    .part-<job8>-<attempt>-<subtask>-<epoch>.<extension>, renamed by commit to
- *                part-<job8>-<subtask>-<epoch>.<extension>
+ *                <sub>part-<job8>-<subtask>-<epoch>.<extension>; what is finished before its epoch
+ *                is .part-<job8>-<attempt>-<subtask>.<number>.<extension>
+ *
+ * All of a directory's hidden files lie in it itself: <sub> (day=1/hour=2/) comes into being with the
+ * first part that is committed to it.
  *
  * A handle is a list of (where it lies, where it belongs), every name with its NUL; "-" is the
  * stream.  It has all that is prepared and not committed: an epoch that was given up is committed
@@ -43,6 +48,8 @@ struct output_options {
 	const char *extension;     /* "csv.zst": of part files; what path doesn't say itself */
 	uint32_t subtask, subtasks;
 	bool supervised;
+	bool appends;              /* alone, a directory: parts are part-<subtask>-<n>, where n goes on
+	                            * behind what is there; else they replace what has their name */
 
 	/* Under a supervisor: */
 	const char *job;           /* 32 hex digits */
@@ -68,6 +75,23 @@ enum output_kind output_kind(const struct output *o);
 /* Appends bytes; sent on when there are enough of them.  A reader that has gone is ERROR_CLOSED. */
 int output_put(struct output *o, const struct buf *bytes, struct error *e);
 int output_flush(struct output *o, struct error *e);
+
+/* ---- parts of a directory ----
+ *
+ * Besides the one that output_put writes to.  All must be finished, or freed, before prepare. */
+
+struct output_part;
+
+/* sub: "", or where below the directory it will lie, with its slash.  Nothing is opened yet. */
+struct output_part *output_part_new(struct output *o, const char *sub);
+int output_part_put(struct output *o, struct output_part *p, const struct buf *bytes,
+	struct error *e);
+uint64_t output_part_bytes(const struct output_part *p); /* so far, as they will lie on disk */
+
+/* It is complete.  show: alone, it gets its name at once; else with the epoch it is in.  Frees it,
+ * also on error. */
+int output_part_finish(struct output *o, struct output_part *p, bool show, struct error *e);
+void output_part_free(struct output_part *p); /* what was put is gone; NULL is nothing */
 
 /* Makes what came since the last prepare durable; the handle is what commit needs.  last: no more
  * will come; later calls only say again what isn't committed. */

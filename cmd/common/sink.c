@@ -1,48 +1,46 @@
 #include "cmd/common/sink.h"
 
+#include "cmd/common/live_table.h"
 #include "cmd/common/output.h"
 #include "formats/compress.h"
 #include "formats/extension.h"
 #include "libcore/base/memory.h"
-#include "libcore/table/builder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+enum {
+	DRAW_LEAST_US = 80000,   /* between two drawings of a table: 12 a second */
+	LOOK_US = 250000,        /* ... between two looks at the size of its terminal */
+};
+
 struct sink {
 	struct operator op;
 	struct sink_options o;
 	char format[16];
 	char extension[32];
-	struct writer *writer;     /* NULL: frames, or null: */
-	struct output *output;     /* opened with the first schema */
+	struct output *output;       /* opened with the first schema */
+	struct sheet sheet;          /* of a stream, a file, null: */
+	struct parts *parts;         /* of a directory, once it is open */
+	struct partition *partition; /* NULL: none */
 	struct schema schema;
 	bool has_schema;
 	struct buf text;
-	uint64_t rows, part_rows;  /* all; those of the present part */
-	bool in_part;              /* directories: a part has begun (its text may be held back) */
+	uint64_t rows;
+	bool in_part;              /* tables of a stream's epochs: one has begun */
 	uint64_t restored_offset;
 	uint32_t restored_job;     /* the first 8 digits of its uuid, as a number */
 	enum output_kind restored_kind;
 	int restored_text;         /* see text_number */
 	bool has_restored;
-	bool has_restored_schema;  /* frames: the file has it, as schema_id */
+	bool has_restored_schema;  /* the file has it; frames: as sheet.schema_id */
 	bool finished;             /* all rows have come; also before it was restored */
 	bool finished_before;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
-
-	/* Frames: */
-	uint32_t schema_id;        /* of schema */
-	uint32_t schema_ids;       /* all that the present file has */
-	struct declared *declared; /* those that this process has put there */
-	size_t declared_len, declared_cap;
-};
-
-struct declared {
-	uint32_t id;
-	struct schema schema;
+	struct live_table *live;   /* ... a changelog's table */
+	int64_t drawn_us;
 };
 
 static struct sink *sink_of(struct operator *op)
@@ -50,30 +48,26 @@ static struct sink *sink_of(struct operator *op)
 	return (struct sink *)op;
 }
 
-static void forget_declared(struct sink *s)
-{
-	for (size_t i = 0; i < s->declared_len; i++)
-		schema_clear(&s->declared[i].schema);
-	s->declared_len = 0;
-	s->schema_ids = 0;
-}
-
 static void sink_free(struct operator *op)
 {
 	struct sink *s = sink_of(op);
 
-	forget_declared(s);
-	mem_free(s->declared);
-	writer_free(s->writer);
+	parts_free(s->parts);
+	partition_free(s->partition);
+	sheet_close(&s->sheet);
 	output_close(s->output);
+	live_table_free(s->live);
 	schema_clear(&s->schema);
 	buf_clear(&s->text);
 	mem_free(s);
 }
 
-static bool is_frames(const struct sink *s)
+/* Processing time. */
+static int64_t sink_now(const struct sink *s)
 {
-	return !strcmp(s->format, "frames");
+	int64_t tick_us = stage_now(s->op.stage);
+
+	return s->o.clock_us ? s->o.clock_us() : tick_us < 0 ? 0 : tick_us;
 }
 
 /* ---- format ---- */
@@ -138,7 +132,10 @@ static int sink_open(struct sink *s, struct error *e)
 		.subtask = stage_subtask(s->op.stage), .subtasks = stage_subtasks(s->op.stage),
 		.supervised = s->o.supervised, .job = stage_job(s->op.stage),
 		.attempt = stage_attempt(s->op.stage), .spool = s->o.spool, .stage = s->op.stage,
+		.appends = s->partition || s->o.roll.bytes || s->o.roll.age_us,
 		.finished = s->finished_before};
+	struct parts_options parts = {.format = s->format, .writer = s->o.writer,
+		.partition = s->partition, .roll = s->o.roll, .open_max = s->o.parts_open_max};
 
 	if (s->output)
 		return 0;
@@ -149,11 +146,16 @@ static int sink_open(struct sink *s, struct error *e)
 		snprintf(job, sizeof job, "%08x", s->restored_job);
 		o.from_job = job;
 		o.offset = s->restored_offset;
+		s->sheet.begun = s->restored_offset > 0;
 	} else {
 		s->has_restored_schema = false;
-		s->rows = s->schema_id = s->schema_ids = 0;
+		s->rows = s->sheet.rows = s->sheet.schema_id = s->sheet.schema_ids = 0;
 	}
-	return output_open(&o, &s->output, e);
+	if (output_open(&o, &s->output, e) < 0)
+		return -1;
+	if (output_kind(s->output) == OUTPUT_DIRECTORY)
+		s->parts = parts_new(&parts, s->output);
+	return 0;
 }
 
 static int sink_write(struct sink *s, struct error *e)
@@ -164,80 +166,103 @@ static int sink_write(struct sink *s, struct error *e)
 	return status;
 }
 
-static void remember_declared(struct sink *s)
-{
-	MEM_GROW(s->declared, s->declared_cap, s->declared_len + 1);
-	s->declared[s->declared_len].id = s->schema_id;
-	schema_init(&s->declared[s->declared_len].schema);
-	schema_copy(&s->declared[s->declared_len++].schema, &s->schema);
-}
-
-/* What the file has keeps its id: streams that come together bring theirs in turn. */
-static int sink_declare(struct sink *s, struct error *e)
-{
-	for (size_t i = 0; i < s->declared_len; i++) {
-		s->schema_id = s->declared[i].id;
-		if (schema_equal(&s->declared[i].schema, &s->schema))
-			return 0;
-	}
-	if (s->schema_ids + 1 >= SCHEMA_ID_MAX)
-		return error_set(e, ERROR_DATA, "%s: more than %d different schemas in one stream",
-			s->o.output, SCHEMA_ID_MAX - 1);
-	s->schema_id = ++s->schema_ids;
-	remember_declared(s);
-	frame_put_schema(&s->text, s->schema_id, &s->schema);
-	return 0;
-}
-
-/* What every new file starts with: a header, HELLO and SCHEMA. */
 static int sink_begin(struct sink *s, struct error *e)
 {
-	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
+	if (sheet_begin(&s->sheet, &s->schema, &s->text, e) < 0)
+		return error_context(e, "%s", s->o.output);
+	return sink_write(s, e);
+}
 
-	if (!is_frames(s))
-		return writer_schema(s->writer, &s->schema, &s->text, e);
-	if (output_is_at_start(s->output)) {
-		frame_put_hello(&s->text, &hello);
-		forget_declared(s);
+/* Whether every epoch of a stream is whole by itself: tables, whose rows wait for their end.  Such a
+ * table begins with its first row. */
+static bool is_between_tables(const struct sink *s)
+{
+	return s->o.supervised && !strcmp(s->format, "table") && !s->in_part;
+}
+
+static int sink_begin_table(struct sink *s, struct error *e)
+{
+	sheet_close(&s->sheet);
+	s->in_part = true;
+	if (sheet_open(&s->sheet, s->format, &s->o.writer, e) < 0)
+		return -1;
+	return sink_begin(s, e);
+}
+
+/* ---- a table on a terminal ---- */
+
+static struct live_screen screen_now(const struct sink *s)
+{
+	struct live_screen screen = {.color = s->o.writer.color};
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+		screen.rows = size.ws_row;
+		screen.columns = size.ws_col;
 	}
-	return sink_declare(s, e);
+	return screen;
 }
 
-static int sink_new_writer(struct sink *s, struct error *e)
+/* Now, or as soon as the last drawing is old enough. */
+static int sink_draw(struct sink *s, struct error *e)
 {
-	writer_free(s->writer);
-	s->writer = NULL;
-	return is_frames(s) ? 0 : writer_new(s->format, &s->o.writer, &s->writer, e);
+	struct live_screen screen = screen_now(s);
+	int64_t now_us = sink_now(s), left_us = s->drawn_us + DRAW_LEAST_US - now_us;
+
+	s->op.wait_us = LOOK_US;
+	if (!live_table_is_stale(s->live, &screen))
+		return 0;
+	if (left_us > 0) {
+		s->op.wait_us = left_us;
+		return 0;
+	}
+	s->drawn_us = now_us;
+	live_table_draw(s->live, &screen, &s->text);
+	return sink_write(s, e) < 0 ? -1 : output_flush(s->output, e);
 }
 
-/* Whether every epoch is whole by itself: part files, and tables, whose rows wait for their end. */
-static bool has_parts(const struct sink *s)
+/* The last drawing stays, and has all rows. */
+static int sink_leave_table(struct sink *s, struct error *e)
 {
-	return output_kind(s->output) == OUTPUT_DIRECTORY ||
-		(s->o.supervised && !strcmp(s->format, "table"));
+	struct live_screen screen = screen_now(s);
+
+	live_table_finish(s->live, &screen, &s->text);
+	live_table_free(s->live);
+	s->live = NULL;
+	s->op.wait_us = 0;
+	return sink_write(s, e);
 }
 
-/* A part begins with its first row: an epoch without rows leaves no file. */
-static bool is_between_parts(const struct sink *s)
+static bool can_redraw(void)
 {
-	return has_parts(s) && !s->in_part;
+	const char *term = getenv("TERM");
+
+	return term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* A restored file has its header already; the first schema after a restore is the one it was written
- * with. */
-static int sink_resume(struct sink *s, struct error *e)
+/* ---- rows ---- */
+
+static int sink_schema_text(struct sink *s, struct error *e)
 {
-	if (!is_frames(s))
-		return writer_resume(s->writer, &s->schema, s->rows > 0, e);
-	remember_declared(s);
-	return 0;
+	bool resumes = s->has_restored_schema;
+
+	s->has_restored_schema = false;
+	if (s->live && sink_leave_table(s, e) < 0)
+		return -1;
+	if (s->interactive && s->schema.changelog && !strcmp(s->format, "table") && can_redraw() &&
+		s->o.clock_us) {
+		s->live = live_table_new(&s->schema);
+		return 0;
+	}
+	if (is_between_tables(s))
+		return 0;
+	return resumes ? sheet_resume(&s->sheet, &s->schema, e) : sink_begin(s, e);
 }
 
 static int sink_schema(struct operator *op, unsigned input, const struct schema *in,
 	struct error *e)
 {
 	struct sink *s = sink_of(op);
-	bool resumes;
 
 	if (s->has_schema && schema_equal(&s->schema, in))
 		return 0;
@@ -246,13 +271,19 @@ static int sink_schema(struct operator *op, unsigned input, const struct schema 
 	schema_clear(&s->schema);
 	schema_copy(&s->schema, in);
 	s->has_schema = true;
-	resumes = s->has_restored_schema;
-	s->has_restored_schema = false;
-	if (is_between_parts(s))
+	return s->parts ? parts_schema(s->parts, in, e) : sink_schema_text(s, e);
+}
+
+static int sink_roll(struct sink *s, struct error *e)
+{
+	int64_t next_us;
+
+	if (!s->o.roll.age_us || !s->parts)
 		return 0;
-	if (resumes)
-		return sink_resume(s, e);
-	return sink_begin(s, e) < 0 ? -1 : sink_write(s, e);
+	if (parts_tick(s->parts, sink_now(s), &next_us, e) < 0)
+		return -1;
+	s->op.wait_us = s->o.clock_us && next_us > 0 ? next_us : 0;
+	return 0;
 }
 
 static int sink_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
@@ -262,52 +293,46 @@ static int sink_batch(struct operator *op, unsigned input, const struct batch *i
 	s->rows += in->rows;
 	if (output_kind(s->output) == OUTPUT_NULL)
 		return 0;
-	if (is_between_parts(s)) {
-		s->part_rows = 0;
-		s->in_part = true;
-		if (sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0)
-			return -1;
+	if (s->parts)
+		return parts_rows(s->parts, in, sink_now(s), e) < 0 ? -1 : sink_roll(s, e);
+	if (s->live) {
+		live_table_take(s->live, in);
+		return sink_draw(s, e);
 	}
-	s->part_rows += in->rows;
-	if (is_frames(s))
-		frame_put_batch(&s->text, s->schema_id, in);
-	else if (writer_rows(s->writer, in, &s->text, e) < 0)
+	if (is_between_tables(s) && sink_begin_table(s, e) < 0)
 		return -1;
-	return sink_write(s, e);
+	return sheet_rows(&s->sheet, in, &s->text, e) < 0 ? -1 : sink_write(s, e);
 }
 
 static int sink_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct sink *s = sink_of(op);
 
-	if (!s->output || !is_frames(s) || output_is_at_start(s->output))
+	if (s->parts)
+		return parts_watermark(s->parts, in_us, e);
+	if (!s->output)
 		return 0;
-	frame_put_watermark(&s->text, in_us);
+	sheet_watermark(&s->sheet, in_us, &s->text);
 	return sink_write(s, e);
 }
 
-/* Without any row a table still shows its columns, as it does alone. */
-static bool is_empty_table(const struct sink *s)
+static int sink_tick(struct operator *op, int64_t now_us, struct error *e)
 {
-	return output_kind(s->output) != OUTPUT_DIRECTORY && s->finished && s->has_schema && !s->rows;
+	return sink_roll(sink_of(op), e);
 }
 
 static int sink_finish_text(struct sink *s, struct error *e)
 {
-	struct hello hello = {.version = FRAME_VERSION, .stage = "ssink", .bounded = true};
-
-	if (is_between_parts(s) && !is_empty_table(s))
+	if (s->parts)
+		return parts_finish(s->parts, e);
+	if (s->live)
+		return sink_leave_table(s, e);
+	/* Without any row a table still shows its columns, as it does alone. */
+	if (is_between_tables(s) && !(s->finished && s->has_schema && !s->rows))
 		return 0;
-	if (is_between_parts(s) && (sink_new_writer(s, e) < 0 || sink_begin(s, e) < 0))
+	if (is_between_tables(s) && sink_begin_table(s, e) < 0)
 		return -1;
-	if (is_frames(s) && !s->has_schema)
-		frame_put_hello(&s->text, &hello);
-	if (is_frames(s))
-		frame_put_end(&s->text, output_kind(s->output) == OUTPUT_DIRECTORY ? s->part_rows :
-			s->rows);
-	else if (writer_end(s->writer, &s->text, e) < 0)
-		return -1;
-	return sink_write(s, e);
+	return sheet_end(&s->sheet, &s->text, e) < 0 ? -1 : sink_write(s, e);
 }
 
 static int sink_end(struct operator *op, struct error *e)
@@ -325,12 +350,14 @@ static int sink_end(struct operator *op, struct error *e)
 static int sink_prepare(struct operator *op, uint64_t epoch, struct buf *handle, struct error *e)
 {
 	struct sink *s = sink_of(op);
+	bool epoch_is_whole;
 
 	if (s->finished_before)
 		return 0; /* what it had prepared has been committed */
 	if (sink_open(s, e) < 0)
 		return -1;
-	if (has_parts(s) && !s->finished && sink_finish_text(s, e) < 0)
+	epoch_is_whole = s->parts || (s->o.supervised && !strcmp(s->format, "table"));
+	if (epoch_is_whole && !s->finished && sink_finish_text(s, e) < 0)
 		return -1;
 	s->in_part = false;
 	return output_prepare(s->output, epoch, s->finished, handle, e);
@@ -346,15 +373,28 @@ static int sink_commit(struct operator *op, uint64_t epoch, const uint8_t *handl
 	return output_commit(s->output, handle, len, e);
 }
 
+/* What a person has been shown half of is shown whole. */
+static void show_rest(struct sink *s)
+{
+	struct error ignored = ERROR_INIT;
+	int status = 0;
+
+	if (s->live)
+		status = sink_leave_table(s, &ignored);
+	else if (s->sheet.begun)
+		status = sheet_end(&s->sheet, &s->text, &ignored) < 0 ? -1 : sink_write(s, &ignored);
+	if (status == 0)
+		output_flush(s->output, &ignored);
+}
+
 static void sink_abort(struct operator *op)
 {
 	struct sink *s = sink_of(op);
-	struct error ignored = ERROR_INIT;
 
-	/* What a person has been shown half of is shown whole. */
-	if (s->interactive && s->output && s->writer && s->has_schema &&
-		writer_end(s->writer, &s->text, &ignored) == 0 && sink_write(s, &ignored) == 0)
-		output_flush(s->output, &ignored);
+	if (s->interactive && s->output)
+		show_rest(s);
+	parts_free(s->parts);
+	s->parts = NULL;
 	output_close(s->output);
 	s->output = NULL;
 }
@@ -364,10 +404,18 @@ static int sink_idle(struct operator *op, struct error *e)
 {
 	struct sink *s = sink_of(op);
 
-	if (!s->output || output_kind(s->output) != OUTPUT_STREAM || s->o.supervised)
+	if (!s->output || s->o.supervised)
 		return 0;
+	if (s->parts)
+		return sink_roll(s, e);
+	if (s->live)
+		return sink_draw(s, e);
+	if (output_kind(s->output) != OUTPUT_STREAM)
+		return 0;
+	/* A table that holds rows back to learn their widths knows enough. */
 	if (s->interactive && s->rows && s->has_schema && !stage_is_bounded(op->stage) &&
-		s->writer && (writer_end(s->writer, &s->text, e) < 0 || sink_write(s, e) < 0))
+		!strcmp(s->format, "table") &&
+		(sheet_end(&s->sheet, &s->text, e) < 0 || sink_write(s, e) < 0))
 		return -1;
 	return output_flush(s->output, e);
 }
@@ -383,7 +431,8 @@ static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct 
 {
 	struct sink *s = sink_of(op);
 	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
-		s->restored_job, s->finished, s->restored_kind, s->schema_id, s->schema_ids,
+		s->restored_job, s->finished, s->restored_kind, s->sheet.schema_id,
+		s->sheet.schema_ids,
 		s->output || !s->has_restored ? text_number(s) : s->restored_text};
 
 	if (s->output) {
@@ -408,14 +457,14 @@ static int sink_restore(struct operator *op, struct snapshot_reader *r, struct e
 		if (!found)
 			continue;
 		s->restored_offset = (uint64_t)values[0];
-		s->rows = (uint64_t)values[1];
+		s->rows = s->sheet.rows = (uint64_t)values[1];
 		s->restored_job = (uint32_t)values[2];
 		/* Of several former subtasks all must have been. */
 		s->finished = values[3] && (s->finished || !s->has_restored);
 		s->finished_before = s->finished;
 		s->restored_kind = (enum output_kind)values[4];
-		s->schema_id = (uint32_t)values[5];
-		s->schema_ids = (uint32_t)values[6];
+		s->sheet.schema_id = (uint32_t)values[5];
+		s->sheet.schema_ids = (uint32_t)values[6];
 		s->restored_text = (int)values[7];
 		s->has_restored = true;
 		s->has_restored_schema = s->restored_offset > 0;
@@ -429,6 +478,7 @@ static const struct operator_ops sink_ops = {
 	.schema = sink_schema,
 	.batch = sink_batch,
 	.watermark = sink_watermark,
+	.tick = sink_tick,
 	.end = sink_end,
 	.snapshot = sink_snapshot,
 	.restore = sink_restore,
@@ -503,19 +553,37 @@ static int check_name(const struct sink_options *o, struct error *e)
 	return 0;
 }
 
-int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
+static int check_parts(const struct sink_options *o, struct error *e)
 {
-	struct sink *s;
+	bool rolls = o->roll.bytes || o->roll.age_us;
 
-	if (check_output(o->output, e) < 0 || check_name(o, e) < 0)
+	if ((!o->partition && !rolls) || output_kind_of(o->output) == OUTPUT_DIRECTORY)
+		return 0;
+	error_set(e, ERROR_USAGE, "%s writes to a directory, not to %s",
+		o->partition ? "--partition" : "--roll",
+		strcmp(o->output, "-") ? o->output : "standard output");
+	return error_hint(e, "a directory has a slash at its end: out/");
+}
+
+static int sink_init(struct sink *s, const struct sink_options *o, struct error *e)
+{
+	if (check_output(o->output, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0)
 		return -1;
-	s = mem_zero(sizeof *s);
+	if (o->partition && partition_new(o->partition, &s->partition, e) < 0)
+		return -1;
 	s->o = *o;
-	s->op = (struct operator){.ops = &sink_ops, .inputs = 1, .outputs = 0};
-	schema_init(&s->schema);
 	choose_format(s);
 	look_at_terminal(s);
-	if (sink_new_writer(s, e) < 0) {
+	return sheet_open(&s->sheet, s->format, &s->o.writer, e);
+}
+
+int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
+{
+	struct sink *s = mem_zero(sizeof *s);
+
+	s->op = (struct operator){.ops = &sink_ops, .inputs = 1, .outputs = 0};
+	schema_init(&s->schema);
+	if (sink_init(s, o, e) < 0) {
 		sink_free(&s->op);
 		return -1;
 	}

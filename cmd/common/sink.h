@@ -3,6 +3,7 @@
 #ifndef RUNNEL_CMD_COMMON_SINK_H
 #define RUNNEL_CMD_COMMON_SINK_H
 
+#include "cmd/common/parts.h"
 #include "formats/writer.h"
 #include "libcore/stage/operator.h"
 
@@ -14,6 +15,15 @@ struct sink_options {
 	bool supervised;
 	const char *spool;       /* supervised: where an epoch of standard output waits for its commit */
 	bool verbose;            /* tell at the end how many rows there were */
+
+	/* Directories: */
+	const char *partition;   /* columns whose values are in the path: "day,hour"; NULL */
+	struct roll roll;
+	uint32_t parts_open_max; /* 0: PARTS_OPEN_DEFAULT */
+
+	/* What a person sees, and when a part alone is old enough to be seen, goes by this clock, in
+	 * microseconds; what is written never does.  NULL: by TICKs, as it does under a supervisor. */
+	int64_t (*clock_us)(void);
 };
 
 int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e);

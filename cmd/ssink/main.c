@@ -1,6 +1,7 @@
 /* ssink - take results out.  See ssink(1). */
 #include "cmd/common/output.h"
 #include "cmd/common/sink.h"
+#include "libcore/base/clock.h"
 #include "libcore/stage/program.h"
 
 #include <stdio.h>
@@ -10,6 +11,8 @@
 
 enum { HEADER_CHOICE_YES, HEADER_CHOICE_NO };
 
+enum { OPEN_PARTS_MAX = 10000 };
+
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "json", "msgpack", "table",
 	"lines", "frames", NULL};
@@ -18,8 +21,9 @@ static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 
 static struct {
 	int format, header, compress;
-	const char *delimiter;
-} opt;
+	const char *delimiter, *partition, *roll;
+	int64_t open_parts;
+} opt = {.open_parts = PARTS_OPEN_DEFAULT};
 
 static const struct option_spec ssink_options[] = {
 	{.name = "format", .letter = 'f', .kind = OPTION_CHOICE, .choices = formats,
@@ -32,6 +36,12 @@ static const struct option_spec ssink_options[] = {
 	{.name = "compress", .kind = OPTION_CHOICE, .choices = compressions,
 		.argument = "auto|gz|zst|lz4",
 		.value = &opt.compress, .help = "by OUTPUT's name, else not; part files get the ending"},
+	{.name = "partition", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.partition,
+		.help = "directory: parts by these, out/day=2013-01-01/hour=3/"},
+	{.name = "roll", .kind = OPTION_TEXT, .argument = "SIZE,AGE", .value = &opt.roll,
+		.help = "directory: a new part by 128M, by 10m, or both"},
+	{.name = "open-parts", .kind = OPTION_INT, .argument = "N", .value = &opt.open_parts,
+		.help = "--partition: at most so many parts at once; 100"},
 	{.name = NULL},
 };
 
@@ -86,6 +96,16 @@ static const char *spool(void)
 	return own && *own ? own : any && *any ? any : "/tmp";
 }
 
+/* Checked here, because a supervisor only asks for the description. */
+static int read_parts(struct sink_options *o, struct error *e)
+{
+	if (opt.open_parts < 1 || opt.open_parts > OPEN_PARTS_MAX)
+		return error_set(e, ERROR_USAGE, "--open-parts is 1 to %d", OPEN_PARTS_MAX);
+	o->parts_open_max = (uint32_t)opt.open_parts;
+	o->partition = opt.partition;
+	return opt.roll ? roll_parse(opt.roll, &o->roll, e) : 0;
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
 	const char *no_color = getenv("NO_COLOR");
@@ -104,7 +124,9 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	if (opt.compress)
 		o.compress = compressions[opt.compress];
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
-	if (read_delimiter(&o.writer.delimiter, e) < 0)
+	if (!setup->supervised)
+		o.clock_us = clock_mono_us;
+	if (read_delimiter(&o.writer.delimiter, e) < 0 || read_parts(&o, e) < 0)
 		return -1;
 	describe(o.output, &setup->about);
 	return sink_operator_new(&o, out, e);
@@ -118,7 +140,8 @@ static const struct stage_program ssink_program = {
 		.examples =
 			"  ssource a.csv | ssink                    a table on a terminal, else ndjson\n"
 			"  ssource a.csv | ssink a.ndjson.zst       appears when it is complete\n"
-			"  ssource a.csv | ssink -f csv out/        a directory of part files\n",
+			"  ssource a.csv | ssink -f csv out/        a directory of part files\n"
+			"  ssource a.csv | ssink -f csv --partition day out/\n",
 	},
 	.options = ssink_options,
 	.create = create,

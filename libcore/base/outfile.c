@@ -174,14 +174,17 @@ static void outfile_release(struct outfile *f)
 	*f = (struct outfile)OUTFILE_INIT;
 }
 
+int outfile_name(struct outfile *f, const char *name, struct error *e)
+{
+	return name_at_once(f, name) < 0 ? rename_part(f, name, e) : 0;
+}
+
 int outfile_prepare(struct outfile *f, const char *prepared, struct error *e)
 {
 	MUST(f->fd >= 0 && !f->direct);
 	if (fsync(f->fd) < 0)
 		return error_errno(e, "%s: can't sync", f->path);
-	if (name_at_once(f, prepared) < 0 && rename_part(f, prepared, e) < 0)
-		return -1;
-	return outfile_sync_directory(prepared, e);
+	return outfile_name(f, prepared, e) < 0 ? -1 : outfile_sync_directory(prepared, e);
 }
 
 int outfile_commit(struct outfile *f, bool durable, struct error *e)

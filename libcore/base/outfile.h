@@ -27,6 +27,10 @@ int outfile_open(struct outfile *f, const char *path, struct error *e);
 int outfile_write(struct outfile *f, const void *bytes, size_t len, struct error *e);
 int fd_write_all(int fd, const char *name, const void *bytes, size_t len, struct error *e);
 
+/* Gives it the name `name` (in the same directory) before its end, and keeps it open.  An older file
+ * of that name is replaced. */
+int outfile_name(struct outfile *f, const char *name, struct error *e);
+
 /* Makes the bytes durable, and gives the file the name `prepared` (in the same directory), under
  * which a later process finds it: the first half of a commit that can be repeated.  The second is a
  * rename of whoever commits; of this outfile only outfile_abort is left, which closes it. */

@@ -55,6 +55,13 @@ int neighbour_take(struct neighbour *n, struct error *e)
 	return 0;
 }
 
+int neighbour_idle(struct neighbour *n, struct error *e)
+{
+	if (neighbour_take(n, e) < 0)
+		return -1;
+	return stage_has_ended(n->st) ? 0 : stage_idle(n->st, e);
+}
+
 void neighbour_abort(struct neighbour *n, const struct error *cause)
 {
 	if (!stage_has_ended(n->st))

@@ -45,6 +45,7 @@ bool feed_looks_like_frames(const uint8_t *bytes, size_t len);
 /* A sink behind: what is written to n->writer is given to it by neighbour_take. */
 void neighbour_open_sink(struct neighbour *n, struct operator *sink, const char *name);
 int neighbour_take(struct neighbour *n, struct error *e);
+int neighbour_idle(struct neighbour *n, struct error *e);
 void neighbour_abort(struct neighbour *n, const struct error *cause);
 void neighbour_close(struct neighbour *n);
 

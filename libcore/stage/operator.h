@@ -96,7 +96,8 @@ struct operator_ops {
 	 * final name.  Called at most once, nothing follows but free. */
 	void (*abort)(struct operator *op);
 
-	/* A sink's moment to write what it holds back although nothing more came: a terminal. */
+	/* A sink's moment to write what it holds back although nothing more came: a terminal.  If it
+	 * sets wait_us it is called again when that has passed without input. */
 	int (*idle)(struct operator *op, struct error *e);
 };
 
@@ -114,7 +115,7 @@ struct operator {
 	unsigned outputs;    /* 0 for a sink; output 0 is the main one, the others side outputs */
 	bool bounded;        /* sources: says whether produce ever ends by itself */
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
-	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever */
+	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever; for a sink's idle: 0 forever */
 	uint32_t build_inputs; /* bit i: input i is read to its END before the others are read */
 	/* Rows of no input are read before the columns of all that have not ENDed are known. */
 	bool schemas_first;

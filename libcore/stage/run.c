@@ -472,6 +472,28 @@ static int run_terminal(struct run *r, struct error *e)
 	return r->has_terminal ? neighbour_take(&r->terminal, e) : 0;
 }
 
+/* Nothing more to read at the moment. */
+static int run_idle(struct run *r, struct error *e)
+{
+	if (stage_idle(r->st, e) < 0)
+		return -1;
+	return r->has_terminal ? neighbour_idle(&r->terminal, e) : 0;
+}
+
+/* How long a sink, this stage or its terminal, wants to be left idle; -1: for ever. */
+static int64_t run_idle_us(const struct run *r)
+{
+	const struct operator *op = stage_operator(r->has_terminal ? r->terminal.st : r->st);
+
+	return op->outputs == 0 && op->wait_us > 0 ? op->wait_us : -1;
+}
+
+/* Of two times to wait; -1: for ever. */
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+	return a_us < 0 || (b_us >= 0 && b_us < a_us) ? b_us : a_us;
+}
+
 /* Takes what feed i has, up to a turn's frames.  1 if there was any, 0 if it would block. */
 static int run_turn(struct run *r, size_t i, bool may_block, struct error *e)
 {
@@ -517,7 +539,10 @@ static int run_wait(struct run *r, struct error *e)
 {
 	struct pollfd fds[RUN_FEEDS_MAX + DESCRIPTION_BRANCHES_MAX + 2];
 	nfds_t n = r->control ? control_fds(r->control, fds) : 0;
-	int64_t since;
+	int report_ms = report_timeout(r);
+	int64_t since, timeout_us = earlier(
+		report_ms < 0 ? -1 : report_ms * (int64_t)1000, run_idle_us(r));
+	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
 
 	for (size_t i = 0; i < r->feeds_len; i++) {
 		if (stage_wants(r->st, i))
@@ -527,7 +552,7 @@ static int run_wait(struct run *r, struct error *e)
 	for (size_t i = 0; i < r->branches_len; i++)
 		fds[n++] = (struct pollfd){.fd = r->branches[i].over, .events = POLLIN};
 	since = run_counts_idle(r) ? clock_mono_us() : 0;
-	if (poll(fds, n, report_timeout(r)) < 0 && errno != EINTR)
+	if (ppoll(fds, n, timeout_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
 	run_idled(r, since);
 	return 0;
@@ -559,7 +584,7 @@ static int run_inputs(struct run *r, struct error *e)
 			return -1;
 		if (told || stage_outputs_closed(r->st))
 			return 0;
-		if (!any && (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0 ||
+		if (!any && (run_idle(r, e) < 0 ||
 			(!run_is_complete(r) && run_wait(r, e) < 0)))
 			return -1;
 	}
@@ -569,15 +594,17 @@ static int run_inputs(struct run *r, struct error *e)
 static int source_wait(struct run *r, struct error *e)
 {
 	const struct operator *op = stage_operator(r->st);
-	struct timespec timeout = {op->wait_us / 1000000, op->wait_us % 1000000 * 1000};
+	struct timespec timeout;
 	struct pollfd fds[3] = {{.fd = op->wait_fd, .events = POLLIN}};
 	nfds_t n = 1 + (r->control ? control_fds(r->control, fds + 1) : 0);
-	int64_t since;
+	int64_t since, wait_us;
 
-	if (stage_idle(r->st, e) < 0 || run_terminal(r, e) < 0)
+	if (run_idle(r, e) < 0)
 		return -1;
+	wait_us = earlier(op->wait_us, run_idle_us(r));
+	timeout = (struct timespec){wait_us / 1000000, wait_us % 1000000 * 1000};
 	since = run_counts_idle(r) ? clock_mono_us() : 0;
-	if (ppoll(fds, n, op->wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+	if (ppoll(fds, n, wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
 		return error_errno(e, "can't wait for input");
 	run_idled(r, since);
 	return 0;
