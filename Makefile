@@ -116,7 +116,7 @@ $(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/check
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/source_test $(O)/tests/split_test $(O)/tests/sink_restore_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
 $(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
-$(O)/tests/join_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
+$(O)/tests/join_test $(O)/tests/join_changes_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
 operators = $(foreach p,smap swindow sjoin ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
 $(O)/tests/simulation_test: $(operators)

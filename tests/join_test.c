@@ -903,7 +903,7 @@ static void a_changelog_is_refused_and_its_stage_named(void **state)
 	}
 }
 
-static void an_unbounded_right_is_refused_by_a_join_of_keys_only(void **state)
+static void an_unbounded_right_is_refused_by_static(void **state)
 {
 	struct hello hello = {.version = FRAME_VERSION, .stage = "endless"};
 
@@ -913,6 +913,9 @@ static void an_unbounded_right_is_refused_by_a_join_of_keys_only(void **state)
 		struct buf b = BUF_INIT;
 		int status;
 
+		t->options.is_static = by == JOIN_BY_KEY;
+		close_lanes(t);
+		open_lanes(t, 1);
 		greet(t, LEFT);
 		frame_put_hello(&b, &hello);
 		feed_all(t, RIGHT, &b);
@@ -1080,7 +1083,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_changelog_is_refused_and_its_stage_named),
-		cmocka_unit_test(an_unbounded_right_is_refused_by_a_join_of_keys_only),
+		cmocka_unit_test(an_unbounded_right_is_refused_by_static),
 		cmocka_unit_test(an_as_of_join_with_a_condition_needs_a_tolerance_on_a_stream),
 		cmocka_unit_test(two_columns_of_one_name_ask_for_another_prefix),
 		cmocka_unit_test(a_side_without_a_schema_is_told_at_the_end),

@@ -386,17 +386,50 @@ static void a_build_side_is_read_to_its_end_first_and_its_barriers_do_not_block_
 	bench_open(&x, two_inputs, 1u << 1);
 	hello(&x, 0, true);
 	hello(&x, 1, true);
+	assert_true(stage_wants(x.st, 0)); /* its columns */
+	frame_put_schema(&x.frame, 1, &x.schema);
+	assert_int_equal(give(&x, 0), 0);
 	assert_false(stage_wants(x.st, 0));
 	barrier(&x, 1, 1);
 	assert_true(stage_wants(x.st, 1));
 	rows(&x, 1, 4);
 	assert_int_equal(end(&x, 1, 4), 0);
-	heard(&x, "schema1 rows1:4 end1 ");
+	heard(&x, "schema0 schema1 rows1:4 end1 ");
 	assert_true(stage_wants(x.st, 0));
 	barrier(&x, 0, 1);
 	assert_int_equal(x.barriers, 1);
 	assert_int_equal(end(&x, 0, 0), 0);
 	heard(&x, "end0 final end ");
+	bench_close(&x);
+}
+
+static void a_barrier_before_the_columns_waits_for_the_build_side(void **state)
+{
+	struct bench x;
+
+	bench_open(&x, two_inputs, 1u << 1);
+	hello(&x, 0, true);
+	hello(&x, 1, true);
+	barrier(&x, 1, 1);
+	rows(&x, 1, 4); /* behind the barrier: not to be in the snapshot without its end */
+	x.barriers = 0;
+	frame_put_barrier(&x.frame, &(struct barrier){.checkpoint = 1});
+	assert_int_equal(give(&x, 0), 0);
+	assert_int_equal(x.barriers, 0);
+	assert_int_equal(end(&x, 1, 4), 0);
+	assert_int_equal(x.barriers, 1);
+	bench_close(&x);
+}
+
+static void an_input_without_an_end_is_no_build_side(void **state)
+{
+	struct bench x;
+
+	bench_open(&x, two_inputs, 1u << 1);
+	hello(&x, 0, true);
+	hello(&x, 1, false);
+	rows(&x, 0, 1);
+	assert_true(stage_wants(x.st, 0));
 	bench_close(&x);
 }
 
@@ -434,6 +467,8 @@ int main(void)
 		cmocka_unit_test(a_later_barrier_replaces_one_that_was_given_up),
 		cmocka_unit_test(an_ended_channel_counts_as_having_brought_every_barrier),
 		cmocka_unit_test(a_build_side_is_read_to_its_end_first_and_its_barriers_do_not_block_it),
+		cmocka_unit_test(a_barrier_before_the_columns_waits_for_the_build_side),
+		cmocka_unit_test(an_input_without_an_end_is_no_build_side),
 		cmocka_unit_test(small_batches_are_gathered_and_a_flush_sends_them),
 	};
 

@@ -57,6 +57,61 @@ int emit_filter(
 	return program_filter(j->plan.where, &b, kept, kept_len, NULL, e);
 }
 
+/* The rows' common end: an output that is a changelog has ops. */
+static int emit_rows(struct join *j, struct batch *b, const uint8_t *ops, struct error *e)
+{
+	b->schema = &j->plan.out;
+	if (j->plan.out.changelog)
+		b->ops = ops ? ops : arena_zero(&j->emit_arena, b->rows);
+	return stage_emit(j->op.stage, 0, b, e);
+}
+
+static bool is_lone_right(const struct pairs *p, uint32_t i)
+{
+	return p->left_rows && p->left_rows[i] == ROW_NONE;
+}
+
+/* A key column shows the left key, or the right one where there is no left row. */
+static void merge_key(const struct pairs *p, const struct column *left, const struct column *right,
+	struct arena *a, struct column *out)
+{
+	struct column_builder b;
+	struct column merged;
+	uint32_t *all = arena_alloc(a, p->n * sizeof *all);
+
+	builder_init(&b, left->type);
+	for (uint32_t i = 0; i < p->n; i++) {
+		builder_put_from(&b, is_lone_right(p, i) ? right : left, i);
+		all[i] = i;
+	}
+	merged = builder_column(&b);
+	column_gather(&merged, all, p->n, a, out); /* into the arena */
+	builder_clear(&b);
+}
+
+static int fill_keys(
+	struct join *j, const struct pairs *p, struct column *columns, struct error *e)
+{
+	struct plan *plan = &j->plan;
+	struct arena *a = &j->emit_arena;
+	struct batch rights = {.schema = &plan->in[RIGHT], .rows = p->n};
+	struct column *right = ARENA_ARRAY(a, struct column, plan->in[RIGHT].fields_len);
+	struct plan_keys keys;
+
+	rights.columns = right;
+	for (size_t i = 0; i < plan->in[RIGHT].fields_len; i++)
+		column_gather(&p->right->columns[i], p->right_rows, p->n, a, &right[i]);
+	if (plan_find_keys(plan, RIGHT, &rights, a, &keys, e) < 0)
+		return -1;
+	for (size_t k = 0; k < plan->keys_len; k++) {
+		int out = plan->key_outs[k];
+
+		if (out >= 0)
+			merge_key(p, &columns[out], keys.columns[k], a, &columns[out]);
+	}
+	return 0;
+}
+
 int emit_pairs(struct join *j, const struct pairs *p, struct error *e)
 {
 	struct plan *plan = &j->plan;
@@ -78,10 +133,11 @@ int emit_pairs(struct join *j, const struct pairs *p, struct error *e)
 
 		if (program_run(plan->widen, &b, wide, NULL, e) < 0)
 			return -1;
-		b.columns = wide;
-		b.schema = &plan->out;
+		b.columns = columns = wide;
 	}
-	return stage_emit(j->op.stage, 0, &b, e);
+	if (p->lone_rights && fill_keys(j, p, columns, e) < 0)
+		return -1;
+	return emit_rows(j, &b, p->ops, e);
 }
 
 int emit_rights(struct join *j, const struct pairs *p, struct error *e)
@@ -117,7 +173,105 @@ int emit_rights(struct join *j, const struct pairs *p, struct error *e)
 		if (plan->key_outs[k] >= 0)
 			columns[plan->key_outs[k]] = *keys.columns[k];
 	}
-	return stage_emit(j->op.stage, 0, &b, e);
+	return emit_rows(j, &b, p->ops, e);
+}
+
+/* ---- a changelog on the left ---- */
+
+static const uint8_t split_op[] = {
+	[ROW_INSERT] = ROW_INSERT,
+	[ROW_UPDATE_BEFORE] = ROW_DELETE,
+	[ROW_UPDATE_AFTER] = ROW_INSERT,
+	[ROW_DELETE] = ROW_DELETE,
+};
+
+const uint8_t *emit_left_ops(const struct batch *b, const uint64_t *hashes, struct arena *a)
+{
+	uint8_t *ops;
+
+	if (!b->ops)
+		return NULL;
+	ops = arena_alloc(a, b->rows + (size_t)1);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		bool is_pair = b->ops[r] == ROW_UPDATE_BEFORE && r + 1 < b->rows &&
+			       b->ops[r + 1] == ROW_UPDATE_AFTER && hashes[r] == hashes[r + 1];
+
+		ops[r] = is_pair ? b->ops[r] : split_op[b->ops[r] & 3];
+		if (is_pair) {
+			ops[r + 1] = b->ops[r + 1];
+			r++;
+		}
+	}
+	return ops;
+}
+
+/* The end of the rows from i on that come from one left row, or from both halves of an update;
+ * *one_each: each half gives one. */
+static uint32_t unit_end(const struct emit_changes *c, uint32_t i, bool *one_each)
+{
+	uint32_t middle = i, end;
+
+	while (middle < c->n && c->numbers[middle] == c->numbers[i])
+		middle++;
+	end = middle;
+	if (c->left_ops[i] == ROW_UPDATE_BEFORE) {
+		while (end < c->n && c->numbers[end] == c->numbers[i] + 1)
+			end++;
+	}
+	*one_each = middle == i + 1 && end == middle + 1;
+	return end;
+}
+
+uint32_t emit_settle(const struct join *j, const struct emit_changes *c)
+{
+	bool keyed = j->plan.partner_in_key[RIGHT];
+
+	for (uint32_t i = 0, end; i < c->n; i = end) {
+		bool one_each, open;
+
+		end = unit_end(c, i, &one_each);
+		open = c->more && end == c->n;
+		if (open && i > 0)
+			return i;
+		if (open || c->numbers[i] == *c->broken ||
+			(one_each && keyed && c->partners[i] != c->partners[i + 1]))
+			one_each = false;
+		for (uint32_t k = i; k < end; k++)
+			c->ops[k] = one_each ? c->left_ops[k] : split_op[c->left_ops[k]];
+		if (open)
+			*c->broken = c->numbers[end - 1];
+	}
+	return c->n;
+}
+
+/* Settles pairs whose left rows are numbered as they lie. */
+static uint32_t settle_pairs(
+	struct join *j, struct pairs *p, bool more, int64_t *broken, struct arena *a)
+{
+	int64_t *numbers = arena_alloc(a, (p->n + (size_t)1) * sizeof *numbers);
+	int64_t *partners = arena_alloc(a, (p->n + (size_t)1) * sizeof *partners);
+	uint8_t *left_ops = arena_alloc(a, p->n + (size_t)1), *ops;
+
+	p->ops = ops = arena_alloc(a, p->n + (size_t)1);
+	for (uint32_t i = 0; i < p->n; i++) {
+		numbers[i] = p->left_rows ? p->left_rows[i] : i;
+		partners[i] = -1;
+		if (p->right_rows && p->right_rows[i] != ROW_NONE)
+			partners[i] = p->right_rows[i];
+		left_ops[i] = p->left_ops[numbers[i]];
+	}
+	return p->n = emit_settle(j, &(struct emit_changes){.numbers = numbers, .partners = partners,
+		.left_ops = left_ops, .ops = ops, .n = p->n, .more = more, .broken = broken});
+}
+
+int emit_lefts(struct join *j, const struct pairs *p, struct error *e)
+{
+	struct pairs out = *p;
+	int64_t broken = -1;
+
+	if (p->left_ops)
+		settle_pairs(j, &out, false, &broken, &j->arena);
+	return emit_pairs(j, &out, e);
 }
 
 /* ---- runs ---- */
@@ -133,6 +287,7 @@ void emit_run_begin(struct emit_run *run, struct join *j)
 	run->out_right = run->out_left + BATCH_ROWS;
 	run->filter_rows = run->out_right + BATCH_ROWS;
 	run->n = run->out_n = run->next = 0;
+	run->broken = -1;
 }
 
 void emit_run_free(struct emit_run *run)
@@ -141,15 +296,24 @@ void emit_run_free(struct emit_run *run)
 	run->matched = NULL;
 }
 
-static int run_out(struct emit_run *run, struct error *e)
+/* more: the last left row may not be done. */
+static int run_out(struct emit_run *run, bool more, struct error *e)
 {
 	struct pairs p = run->source;
+	struct arena arena = ARENA_INIT;
+	int status;
 
 	p.left_rows = run->out_left;
 	p.right_rows = run->out_right;
 	p.n = run->out_n;
-	run->out_n = 0;
-	return emit_pairs(run->j, &p, e);
+	if (p.left_ops)
+		settle_pairs(run->j, &p, more, &run->broken, &arena);
+	status = emit_pairs(run->j, &p, e);
+	arena_clear(&arena);
+	run->out_n -= p.n;
+	memmove(run->out_left, run->out_left + p.n, run->out_n * sizeof *run->out_left);
+	memmove(run->out_right, run->out_right + p.n, run->out_n * sizeof *run->out_right);
+	return status;
 }
 
 static int run_put(struct emit_run *run, uint32_t position, uint32_t right_row, struct error *e)
@@ -158,7 +322,7 @@ static int run_put(struct emit_run *run, uint32_t position, uint32_t right_row, 
 
 	run->out_left[run->out_n] = rows ? rows[position] : position;
 	run->out_right[run->out_n++] = right_row;
-	return run->out_n < BATCH_ROWS ? 0 : run_out(run, e);
+	return run->out_n < BATCH_ROWS ? 0 : run_out(run, true, e);
 }
 
 /* Left rows before `upto` have met all they will meet. */
@@ -185,6 +349,9 @@ static int run_take(struct emit_run *run, uint32_t position, uint32_t right_row,
 	run->matched[position] = 1;
 	if (run->right_flags)
 		run->right_flags[right_row] |= ROW_MATCHED;
+	if (run->right_matches)
+		run->right_matches[right_row] +=
+			op_is_insert(run->source.left_ops[position]) ? 1 : -1u;
 	if (kind == JOIN_ANTI || (kind == JOIN_SEMI && again))
 		return 0;
 	return run_put(run, position, right_row, e);
@@ -218,5 +385,5 @@ int emit_run_flush(struct emit_run *run, uint32_t upto, struct error *e)
 	run->n = 0;
 	if (run_pass(run, upto, e) < 0)
 		return -1;
-	return upto == run->positions ? run_out(run, e) : 0;
+	return upto == run->positions ? run_out(run, false, e) : 0;
 }

@@ -47,7 +47,14 @@ static uint32_t held_rows(const struct held *h)
 
 /* ---- rows ---- */
 
-static int find_times(
+bool join_is_timed(const struct join *j, unsigned side)
+{
+	const struct schema *s = &j->plan.in[side];
+
+	return s->time_column >= 0 && s->fields[s->time_column].type.kind == TYPE_TIMESTAMP;
+}
+
+int join_times(
 	struct join *j, unsigned side, const struct batch *b, const int64_t **out, struct error *e)
 {
 	/* Far from the ends of int64, so that bounds and windows can be computed without care. */
@@ -100,7 +107,7 @@ static int take_timed(struct join *j, unsigned side, const struct batch *b, stru
 	uint32_t *late, *good, late_len = 0, good_len = 0;
 	struct batch on_time;
 
-	if (find_times(j, side, b, &times, e) < 0)
+	if (join_times(j, side, b, &times, e) < 0)
 		return -1;
 	late = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *late);
 	for (uint32_t r = 0; r < b->rows; r++) {
@@ -151,28 +158,49 @@ int join_check_memory(struct join *j, struct error *e)
 
 	if (!j->options.memory_bytes)
 		return 0;
-	bytes = kept_bytes(&j->kept);
+	bytes = kept_bytes(&j->kept) + (j->family->bytes ? j->family->bytes(j) : 0);
 	if (bytes <= (size_t)j->options.memory_bytes)
 		return 0;
 	error_set(e, ERROR_USAGE, "the rows to keep take %zu MiB, more than --memory allows",
 		(bytes >> 20) + 1);
 	return error_hint(e, "%s",
-		j->options.by == JOIN_BY_KEY
+		j->family == &stream_family
+			? "raise --memory, give a shorter --ttl, or select fewer columns"
+		: j->options.by == JOIN_BY_KEY
 			? "raise --memory, put the smaller input on the right, or select fewer "
 			  "columns"
 			: "raise --memory, join over a shorter time, or select fewer columns");
 }
 
+int join_missing(
+	struct join *j, unsigned side, const struct batch *b, uint32_t row, struct error *e)
+{
+	struct buf text = BUF_INIT;
+
+	batch_put_row(b, row, &text);
+	error_set(e, ERROR_DATA, "%s (from %s) takes back a row that isn't there: %s", side_names[side],
+		stage_input_from(j->op.stage, side), buf_cstr(&text));
+	buf_clear(&text);
+	return -1;
+}
+
 void join_compact(struct join *j)
 {
 	struct kept *k = &j->kept;
-	uint32_t *remap[2], live[2];
+	uint32_t live[2];
 
 	for (unsigned side = 0; side < 2; side++)
 		live[side] = k->sides[side].len - k->sides[side].dead;
-	if (!rowstore_wants_compact(&k->sides[LEFT], live[RIGHT]) &&
-		!rowstore_wants_compact(&k->sides[RIGHT], live[LEFT]))
-		return;
+	if (rowstore_wants_compact(&k->sides[LEFT], live[RIGHT]) ||
+		rowstore_wants_compact(&k->sides[RIGHT], live[LEFT]))
+		join_compact_now(j);
+}
+
+void join_compact_now(struct join *j)
+{
+	struct kept *k = &j->kept;
+	uint32_t *remap[2];
+
 	for (unsigned side = 0; side < 2; side++)
 		remap[side] = mem_alloc((k->sides[side].len + (size_t)1) * sizeof *remap[side]);
 	kept_compact(k, remap);
@@ -239,13 +267,36 @@ static int check_exchange(const struct join *j, struct error *e)
 	return error_hint(e, "cast one in front, smap '*, cast(id as int) as id', or run with -p 1");
 }
 
+/* Sides whose matches are counted, because rows may lose them again. */
+static unsigned counted_sides(const struct join *j)
+{
+	unsigned left = join_keeps_left(j) || j->options.kind == JOIN_SEMI;
+
+	if (j->family == &stream_family)
+		return left << LEFT | (unsigned)join_keeps_right(j) << RIGHT;
+	return (unsigned)(j->plan.in[LEFT].changelog && join_keeps_right(j)) << RIGHT;
+}
+
+/* Both sides are kept where RIGHT has no end that could be waited for. */
+static void choose_family(struct join *j)
+{
+	j->plan.streams = j->options.by == JOIN_BY_KEY &&
+		(j->restored_streams || !stage_input_is_bounded(j->op.stage, RIGHT));
+	if (j->plan.streams)
+		j->family = &stream_family;
+	else if (j->options.ttl_us)
+		stage_warn(j->op.stage, "--ttl: RIGHT (from %s) has an end, and is kept as a whole",
+			stage_input_from(j->op.stage, RIGHT));
+}
+
 static int join_begin(struct join *j, struct error *e)
 {
+	choose_family(j);
 	if (plan_compile(&j->plan, e) < 0 || check_exchange(j, e) < 0 || stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
 		return -1;
 	if (j->plan.where && program_warnings(j->plan.where)[0])
 		stage_warn(j->op.stage, "%s", program_warnings(j->plan.where));
-	kept_init(&j->kept, &j->plan, j->family->lists);
+	kept_init(&j->kept, &j->plan, j->family->lists, counted_sides(j));
 	for (unsigned side = 0; side < 2; side++) {
 		if (take_restored(j, side, e) < 0)
 			return -1;
@@ -259,14 +310,12 @@ static int join_begin(struct join *j, struct error *e)
 
 static int check_bounded(struct join *j, struct error *e)
 {
-	if (j->options.by != JOIN_BY_KEY || stage_input_is_bounded(j->op.stage, RIGHT))
+	if (!j->options.is_static || stage_input_is_bounded(j->op.stage, RIGHT))
 		return 0;
-	error_set(e, ERROR_USAGE,
-		"RIGHT (from %s) never ends, and a join by equal keys alone reads it "
-		"to its end first",
+	error_set(e, ERROR_USAGE, "RIGHT (from %s) never ends, and --static reads it to its end first",
 		stage_input_from(j->op.stage, RIGHT));
-	return error_hint(e, "say how far apart in time rows may be: --within, --tumble, --hop or "
-			     "--as-of; or put the bounded input on the right");
+	return error_hint(e, "without --static both sides are kept, for --ttl; or say how far apart in "
+			     "time rows may be: --within, --tumble, --hop or --as-of");
 }
 
 static int check_state(struct join *j, struct error *e)
@@ -282,17 +331,24 @@ static int check_state(struct join *j, struct error *e)
 		stage_input_from(j->op.stage, RIGHT));
 }
 
+static int check_changelog(struct join *j, unsigned side, struct error *e)
+{
+	if (j->options.by == JOIN_BY_KEY)
+		return 0;
+	error_set(e, ERROR_USAGE, "%s is a changelog (from %s), and a join over time takes only rows "
+		"that stay", side_names[side], stage_input_from(j->op.stage, side));
+	return error_hint(e, "a join by keys alone, without --tumble, --within or --as-of, takes "
+			     "changelogs");
+}
+
 static int join_schema(
 	struct operator *op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct join *j = join_of(op);
 
 	arena_reset(&j->arena);
-	if (in->changelog)
-		return error_set(e, ERROR_USAGE,
-			"%s is a changelog (from %s), and a join takes only "
-			"rows that stay",
-			side_names[input], stage_input_from(op->stage, input));
+	if (in->changelog && check_changelog(j, input, e) < 0)
+		return -1;
 	if (input == RIGHT && (check_bounded(j, e) < 0 || check_state(j, e) < 0))
 		return -1;
 	if (plan_set_schema(&j->plan, input, in, e) < 0)
@@ -322,6 +378,14 @@ static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 	return 0;
 }
 
+static int join_tick(struct operator *op, int64_t now_us, struct error *e)
+{
+	struct join *j = join_of(op);
+
+	arena_reset(&j->arena);
+	return j->ready && j->family->tick ? j->family->tick(j, e) : 0;
+}
+
 static int join_end(struct operator *op, struct error *e)
 {
 	struct join *j = join_of(op);
@@ -334,7 +398,7 @@ static int join_end(struct operator *op, struct error *e)
 	return j->family->end ? j->family->end(j, e) : 0;
 }
 
-/* ---- snapshots: "join" (the watermark), then what is kept; or the rows that wait ---- */
+/* ---- snapshots: "join" (the watermark, whether both sides are streams), then what is kept; or the rows that wait ---- */
 
 static int save_own(const struct join *j, struct snapshot_writer *w, struct error *e)
 {
@@ -345,8 +409,10 @@ static int save_own(const struct join *j, struct snapshot_writer *w, struct erro
 	schema_init(&s);
 	schema_set_name(&s, "join");
 	schema_add(&s, "watermark", 9, TYPE_OF(TYPE_INT));
+	schema_add(&s, "streams", 7, TYPE_OF(TYPE_BOOL));
 	batch_builder_init(&b, &s);
 	builder_put_int(&b.columns[0], j->watermark_us);
+	builder_put_bool(&b.columns[1], j->plan.streams);
 	status = snapshot_section(w, &s, e);
 	if (status == 0)
 		status = snapshot_put(w, batch_builder_view(&b), e);
@@ -401,6 +467,14 @@ static int load_own(struct join *j, const struct batch *b, struct error *e)
 		if (column_int(c, r) > j->watermark_us)
 			j->watermark_us = column_int(c, r);
 	}
+	if (schema_find(b->schema, "streams", 7) < 0) /* written before there were any */
+		return 0;
+	if (snapshot_column(b, "streams", TYPE_OF(TYPE_BOOL), &c, e) < 0)
+		return -1;
+	for (uint32_t r = 0; r < b->rows; r++)
+		j->restored_streams = j->restored_streams || column_bool(c, r);
+	if (j->restored_streams)
+		j->op.build_inputs = 0;
 	return 0;
 }
 
@@ -462,6 +536,7 @@ static const struct operator_ops join_ops = {
 	.schema = join_schema,
 	.batch = join_batch,
 	.watermark = join_watermark,
+	.tick = join_tick,
 	.end = join_end,
 	.snapshot = join_snapshot,
 	.restore = join_restore,
@@ -488,6 +563,12 @@ static int check_options(const struct join_options *o, struct error *e)
 	}
 	if (o->keys && o->cross)
 		return error_set(e, ERROR_USAGE, "--cross joins without keys: leave out -k");
+	if (o->ttl_us && (o->by != JOIN_BY_KEY || o->is_static))
+		return error_set(e, ERROR_USAGE,
+			"--ttl is for joins of streams by keys alone: not with --static, --tumble, "
+			"--hop, --cumulate, --within or --as-of");
+	if (o->ttl_us < 0)
+		return error_set(e, ERROR_USAGE, "--ttl: rows can't live for less than no time");
 	if (o->by == JOIN_BY_INTERVAL && o->low_us > o->high_us)
 		return error_set(e, ERROR_USAGE, "--within LO,HI: LO is greater than HI");
 	if (o->by == JOIN_BY_LATEST && (o->kind == JOIN_RIGHT || o->kind == JOIN_FULL))

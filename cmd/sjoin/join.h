@@ -3,7 +3,7 @@
  *   input 0 LEFT  --+--> on time? --> family->rows --> emit
  *   input 1 RIGHT --+        \-> late: counted, side output 1
  *
- * A family (equal.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan
+ * A family (equal.c, stream.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan
  * (plan.h) knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output of
  * pairs of row numbers.  Rows that come before the other side's schema is known wait, because the
  * common type of the keys depends on both.
@@ -39,10 +39,12 @@ struct join_family {
 	 * time. */
 	int64_t (*last_chance)(const struct join *j, int64_t time_us);
 	int (*watermark)(struct join *j, int64_t in_us, int64_t *out_us, struct error *e);
+	int (*tick)(struct join *j, struct error *e);
 	int (*end)(struct join *j, struct error *e);
 
 	/* Kept rows were renumbered: row r of a side is remap[side][r] now, ROW_NONE is gone. */
 	void (*renumber)(struct join *j, uint32_t *const remap[2]);
+	size_t (*bytes)(const struct join *j); /* held beside the kept rows */
 	void (*free)(struct join *j);
 };
 
@@ -60,6 +62,7 @@ struct join {
 	void *state; /* the family's */
 	struct plan plan;
 	struct kept kept;
+	bool restored_streams; /* a snapshot says that both inputs were kept as streams */
 	bool ready;           /* both schemas are known and the output is declared */
 	int64_t watermark_us; /* the greatest the family was told */
 	struct held waiting[2], restored[2];
@@ -69,7 +72,7 @@ struct join {
 	uint32_t *filter_pick;   /* BATCH_ROWS, for emit_filter */
 };
 
-extern const struct join_family equal_family, window_family, interval_family, asof_family;
+extern const struct join_family equal_family, stream_family, window_family, interval_family, asof_family;
 
 /* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
  * doesn't parse and for combinations that make no sense. */
@@ -78,11 +81,23 @@ int join_new(const struct join_options *options, struct operator **out, struct e
 /* The names of a side's key columns, at most max; they live as long as the operator. */
 size_t join_keys(const struct operator *op, unsigned side, const char **names, size_t max);
 
+/* The event times of a batch's rows, in the arena. */
+int join_times(struct join *j, unsigned side, const struct batch *b, const int64_t **out,
+	struct error *e);
+
+/* Whether a side's rows have an event time. */
+bool join_is_timed(const struct join *j, unsigned side);
+
 /* ERROR_USAGE if the kept rows have outgrown --memory. */
 int join_check_memory(struct join *j, struct error *e);
 
-/* Copies the live rows together if enough have died. */
+/* ERROR_DATA: a side takes back row `row` of b, which isn't kept. */
+int join_missing(struct join *j, unsigned side, const struct batch *b, uint32_t row,
+	struct error *e);
+
+/* Copies the live rows together: if enough have died; at once. */
 void join_compact(struct join *j);
+void join_compact_now(struct join *j);
 
 /* Which rows of which side a kind gives out though they met nobody. */
 static inline bool join_keeps_left(const struct join *j)

@@ -10,12 +10,12 @@ enum { SAVED_GROUP, SAVED_SEQ, SAVED_TIME, SAVED_MATCHED, SAVED_COLUMNS };
 
 static const char *const section_names[2] = {"left", "right"};
 
-void kept_init(struct kept *k, struct plan *plan, unsigned listed)
+void kept_init(struct kept *k, struct plan *plan, unsigned listed, unsigned counted)
 {
-	*k = (struct kept){.plan = plan, .listed = listed};
+	*k = (struct kept){.plan = plan, .listed = listed, .counted = counted};
 	k->table = keytable_new(plan->types, plan->keys_len);
 	for (unsigned side = 0; side < 2; side++)
-		rowstore_init(&k->sides[side], &plan->in[side]);
+		rowstore_init(&k->sides[side], &plan->rows[side]);
 	for (unsigned side = 0; side < 2 && plan->options->slack_rows; side++)
 		k->sides[side].slack_rows = plan->options->slack_rows;
 }
@@ -27,14 +27,13 @@ void kept_clear(struct kept *k)
 	for (unsigned side = 0; side < 2; side++) {
 		rowstore_clear(&k->sides[side]);
 		rowlists_clear(&k->lists[side]);
+		mem_free(k->matches[side]);
 	}
 	*k = (struct kept){.plan = NULL};
 }
 
-/* Numbers of the keys of all rows, KEY_NONE where a part is null: such a key matches nothing and
- * isn't put into the table. */
-static uint32_t *insert_keys(struct kept *k, const struct plan_keys *keys, uint32_t rows,
-	struct arena *a, uint32_t *nulls)
+uint32_t *kept_keys(struct kept *k, const struct plan_keys *keys, uint32_t rows, struct arena *a,
+	uint32_t *nulls)
 {
 	size_t n = k->plan->keys_len;
 	uint32_t *ids = arena_alloc(a, rows * sizeof *ids);
@@ -43,7 +42,8 @@ static uint32_t *insert_keys(struct kept *k, const struct plan_keys *keys, uint3
 	struct column *gathered;
 	uint64_t *hashes;
 
-	*nulls = 0;
+	if (nulls)
+		*nulls = 0;
 	if (!keys->has_null) {
 		keytable_insert(k->table, keys->columns, rows, keys->hashes, ids);
 		return ids;
@@ -67,7 +67,8 @@ static uint32_t *insert_keys(struct kept *k, const struct plan_keys *keys, uint3
 	memset(ids, 0xff, rows * sizeof *ids);
 	for (uint32_t i = 0; i < full_len; i++)
 		ids[full[i]] = full_ids[i];
-	*nulls = rows - full_len;
+	if (nulls)
+		*nulls = rows - full_len;
 	return ids;
 }
 
@@ -84,6 +85,19 @@ static void add_to_lists(struct kept *k, unsigned side, uint32_t first)
 	}
 }
 
+uint32_t kept_put(struct kept *k, unsigned side, const struct batch *b, const uint32_t *pick,
+	uint32_t n, const int64_t *times, const uint32_t *ids)
+{
+	uint32_t first = rowstore_add(&k->sides[side], b, pick, n, times, ids);
+
+	if (k->counted >> side & 1) {
+		MEM_GROW(k->matches[side], k->matches_cap[side], first + (size_t)n);
+		memset(k->matches[side] + first, 0, n * sizeof *k->matches[side]);
+	}
+	add_to_lists(k, side, first);
+	return first;
+}
+
 int kept_add(struct kept *k, unsigned side, const struct batch *b, const int64_t *times,
 	bool with_null, struct arena *a, uint32_t *first, struct error *e)
 {
@@ -92,7 +106,7 @@ int kept_add(struct kept *k, unsigned side, const struct batch *b, const int64_t
 
 	if (plan_find_keys(k->plan, side, b, a, &keys, e) < 0)
 		return -1;
-	ids = insert_keys(k, &keys, b->rows, a, &nulls);
+	ids = kept_keys(k, &keys, b->rows, a, &nulls);
 	if (nulls && !with_null) {
 		int64_t *picked_times = arena_alloc(a, n * sizeof *picked_times);
 
@@ -107,8 +121,7 @@ int kept_add(struct kept *k, unsigned side, const struct batch *b, const int64_t
 		}
 		times = picked_times;
 	}
-	*first = rowstore_add(&k->sides[side], b, pick, n, times, ids);
-	add_to_lists(k, side, *first);
+	*first = kept_put(k, side, b, pick, n, times, ids);
 	return 0;
 }
 
@@ -163,8 +176,13 @@ void kept_compact(struct kept *k, uint32_t *const remap[2])
 	memset(renamed, 0xff, keys * sizeof *renamed);
 	for (unsigned side = 0; side < 2; side++) {
 		struct rowstore *s = &k->sides[side];
+		uint32_t old_len = s->len;
 
 		rowstore_compact(s, remap[side]);
+		for (uint32_t r = 0; k->counted >> side & 1 && r < old_len; r++) {
+			if (remap[side][r] != ROW_NONE)
+				k->matches[side][remap[side][r]] = k->matches[side][r];
+		}
 		for (uint32_t r = 0; r < s->len; r++) {
 			if (s->key[r] != KEY_NONE)
 				renamed[s->key[r]] = 0;
@@ -195,7 +213,10 @@ static void saved_schema(const struct kept *k, unsigned side, struct schema *s)
 	schema_add(s, "key_group", 9, TYPE_OF(TYPE_INT));
 	schema_add(s, "seq", 3, TYPE_OF(TYPE_INT));
 	schema_add(s, "time", 4, TYPE_OF(TYPE_TIMESTAMP));
-	schema_add(s, "matched", 7, TYPE_OF(TYPE_BOOL));
+	if (k->counted >> side & 1)
+		schema_add(s, "matches", 7, TYPE_OF(TYPE_INT));
+	else
+		schema_add(s, "matched", 7, TYPE_OF(TYPE_BOOL));
 	for (size_t i = 0; i < in->fields_len; i++) {
 		buf_reset(&name);
 		buf_printf(&name, "row.%s", in->fields[i].name);
@@ -204,13 +225,30 @@ static void saved_schema(const struct kept *k, unsigned side, struct schema *s)
 	buf_clear(&name);
 }
 
-static int put_saved(struct rowstore *s, const struct schema *schema, const uint32_t *rows,
-	const uint64_t *hashes, uint32_t n, struct arena *a, struct snapshot_writer *w,
-	struct error *e)
+/* matches: by row; NULL where only whether there are any is known. */
+static void saved_matches(const struct rowstore *s, const uint32_t *matches, const uint32_t *rows,
+	uint32_t n, struct arena *a, struct column *out)
 {
+	int64_t *counts = arena_alloc(a, n * sizeof *counts);
+	uint8_t *matched = arena_alloc(a, n);
+
+	for (uint32_t i = 0; i < n; i++) {
+		counts[i] = matches ? matches[rows[i]] : 0;
+		matched[i] = s->flags[rows[i]] & ROW_MATCHED;
+	}
+	if (matches)
+		*out = (struct column){.type = TYPE_OF(TYPE_INT), .data = counts};
+	else
+		*out = (struct column){.type = TYPE_OF(TYPE_BOOL), .data = matched};
+}
+
+static int put_saved(struct kept *k, unsigned side, const struct schema *schema,
+	const uint32_t *rows, const uint64_t *hashes, uint32_t n, struct arena *a,
+	struct snapshot_writer *w, struct error *e)
+{
+	struct rowstore *s = &k->sides[side];
 	struct column *columns = ARENA_ARRAY(a, struct column, schema->fields_len);
 	int64_t *ints[3];
-	uint8_t *matched = arena_alloc(a, n);
 	struct batch b = {.schema = schema, .rows = n, .columns = columns};
 	const struct batch *all = rowstore_view(s);
 
@@ -218,12 +256,12 @@ static int put_saved(struct rowstore *s, const struct schema *schema, const uint
 		ints[i] = arena_alloc(a, n * sizeof **ints);
 		columns[i] = (struct column){.type = schema->fields[i].type, .data = ints[i]};
 	}
-	columns[SAVED_MATCHED] = (struct column){.type = TYPE_OF(TYPE_BOOL), .data = matched};
+	saved_matches(s, k->counted >> side & 1 ? k->matches[side] : NULL, rows, n, a,
+		&columns[SAVED_MATCHED]);
 	for (uint32_t i = 0; i < n; i++) {
 		ints[SAVED_GROUP][i] = key_group(hashes[i]);
 		ints[SAVED_SEQ][i] = rows[i];
 		ints[SAVED_TIME][i] = s->time_us[rows[i]];
-		matched[i] = s->flags[rows[i]] & ROW_MATCHED;
 	}
 	for (size_t i = SAVED_COLUMNS; i < schema->fields_len; i++)
 		column_gather(&all->columns[i - SAVED_COLUMNS], rows, n, a, &columns[i]);
@@ -259,7 +297,7 @@ int kept_save(struct kept *k, unsigned side, struct snapshot_writer *w, struct e
 			rows[i] = live[order[done + i]];
 			row_hashes[i] = hashes[order[done + i]];
 		}
-		status = put_saved(s, &schema, rows, row_hashes, part, &arena, w, e);
+		status = put_saved(k, side, &schema, rows, row_hashes, part, &arena, w, e);
 		arena_reset(&arena);
 	}
 	schema_clear(&schema);
@@ -302,7 +340,8 @@ static int check_saved(
 static int load_part(struct kept *k, unsigned side, const struct batch *saved,
 	const struct saved_row *order, uint32_t n, struct arena *a, struct error *e)
 {
-	const struct schema *in = &k->plan->in[side];
+	const struct schema *in = &k->plan->rows[side];
+	const struct column *met = &saved->columns[SAVED_MATCHED];
 	struct column *columns = ARENA_ARRAY(a, struct column, in->fields_len);
 	struct batch b = {.schema = in, .rows = n, .columns = columns};
 	uint32_t *pick = arena_alloc(a, n * sizeof *pick), first;
@@ -317,7 +356,9 @@ static int load_part(struct kept *k, unsigned side, const struct batch *saved,
 	if (kept_add(k, side, &b, times, true, a, &first, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
-		if (column_bool(&saved->columns[SAVED_MATCHED], pick[i]))
+		if (k->counted >> side & 1)
+			k->matches[side][first + i] = (uint32_t)column_int(met, pick[i]);
+		else if (column_bool(met, pick[i]))
 			k->sides[side].flags[first + i] |= ROW_MATCHED;
 	}
 	return 0;
@@ -351,6 +392,7 @@ size_t kept_bytes(const struct kept *k)
 	size_t bytes = k->table ? keytable_bytes(k->table) : 0;
 
 	for (unsigned side = 0; side < 2; side++)
-		bytes += rowstore_bytes(&k->sides[side]) + rowlists_bytes(&k->lists[side]);
+		bytes += rowstore_bytes(&k->sides[side]) + rowlists_bytes(&k->lists[side]) +
+			 k->matches_cap[side] * sizeof *k->matches[side];
 	return bytes;
 }

@@ -3,7 +3,8 @@
  *   table   key -> number, for both sides          lists[side]   number -> rows by time, if wanted
  *   sides   rows, with time, key number and flags
  *
- * A section of a snapshot: key_group, seq (order of arrival), time, matched, row.<column> ... */
+ * A section of a snapshot: key_group, seq (order of arrival), time, matched, row.<column> ...  Where
+ * matches are counted, that column is an int called matches. */
 #ifndef RUNNEL_SJOIN_KEPT_H
 #define RUNNEL_SJOIN_KEPT_H
 
@@ -14,15 +15,28 @@
 
 struct kept {
 	struct plan *plan;
-	unsigned listed; /* sides (bits) that have lists */
+	unsigned listed;  /* sides (bits) that have lists */
+	unsigned counted; /* sides (bits) whose rows' matches are counted */
 	struct keytable *table;
 	struct rowstore sides[2];
 	struct rowlists lists[2];
+	uint32_t *matches[2]; /* by row, of counted sides */
+	size_t matches_cap[2];
 };
 
 /* The plan is compiled and outlives it. */
-void kept_init(struct kept *k, struct plan *plan, unsigned listed);
+void kept_init(struct kept *k, struct plan *plan, unsigned listed, unsigned counted);
 void kept_clear(struct kept *k);
+
+/* The numbers of the rows' keys, which are new if need be; KEY_NONE where a part is null: such a key
+ * matches nothing and isn't put into the table.  They lie in the arena.  *nulls may be NULL. */
+uint32_t *kept_keys(struct kept *k, const struct plan_keys *keys, uint32_t rows, struct arena *a,
+	uint32_t *nulls);
+
+/* Keeps picked rows (NULL: rows 0..n) whose keys are known; times and keys by position in the n.
+ * Returns the number of the first; they are numbered one after another. */
+uint32_t kept_put(struct kept *k, unsigned side, const struct batch *b, const uint32_t *pick,
+	uint32_t n, const int64_t *times, const uint32_t *ids);
 
 /* Keeps rows; those with a null key only if with_null.  times may be NULL.  *first: the number of
  * the first one; they are numbered one after another. */

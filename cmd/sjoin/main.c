@@ -16,9 +16,9 @@ static const char *const kinds[] = {"inner", "left", "right", "full", "semi", "a
 static struct {
 	const char *keys, *where, *prefix, *late;
 	const char *tumble, *hop, *cumulate, *within;
-	int64_t offset_us, tolerance_us;
+	int64_t offset_us, tolerance_us, ttl_us;
 	int kind;
-	bool is_static, as_of, cross, has_tolerance, has_offset;
+	bool is_static, as_of, cross, has_tolerance, has_offset, has_ttl;
 } given = {.prefix = "right_"};
 
 static const struct option_spec options[] = {
@@ -80,6 +80,12 @@ static const struct option_spec options[] = {
 		.value = &given.tolerance_us,
 		.given = &given.has_tolerance,
 		.help = "with --as-of: not if it is older than this"},
+	{.name = "ttl",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &given.ttl_us,
+		.given = &given.has_ttl,
+		.help = "streams: forget rows this long after their event time"},
 	{.name = "cross",
 		.kind = OPTION_FLAG,
 		.value = &given.cross,
@@ -182,6 +188,9 @@ static int parse_family(struct join_options *o, struct error *e)
 	if (given.has_offset && !given.tumble && !given.hop && !given.cumulate)
 		return error_set(
 			e, ERROR_USAGE, "--offset belongs to --tumble, --hop and --cumulate");
+	if (given.has_ttl && (given.ttl_us <= 0 || given.ttl_us > TIME_MAX_DAYS * CIVIL_US_DAY))
+		return error_set(e, ERROR_USAGE, "--ttl: rows have to live for some time, of at most a "
+			"hundred years");
 	if (given.within) {
 		o->by = JOIN_BY_INTERVAL;
 		return parse_two("within", given.within, &o->low_us, &o->high_us, e);
@@ -218,7 +227,7 @@ static void describe(const struct operator *op, const struct join_options *o,
 	struct stage_description *about)
 {
 	static const char *const keeps[] = {
-		[JOIN_BY_KEY] = "the right side; the left one as long as that is read",
+		[JOIN_BY_KEY] = "the right side, or both if that is a stream without an end",
 		[JOIN_BY_WINDOW] = "both sides' rows until their window closes",
 		[JOIN_BY_INTERVAL] = "both sides' rows as long as a partner may come",
 		[JOIN_BY_LATEST] = "left rows until their time has come, right rows that may be the latest",
@@ -247,7 +256,9 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		.has_late = given.late,
 		.has_tolerance = given.has_tolerance,
 		.tolerance_us = given.tolerance_us,
-		.memory_bytes = setup->memory_bytes};
+		.ttl_us = given.ttl_us,
+		.memory_bytes = setup->memory_bytes,
+		.temporary = setup->temporary};
 
 	if (setup->arguments_len != 1)
 		return error_set(e, ERROR_USAGE,

@@ -107,6 +107,7 @@ int plan_init(struct plan *p, const struct join_options *options, struct error *
 	*p = (struct plan){.options = options};
 	for (unsigned side = 0; side < 2; side++) {
 		schema_init(&p->in[side]);
+		schema_init(&p->rows[side]);
 		schema_init(&p->adapt_from[side]);
 	}
 	schema_init(&p->pair);
@@ -121,6 +122,7 @@ void plan_clear(struct plan *p)
 		program_free(p->casts[side]);
 		mem_free(p->adapt_columns[side]);
 		schema_clear(&p->in[side]);
+		schema_clear(&p->rows[side]);
 		schema_clear(&p->adapt_from[side]);
 	}
 	program_free(p->where);
@@ -205,6 +207,9 @@ static int set_later_schema(struct plan *p, unsigned side, const struct schema *
 	if (!same_time(first, s))
 		return error_set(e, ERROR_DATA, "%s: a later schema has another event time",
 			side_names[side]);
+	if (first->changelog != s->changelog)
+		return error_set(e, ERROR_DATA, "%s: a later schema is %s", side_names[side],
+			s->changelog ? "a changelog" : "no changelog any more");
 	schema_clear(&p->adapt_from[side]);
 	schema_copy(&p->adapt_from[side], s);
 	p->adapt[side] = program_new();
@@ -224,6 +229,9 @@ int plan_set_schema(struct plan *p, unsigned side, const struct schema *s, struc
 	if (check_time(p, side, s, e) < 0)
 		return -1;
 	schema_copy(&p->in[side], s);
+	schema_copy(&p->rows[side], s);
+	p->rows[side].changelog = false;
+	schema_set_keys(&p->rows[side], NULL, 0);
 	p->has[side] = true;
 	return 0;
 }
@@ -418,11 +426,75 @@ static void set_out_time(struct plan *p)
 				p->out.time_offset_us = -1;
 			}
 		} else if (kind != JOIN_RIGHT && kind != JOIN_FULL && from->side == 0 &&
+			   (!p->streams || p->options->ttl_us) &&
 			   from->column == p->in[0].time_column) {
 			p->out.time_column = (int)i;
 			p->out.time_offset_us = p->in[0].time_offset_us;
 		}
 	}
+}
+
+/* Whether the output column that shows an input's is there; keys show the left one. */
+static int find_out(const struct plan *p, unsigned side, int column)
+{
+	for (size_t k = 0; side == 1 && k < p->keys_len; k++) {
+		if (p->keys[1][k] == column)
+			return p->key_outs[k];
+	}
+	for (size_t i = 0; i < p->out.fields_len; i++) {
+		const struct plan_column *from = &p->columns[p->out_columns[i]];
+
+		if (from->side == side && from->column == column)
+			return (int)i;
+	}
+	return -1;
+}
+
+static bool is_join_key(const struct plan *p, unsigned side, int column)
+{
+	for (size_t k = 0; k < p->keys_len; k++) {
+		if (p->keys[side][k] == column)
+			return true;
+	}
+	return false;
+}
+
+/* Adds a side's key; without one every equal row counts, and the output has none. */
+static bool add_out_keys(struct plan *p, unsigned side, int *keys, size_t *n)
+{
+	const struct schema *in = &p->in[side];
+
+	if (!in->changelog || !in->keys_len)
+		return false;
+	for (size_t i = 0; i < in->keys_len; i++) {
+		int out = find_out(p, side, in->keys[i]);
+		bool known = false;
+
+		for (size_t k = 0; k < *n; k++)
+			known = known || keys[k] == out;
+		if (!known)
+			keys[(*n)++] = out;
+		if (!is_join_key(p, side, in->keys[i]))
+			p->partner_in_key[side] = true;
+	}
+	return true;
+}
+
+/* A full join has no key: a left and a right row that met nobody may show the same. */
+static void set_out_keys(struct plan *p)
+{
+	enum join_kind kind = p->options->kind;
+	int *keys = ARENA_ARRAY(&p->arena, int, p->in[0].keys_len + p->in[1].keys_len + 1);
+	size_t n = 0;
+
+	p->out.changelog = p->in[0].changelog ||
+			   (p->streams && (kind != JOIN_INNER || p->in[1].changelog));
+	if (!p->out.changelog || kind == JOIN_FULL || !add_out_keys(p, 0, keys, &n))
+		return;
+	if (kind == JOIN_SEMI || kind == JOIN_ANTI || add_out_keys(p, 1, keys, &n))
+		schema_set_keys(&p->out, keys, n);
+	else
+		p->partner_in_key[0] = false;
 }
 
 static int compile_out(struct plan *p, struct error *e)
@@ -460,6 +532,7 @@ static int compile_out(struct plan *p, struct error *e)
 			return -1;
 	}
 	set_out_time(p);
+	set_out_keys(p);
 	if (widens && !widened) { /* the usual case: nothing to convert */
 		program_free(p->widen);
 		p->widen = NULL;

@@ -116,7 +116,7 @@ struct operator {
 	bool bounded;        /* sources: says whether produce ever ends by itself */
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
 	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever; for a sink's idle: 0 forever */
-	uint32_t build_inputs; /* bit i: input i is read to its END before the others are read */
+	uint32_t build_inputs; /* bit i: input i, if it is bounded, is read to its END before the others */
 	/* Rows of no input are read before the columns of all that have not ENDed are known. */
 	bool schemas_first;
 	/* What comes in goes out again, on every output, byte for byte unless several channels meet or

@@ -319,7 +319,7 @@ static int stage_update_idle(struct stage *st, struct error *e)
 
 static bool input_is_build(const struct stage *st, unsigned input)
 {
-	return st->op->build_inputs >> input & 1;
+	return st->op->build_inputs >> input & 1 && stage_input_is_bounded(st, input);
 }
 
 static bool stage_is_building(const struct stage *st)
@@ -361,7 +361,7 @@ out:
 /* An ENDed channel counts as having brought every barrier. */
 static int stage_try_align(struct stage *st, struct error *e)
 {
-	if (!st->aligning)
+	if (!st->aligning || stage_is_building(st))
 		return 0;
 	for (size_t i = 0; i < st->plan.channels_len; i++) {
 		const struct channel *c = &st->channels[i];
@@ -422,8 +422,9 @@ bool stage_wants(const struct stage *st, size_t channel)
 		return !c->eof;
 	if (input_is_build(st, c->input))
 		return true;
+	/* The columns of the others are welcome meanwhile: a join can't do much without. */
 	if (stage_is_building(st))
-		return false;
+		return !st->inputs[c->input].schema && !st->aligning;
 	if (st->inputs[c->input].schema && stage_awaits_schemas(st))
 		return false;
 	return !(st->aligning && c->barrier >= st->barrier.checkpoint);
