@@ -54,7 +54,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 all: $(bins)
 
 # Rebuilt when the flags change: the stamp holds them, and every object depends on it.
-flags := $(CC) $(all_cflags) $(all_cppflags)
+flags := $(CC) $(all_cflags) $(all_cppflags) $(programs)
 $(O)/flags: FORCE
 	$(quiet)mkdir -p $(@D)
 	$(quiet)printf '%s\n' '$(subst ','\'',$(flags))' | cmp -s - $@ || \
@@ -80,8 +80,8 @@ $(BIN)/$(1): $(call cmd_obj,$(1)) $(lib)
 endef
 $(foreach p,$(programs),$(eval $(call program_rule,$(p))))
 
-# What the supervisor takes for a stage.
-$(O)/cmd/runnel/launch.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel sctl,$(programs))"'
+# What is taken for a stage.
+$(O)/cmd/common/process.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel sctl,$(programs))"'
 
 # RIGHT may be a file: sjoin opens it as ssource would, and smerge what it merges.
 $(BIN)/sjoin $(BIN)/smerge: $(filter-out %/main.o,$(call cmd_obj,ssource))

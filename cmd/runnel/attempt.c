@@ -204,7 +204,7 @@ static int start_task(struct attempt *a, const struct edges *x, struct attempt_t
 {
 	const struct plan_stage *s = &a->o.plan->stages[t->stage];
 	size_t fds_max = p->inputs_len + 1;
-	struct launch_options o = {.spool = spool};
+	struct process_options o = {.spool = spool};
 	int *fds, status;
 	struct stat st;
 

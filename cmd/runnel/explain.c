@@ -45,7 +45,7 @@ static int check_stage(const struct restore *r, size_t stage, const char *log, s
 	struct error *e)
 {
 	const struct plan_stage *s = &r->plan->stages[stage];
-	struct launch_options options = {.log = log};
+	struct process_options options = {.log = log};
 	struct line_plan *p = mem_zero(sizeof *p);
 	struct arena arena = ARENA_INIT;
 	struct process x = {.pid = 0};

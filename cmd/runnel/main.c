@@ -210,7 +210,6 @@ static int draw_and_run(const struct pipeline_source *source, struct arena *aren
 		return error_set(e, ERROR_USAGE, "-p: from 1 to %d subtasks", PLAN_SUBTASKS_MAX);
 	if (pipeline_parse(source, arena, &text, e) < 0)
 		return -1;
-	launch_environment(text.variables, text.variables_len);
 	status = plan_draw(&text, source, &programs, (uint32_t)opt.parallelism, arena, &plan, e);
 	if (status == 0)
 		status = run(source, &plan, e);

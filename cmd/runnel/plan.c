@@ -9,7 +9,6 @@
 #include <string.h>
 
 struct draw {
-	const struct pipeline_source *source;
 	const struct plan_programs *programs;
 	uint32_t parallelism;
 	struct plan *plan;
@@ -18,10 +17,16 @@ struct draw {
 
 /* ---- stages ---- */
 
-static struct plan_stage *add_stage(struct plan *p)
+/* NULL: there are too many. */
+static struct plan_stage *add_stage(struct draw *d)
 {
+	struct plan *p = d->plan;
 	struct plan_stage *s;
 
+	if (p->stages_len == PLAN_STAGES_MAX) {
+		error_set(d->e, ERROR_USAGE, "more than %d stages", PLAN_STAGES_MAX);
+		return NULL;
+	}
 	MEM_GROW(p->stages, p->stages_cap, p->stages_len + 1);
 	s = &p->stages[p->stages_len++];
 	*s = (struct plan_stage){.name = NULL};
@@ -30,32 +35,19 @@ static struct plan_stage *add_stage(struct plan *p)
 	return s;
 }
 
-static int refuse_program(struct draw *d, const struct pipeline_stage *text)
+static int refuse_program(struct draw *d, const struct plan_text *in,
+	const struct pipeline_stage *text)
 {
 	const char *word = text->arguments[0].text;
 
-	return pipeline_error(d->source, text->place,
+	return pipeline_error(in->source, text->place,
 		"a pipeline under runnel consists of Runnel's stages only: what runs in front goes into\n"
 		"a file first, what runs behind reads one",
 		d->e, "'%s' is no stage", word);
 }
 
-static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int front);
-
-/* Stages of a pipeline and of what stands in their arguments; the index of the last, or -1. */
-static int add_pipeline(struct draw *d, const struct pipeline *text)
-{
-	int last = -1;
-
-	for (size_t i = 0; i < text->stages_len; i++) {
-		last = add_text_stage(d, &text->stages[i], last);
-		if (last < 0)
-			return -1;
-	}
-	return last;
-}
-
-static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int front)
+static int add_text_stage(struct draw *d, const struct plan_text *in,
+	const struct pipeline_stage *text, struct plan_input front)
 {
 	struct plan *p = d->plan;
 	struct plan_stage *s;
@@ -64,8 +56,10 @@ static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int
 	int index;
 
 	if (d->programs->find(d->programs->context, text->arguments[0].text, p->arena, &program))
-		return refuse_program(d, text);
-	s = add_stage(p);
+		return refuse_program(d, in, text);
+	s = add_stage(d);
+	if (!s)
+		return -1;
 	index = (int)p->stages_len - 1;
 	argv = ARENA_ARRAY(p->arena, const char *, text->arguments_len + 1);
 	for (size_t i = 0; i < text->arguments_len; i++)
@@ -73,15 +67,28 @@ static int add_text_stage(struct draw *d, const struct pipeline_stage *text, int
 	s->program = program;
 	s->argv = argv;
 	s->argv_len = text->arguments_len;
+	s->in = in;
 	s->place = text->place;
 	s->text = text;
-	s->inputs[0].stage = front;
+	s->inputs[0] = front;
 	return index;
 }
 
-/* A stage that the text doesn't have. */
+/* Stages of a pipeline behind another's output (front.stage -1: none); the index of the last, or -1. */
+static int add_pipeline(struct draw *d, const struct plan_text *in, const struct pipeline *text,
+	struct plan_input front)
+{
+	for (size_t i = 0; i < text->stages_len; i++) {
+		front = (struct plan_input){.stage = add_text_stage(d, in, &text->stages[i], front)};
+		if (front.stage < 0)
+			return -1;
+	}
+	return front.stage;
+}
+
+/* A stage that the text doesn't have, on account of one that it has. */
 static int add_implied(struct draw *d, const char *name, const char *const *words, size_t n,
-	struct pipeline_place place)
+	size_t by)
 {
 	struct plan *p = d->plan;
 	const char **argv = ARENA_ARRAY(p->arena, const char *, n + 1);
@@ -92,12 +99,15 @@ static int add_implied(struct draw *d, const char *name, const char *const *word
 		return error_set(d->e, ERROR_USAGE, "%s isn't installed beside runnel", words[0]);
 	for (size_t i = 0; i < n; i++)
 		argv[i] = words[i];
-	s = add_stage(p);
+	s = add_stage(d);
+	if (!s)
+		return -1;
 	s->name = name;
 	s->program = program;
 	s->argv = argv;
 	s->argv_len = n;
-	s->place = place;
+	s->in = p->stages[by].in;
+	s->place = p->stages[by].place;
 	return (int)p->stages_len - 1;
 }
 
@@ -117,7 +127,7 @@ static int describe(struct draw *d, size_t first)
 		if (hint)
 			*hint++ = '\0';
 		*d->e = (struct error)ERROR_INIT;
-		pipeline_error(d->source, s->place, hint, d->e, "%s: %s", s->argv[0], cause.text);
+		pipeline_error(s->in->source, s->place, hint, d->e, "%s: %s", s->argv[0], cause.text);
 	}
 	return -1;
 }
@@ -149,8 +159,8 @@ static int add_input(struct draw *d, size_t stage, unsigned input)
 	const struct pipeline *text = substitution(d->plan->stages[stage].text, path);
 	const char *words[3] = {"ssource"};
 	size_t n = add_path(words, 1, path);
-	int last = text ? add_pipeline(d, text) :
-		add_implied(d, NULL, words, n, d->plan->stages[stage].place);
+	int last = text ? add_pipeline(d, d->plan->stages[stage].in, text,
+		(struct plan_input){.stage = -1}) : add_implied(d, NULL, words, n, stage);
 
 	if (last < 0)
 		return -1;
@@ -170,7 +180,7 @@ static int add_side(struct draw *d, size_t stage, unsigned output)
 		return 0;
 	n = add_path(words, 3, side->path);
 	sink = add_implied(d, arena_printf(d->plan->arena, "%s-side%u", s->name, output), words, n,
-		s->place);
+		stage);
 	if (sink < 0)
 		return -1;
 	d->plan->stages[sink].inputs[0] = (struct plan_input){.stage = (int)stage, .output = output};
@@ -182,29 +192,113 @@ static int check_place_in_pipe(struct draw *d, size_t stage)
 	const struct plan_stage *s = &d->plan->stages[stage];
 
 	if (!s->d.inputs && s->inputs[0].stage >= 0)
-		return pipeline_error(d->source, s->place,
+		return pipeline_error(s->in->source, s->place,
 			"a second source is joined: sjoin ... <(ssource ...)", d->e,
 			"%s is a source: it reads nothing from a pipe", s->argv[0]);
 	if (s->d.inputs && s->inputs[0].stage < 0 && !s->d.about.pipe_optional)
-		return pipeline_error(d->source, s->place, "put ssource in front: ssource FILE | ...",
+		return pipeline_error(s->in->source, s->place, "put ssource in front: ssource FILE | ...",
 			d->e, "%s has no input", s->argv[0]);
 	if (s->inputs[0].stage >= 0 && !d->plan->stages[s->inputs[0].stage].d.outputs)
-		return pipeline_error(d->source, s->place,
+		return pipeline_error(s->in->source, s->place,
 			"what ends in several places is two pipelines", d->e,
 			"%s has no input: the stage in front is a sink", s->argv[0]);
 	if (s->d.about.cannot_replay)
-		return pipeline_error(d->source, s->place,
+		return pipeline_error(s->in->source, s->place,
 			"a job reads again where its last checkpoint was: name a file",
 			d->e, "%s can't go back: %s", s->argv[0],
 			s->d.about.guarantee ? s->d.about.guarantee : "its input is read once");
 	return 0;
 }
 
+/* ---- pipelines in arguments ---- */
+
+/* What the stage that has it in an argument would see: what its text exports, and the environment. */
+static const char *branch_variable(void *context, const char *name)
+{
+	const struct plan_text *around = context;
+
+	for (size_t i = 0; i < around->file->variables_len; i++) {
+		if (!strcmp(around->file->variables[i].name, name))
+			return around->file->variables[i].value;
+	}
+	return around->source->variable ? around->source->variable(around->source->context, name) :
+		NULL;
+}
+
+static struct pipeline_place argument_place(const struct plan_stage *s, const char *argument)
+{
+	for (size_t i = 1; s->text && i < s->text->arguments_len; i++) {
+		if (!strcmp(s->text->arguments[i].text, argument))
+			return s->text->arguments[i].place;
+	}
+	return s->place;
+}
+
+/* The variables of the text around it, and its own. */
+static void add_variables(struct draw *d, const struct pipeline *around, struct pipeline *file)
+{
+	size_t n = around->variables_len + file->variables_len;
+	struct pipeline_variable *all = ARENA_ARRAY(d->plan->arena, struct pipeline_variable, n);
+
+	for (size_t i = 0; i < n; i++)
+		all[i] = i < around->variables_len ? around->variables[i] :
+			file->variables[i - around->variables_len];
+	file->variables = all;
+	file->variables_len = n;
+}
+
+static int add_branch(struct draw *d, size_t stage, unsigned branch)
+{
+	struct arena *a = d->plan->arena;
+	struct plan_stage *s = &d->plan->stages[stage];
+	const char *argument = s->d.about.branches[branch];
+	struct pipeline_place place = argument_place(s, argument);
+	struct pipeline_source *source = ARENA_NEW(a, struct pipeline_source);
+	struct plan_text *in = ARENA_NEW(a, struct plan_text);
+	struct pipeline *file = ARENA_NEW(a, struct pipeline);
+	struct plan_text *around = ARENA_NEW(a, struct plan_text);
+	int last;
+
+	*around = *s->in;
+	*source = (struct pipeline_source){.text = argument, .len = strlen(argument),
+		.name = arena_printf(a, "%s:%u:%u: pipeline %u", around->source->name, place.line,
+			place.column, branch + 1),
+		.variable = branch_variable, .context = around};
+	if (pipeline_parse(source, a, file, d->e) < 0)
+		return -1;
+	add_variables(d, around->file, file);
+	*in = (struct plan_text){source, file};
+	last = add_pipeline(d, in, file,
+		(struct plan_input){.stage = (int)stage, .output = branch + 1});
+	if (last < 0)
+		return -1;
+	d->plan->stages[last].ends_branch = true;
+	return 0;
+}
+
+static int check_branch_end(struct draw *d, size_t stage)
+{
+	const struct plan_stage *s = &d->plan->stages[stage];
+
+	if (s->ends_branch && s->d.outputs)
+		return pipeline_error(s->in->source, s->place, "put ssink behind: ... | ssink FILE",
+			d->e, "the pipeline ends with %s: its rows go nowhere", s->argv[0]);
+	if (s->ends_branch && s->d.about.standard_output)
+		return pipeline_error(s->in->source, s->place, "name one: ssink FILE", d->e,
+			"%s has no OUTPUT: standard output belongs to the pipeline around this one",
+			s->argv[0]);
+	return 0;
+}
+
 static int connect_inputs(struct draw *d, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++) {
-		if (check_place_in_pipe(d, i) < 0)
+		if (check_place_in_pipe(d, i) < 0 || check_branch_end(d, i) < 0)
 			return -1;
+		for (unsigned b = 0; b < d->plan->stages[i].d.about.branches_len; b++) {
+			if (add_branch(d, i, b) < 0)
+				return -1;
+		}
 		for (unsigned in = 1; in < d->plan->stages[i].d.inputs; in++) {
 			if (d->plan->stages[i].d.about.inputs[in] &&
 				d->plan->stages[i].inputs[in].stage < 0 && add_input(d, i, in) < 0)
@@ -245,14 +339,14 @@ static int name_stages(struct draw *d, size_t first)
 		struct plan_stage *s = &d->plan->stages[i];
 
 		if (s->d.about.name && !is_plain(s->d.about.name))
-			return pipeline_error(d->source, s->place,
+			return pipeline_error(s->in->source, s->place,
 				"a name has letters, digits, _, - and .; it stands in file names", d->e,
 				"--name '%s' can't be a stage's name", s->d.about.name);
 		if (!s->name)
 			s->name = s->d.about.name ? s->d.about.name : numbered_name(d, i);
 		for (size_t k = 0; k < i; k++) {
 			if (!strcmp(d->plan->stages[k].name, s->name))
-				return pipeline_error(d->source, s->place,
+				return pipeline_error(s->in->source, s->place,
 					"its state is found by its name: --name another", d->e,
 					"two stages are named '%s'", s->name);
 		}
@@ -299,7 +393,7 @@ static int check_writes(struct draw *d, size_t stage)
 		const struct plan_stage *other = &d->plan->stages[i];
 
 		if (other->d.about.writes && is_same_place(s->d.about.writes, other->d.about.writes))
-			return pipeline_error(d->source, s->place, "give each its own", d->e,
+			return pipeline_error(s->in->source, s->place, "give each its own", d->e,
 				"%s and %s both write to %s", other->name, s->name,
 				s->d.about.writes);
 	}
@@ -321,7 +415,7 @@ static int finish(struct draw *d)
 			return -1;
 		p->standard_output |= s->d.about.standard_output;
 		if (s->d.about.whole_file && !s->bounded)
-			return pipeline_error(d->source, s->place,
+			return pipeline_error(s->in->source, s->place,
 				"part files appear with each checkpoint: name a directory, out/",
 				d->e, "%s waits for the end of an input that has none: %s", s->name,
 				s->d.about.guarantee ? s->d.about.guarantee : "one file");
@@ -335,7 +429,7 @@ static int check_last(struct draw *d, int last)
 
 	if (!s->d.outputs)
 		return 0;
-	return pipeline_error(d->source, s->place, "put ssink behind: ... | ssink out/", d->e,
+	return pipeline_error(s->in->source, s->place, "put ssink behind: ... | ssink out/", d->e,
 		"the pipeline ends with %s: its rows go nowhere", s->argv[0]);
 }
 
@@ -343,13 +437,15 @@ int plan_draw(const struct pipeline *text, const struct pipeline_source *source,
 	const struct plan_programs *programs, uint32_t parallelism, struct arena *a,
 	struct plan *out, struct error *e)
 {
-	struct draw d = {source, programs, parallelism, out, e};
+	struct draw d = {programs, parallelism, out, e};
+	struct plan_text *in = ARENA_NEW(a, struct plan_text);
 	int last;
 	size_t first = 0, text_stages;
 
 	MUST(parallelism >= 1 && parallelism <= PLAN_SUBTASKS_MAX);
 	*out = (struct plan){.arena = a};
-	last = add_pipeline(&d, text);
+	*in = (struct plan_text){source, text};
+	last = add_pipeline(&d, in, text, (struct plan_input){.stage = -1});
 	if (last < 0)
 		return -1;
 	/* What stages read is only known from them, and is made of stages in turn. */
@@ -427,7 +523,8 @@ static void put_exchange(const struct plan *p, size_t stage, unsigned input, str
 
 	buf_printf(out, "%s", front->name);
 	if (s->inputs[input].output)
-		buf_printf(out, " (side output %u)", s->inputs[input].output);
+		buf_printf(out, " (%s %u)", front->d.about.branches_len ? "pipeline" : "side output",
+			s->inputs[input].output);
 	switch (plan_exchange(p, stage, input)) {
 	case PLAN_FORWARD: break;
 	case PLAN_MERGE: buf_put_text(out, ", merged"); break;

@@ -2,9 +2,9 @@
  *
  * Drawn from the pipeline's tree and from what each stage says of itself (line.h, DESCRIPTION):
  * nothing in here knows what a stage does.  Beside the stages of the text there are a source for each
- * file that a stage would open itself (sjoin airports.csv), and a sink for each side output (--late
- * late.frames), so that they, too, are in checkpoints.  A plan is a tree: every stage has one reader
- * per output. */
+ * file that a stage would open itself (sjoin airports.csv), a sink for each side output (--late
+ * late.frames), and the stages of pipelines in arguments (stee), so that they, too, are in
+ * checkpoints.  A plan is a tree: every stage has one reader per output. */
 #ifndef RUNNEL_CMD_RUNNEL_PLAN_H
 #define RUNNEL_CMD_RUNNEL_PLAN_H
 
@@ -19,12 +19,20 @@ struct plan_input {
 	unsigned output; /* of it */
 };
 
+/* What a stage was read from: the file, or a pipeline in an argument. */
+struct plan_text {
+	const struct pipeline_source *source;
+	const struct pipeline *file; /* its variables are all that its stages get */
+};
+
 struct plan_stage {
 	const char *name;      /* --name, else the program and, from the second on, its number */
 	const char *program;   /* path of the executable */
 	const char *const *argv;
 	size_t argv_len;       /* argv[argv_len] is NULL */
+	const struct plan_text *in;
 	struct pipeline_place place;
+	bool ends_branch;      /* the last of a pipeline in an argument */
 	const struct pipeline_stage *text; /* NULL: added by the plan */
 	struct line_description d;
 	bool described;
