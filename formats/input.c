@@ -325,7 +325,8 @@ static int check_kind(struct input *in, struct error *e)
 		return error_errno(e, "can't read %s", in->name);
 	if (S_ISDIR(st.st_mode)) {
 		error_set(e, ERROR_IO, "%s is a directory", in->name);
-		return error_hint(e, "name the files in it: %s/*", in->path);
+		return error_hint(e, "name the files in it: %s/*, or follow it: ssource --follow %s",
+			in->path, in->path);
 	}
 	in->start = lseek(in->fd, 0, SEEK_CUR);
 	in->seekable = S_ISREG(st.st_mode) && in->start >= 0;

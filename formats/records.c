@@ -668,6 +668,9 @@ static int take_bad(void *context, const struct bad_record *bad, struct error *e
 	if (r->is_relative && !r->is_counted && count_lines_before(r, e) < 0)
 		return -1;
 	b.line = true_line(r, b.line);
+	if (!r->o.bad.take && !b.column)
+		return error_set(e, ERROR_DATA, "%s:%llu: %s", b.input, (unsigned long long)b.line,
+			b.reason);
 	if (!r->o.bad.take)
 		return error_set(e, ERROR_DATA, "%s:%llu:%u: %s", b.input,
 			(unsigned long long)b.line, b.column, b.reason);
@@ -720,10 +723,24 @@ static int take_nothing(void *context, const struct bad_record *bad, struct erro
 	return 0;
 }
 
+/* Where a reader stands; an infer may have moved its line without taking anything. */
+struct place {
+	bool is_start;
+	uint64_t line;
+};
+
+static struct place place_of(const struct records *r)
+{
+	const struct reader_ops *ops = r->reader->ops;
+	uint64_t line = ops->line(r->reader);
+
+	return (struct place){ops->needs_start ? ops->needs_start(r->reader) : line <= 1, line};
+}
+
 /* Takes rows that were parsed back and parses them again one by one without those whose time is too
- * late: that is rare, and only then must it be known where each record lies.  line is that of the
- * first; other malformed records have been told. */
-static int leave_out_too_late(struct records *r, uint64_t line, uint32_t from,
+ * late: that is rare, and only then must it be known where each record lies.  Other malformed records
+ * have been told. */
+static int leave_out_too_late(struct records *r, struct place place, uint32_t from,
 	struct batch_builder *b, size_t consumed, struct error *e)
 {
 	const struct bad_sink quiet = {.take = take_nothing};
@@ -731,14 +748,13 @@ static int leave_out_too_late(struct records *r, uint64_t line, uint32_t from,
 
 	for (size_t i = 0; i < r->spec.len; i++)
 		builder_truncate(&b->columns[i], from);
-	if (line <= 1)
+	if (place.is_start)
 		r->reader->ops->start(r->reader, r->name);
 	else
-		r->reader->ops->resume(r->reader, line);
+		r->reader->ops->resume(r->reader, place.line);
 	for (size_t at = 0, n; at < consumed; at += n) {
 		uint32_t row = b->columns[0].rows;
-
-		line = r->reader->ops->line(r->reader);
+		uint64_t line = r->reader->ops->line(r->reader);
 		if (r->reader->ops->parse(r->reader, bytes + at, consumed - at, true, 1, b->columns,
 			    &quiet, &n, e) < 0)
 			return -1;
@@ -759,14 +775,14 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 	struct bad_sink bad = {
 		.take = r->o.bad.take || r->is_relative ? take_bad : NULL, .context = r};
 	uint32_t before = b->columns[0].rows, n;
-	uint64_t line = r->latest_column < 0 ? 0 : r->reader->ops->line(r->reader);
+	struct place place = place_of(r);
 	size_t consumed = 0;
 
 	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
 		    r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
 		return -1;
 	if (r->latest_column >= 0 && any_too_late(r, b, before) &&
-		leave_out_too_late(r, line, before, b, consumed, e) < 0)
+		leave_out_too_late(r, place, before, b, consumed, e) < 0)
 		return -1;
 	r->from += consumed;
 	n = b->columns[0].rows - before;

@@ -108,16 +108,23 @@ static int64_t subtract(int64_t a, int64_t b)
 	return __builtin_sub_overflow(a, b, &out) ? INT64_MIN + 1 : out;
 }
 
+int clockwork_send(struct clockwork *c, struct stage *st, const struct batch *b, struct error *e)
+{
+	if (stage_emit(st, 0, b, e) < 0)
+		return -1;
+	c->rows += b->rows;
+	c->paced_rows += b->rows;
+	return 0;
+}
+
 int clockwork_emit(struct clockwork *c, struct stage *st, const struct batch *b, struct error *e)
 {
 	if (!b->rows)
 		return 0;
 	if (clockwork_places(c))
 		c->greatest_us = clockwork_greatest(c, b, 0, b->rows, c->greatest_us);
-	if (stage_emit(st, 0, b, e) < 0)
+	if (clockwork_send(c, st, b, e) < 0)
 		return -1;
-	c->rows += b->rows;
-	c->paced_rows += b->rows;
 	if (!clockwork_places(c) || c->rows % SOURCE_WATERMARK_ROWS ||
 		c->greatest_us == WATERMARK_NONE)
 		return 0;
@@ -132,4 +139,11 @@ int clockwork_tick(struct clockwork *c, struct stage *st, struct error *e)
 		return 0;
 	c->ticked_us = now;
 	return stage_emit_tick(st, now, e);
+}
+
+int64_t clockwork_until_tick(const struct clockwork *c)
+{
+	int64_t left = c->ticked_us + TICK_US - clock_wall_us();
+
+	return c->ticked_us == WATERMARK_NONE || left < 0 ? 0 : left;
 }

@@ -34,6 +34,12 @@ bool clockwork_places(const struct clockwork *c);
 int64_t clockwork_greatest(const struct clockwork *c, const struct batch *b, uint32_t first,
 	uint32_t n, int64_t before_us);
 
+/* Emits the rows alone. */
+int clockwork_send(struct clockwork *c, struct stage *st, const struct batch *b, struct error *e);
+
+/* Microseconds until the next TICK is due. */
+int64_t clockwork_until_tick(const struct clockwork *c);
+
 /* Emits the rows, and the watermark that is due behind them: by the times of these rows, and of
  * those that gave greatest_us. */
 int clockwork_emit(struct clockwork *c, struct stage *st, const struct batch *b, struct error *e);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -28,13 +29,15 @@ static const char *const format_choices[] = {
 	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
+static const char *const from_choices[] = {"start", "end", NULL};
 
 static struct {
 	int format, header, quoted_newlines;
 	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer;
 	struct option_list nulls;
-	int64_t delay, limit, rate;
-	bool delay_given, progress;
+	int64_t delay, limit, rate, idle, max_ahead;
+	bool delay_given, progress, follow, merge, poll, from_given, idle_given, max_ahead_given;
+	int from;
 } opt = {.bad = "stop", .limit = LIMIT_NONE};
 
 static const struct option_spec ssource_options[] = {
@@ -56,7 +59,7 @@ static const struct option_spec ssource_options[] = {
 		.kind = OPTION_TEXT,
 		.argument = "COLUMN",
 		.value = &opt.time,
-		.help = "the column that holds the event time"},
+		.help = "the column that holds the event time; now: the moment of reading"},
 	{.name = "delay",
 		.letter = 'd',
 		.kind = OPTION_DURATION,
@@ -64,6 +67,34 @@ static const struct option_spec ssource_options[] = {
 		.value = &opt.delay,
 		.given = &opt.delay_given,
 		.help = "watermarks: how far rows may be out of order"},
+	{.name = "idle",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &opt.idle,
+		.given = &opt.idle_given,
+		.help = "an input silent so long doesn't hold the watermark"},
+	{.name = "max-ahead",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &opt.max_ahead,
+		.given = &opt.max_ahead_given,
+		.help = "an event time further ahead of the clock is malformed"},
+	{.name = "follow",
+		.kind = OPTION_FLAG,
+		.value = &opt.follow,
+		.help = "go on as files grow, are rotated, appear in a directory"},
+	{.name = "from",
+		.kind = OPTION_CHOICE,
+		.argument = "start|end",
+		.choices = from_choices,
+		.value = &opt.from,
+		.given = &opt.from_given,
+		.help = "with --follow: where files that are there begin (start)"},
+	{.name = "merge",
+		.kind = OPTION_FLAG,
+		.value = &opt.merge,
+		.help = "read inputs side by side, each with its own watermark"},
+	{.name = "poll", .kind = OPTION_FLAG, .value = &opt.poll, .hidden = true},
 	{.name = "null",
 		.kind = OPTION_LIST,
 		.argument = "TEXT",
@@ -233,6 +264,30 @@ static void put_guarantee(struct buf *out, const struct records_options *r, bool
 	buf_clear(&packed);
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Whole files go to one subtask each, if all come to the same types by themselves.  A directory's
+ * files share a watermark, and so a subtask, unless they are merged. */
+static enum stage_spread live_spread(void)
+{
+	const struct records_options *r = &source.records;
+	bool can = (source.follows || source.merges) && source_knows_types(&source);
+	size_t parts = 0;
+
+	for (size_t i = 0; i < r->inputs_len; i++) {
+		bool is_shared = source.follows && is_directory(r->inputs[i]);
+
+		can &= !is_shared || source.merges;
+		parts += is_shared ? 2 : 1;
+	}
+	return can && parts > 1 ? STAGE_ANY : STAGE_SINGLE;
+}
+
 /* What can't be read a second time, or NULL. */
 static const char *find_stream(const struct records_options *r)
 {
@@ -240,10 +295,26 @@ static const char *find_stream(const struct records_options *r)
 		struct input_facts facts;
 		struct error ignored = ERROR_INIT;
 
+		if (source.follows && is_directory(r->inputs[i]))
+			continue;
 		if (input_look(r->inputs[i], &facts, &ignored) == 0 && !facts.regular)
 			return strcmp(r->inputs[i], "-") == 0 ? "standard input" : r->inputs[i];
 	}
 	return NULL;
+}
+
+static void put_followed(struct buf *out, const struct records_options *r)
+{
+	bool can_spread = live_spread() == STAGE_ANY;
+
+	buf_put_text(out, "follows");
+	for (size_t i = 0; i < r->inputs_len && i < NAMES_MAX; i++)
+		buf_printf(out, "%s %s", i ? "," : "", r->inputs[i]);
+	if (r->inputs_len > NAMES_MAX)
+		buf_printf(out, " and %zu more", r->inputs_len - NAMES_MAX);
+	buf_put_text(out, ": goes back to a byte, also of a file that was renamed since");
+	if (!can_spread && opt.limit < 0 && !source_knows_types(&source))
+		buf_put_text(out, "; one subtask: types are inferred");
 }
 
 static void describe(struct stage_description *about, bool nexmark, bool recorded)
@@ -251,17 +322,56 @@ static void describe(struct stage_description *about, bool nexmark, bool recorde
 	static struct buf guarantee; /* lives as long as the process */
 	const struct records_options *r = &source.records;
 	const char *stream = nexmark ? NULL : find_stream(r);
+	bool is_live = !nexmark && !recorded && source_is_live(&source);
 
 	buf_reset(&guarantee);
 	if (nexmark)
 		buf_put_text(&guarantee, "nexmark: goes back to an event");
 	else if (stream)
 		buf_printf(&guarantee, "%s: can't be read again", stream);
+	else if (is_live && source.follows)
+		put_followed(&guarantee, r);
 	else
 		put_guarantee(&guarantee, r, recorded);
 	about->guarantee = buf_cstr(&guarantee);
 	about->cannot_replay = stream != NULL;
-	about->spread = stream || recorded || opt.limit >= 0 ? STAGE_SINGLE : STAGE_ANY;
+	about->spread = stream || recorded || opt.limit >= 0 ? STAGE_SINGLE
+			: is_live			     ? live_spread()
+							     : STAGE_ANY;
+}
+
+/* What the options of live inputs need, and exclude. */
+static int check_live(bool nexmark, bool recorded, struct error *e)
+{
+	const char *which = opt.follow			? "--follow"
+			    : opt.merge			? "--merge"
+			    : source.time_is_now	? "-t now"
+			    : opt.idle_given		? "--idle"
+			    : opt.max_ahead_given	? "--max-ahead"
+							: NULL;
+
+	if (opt.from_given && !opt.follow)
+		return error_set(e, ERROR_USAGE, "--from is for --follow");
+	if (opt.idle_given && opt.idle <= 0)
+		return error_set(e, ERROR_USAGE, "--idle: a time longer than none");
+	if (opt.max_ahead_given && opt.max_ahead < 0)
+		return error_set(e, ERROR_USAGE, "--max-ahead: a time that is not negative");
+	if (which && (nexmark || recorded))
+		return error_set(e, ERROR_USAGE, "%s is for inputs of records, not for %s", which,
+			nexmark ? "nexmark:" : "a recorded stream");
+	if ((opt.idle_given || opt.max_ahead_given) && !opt.time)
+		return error_set(e, ERROR_USAGE, "%s needs the column of the event time: -t COLUMN",
+			opt.idle_given ? "--idle" : "--max-ahead");
+	if (opt.max_ahead_given && source.time_is_now)
+		return error_set(e, ERROR_USAGE, "--max-ahead: with -t now no time is ahead");
+	if (opt.idle_given && !opt.delay_given && !opt.follow && !source.time_is_now)
+		return error_set(e, ERROR_USAGE,
+			"--idle needs watermarks, which a bounded input has with -d DURATION");
+	for (size_t i = 0; opt.from && i < source.records.inputs_len; i++) {
+		if (strcmp(source.records.inputs[i], "-") == 0)
+			return error_set(e, ERROR_USAGE, "--from end: standard input has no end to begin at");
+	}
+	return 0;
 }
 
 static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
@@ -292,6 +402,14 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 		.rate = opt.rate,
 		.bad = opt.bad,
 		.bad_output = setup->supervised && bad_is_path(opt.bad),
+		.follows = opt.follow,
+		.from_end = opt.from == 1,
+		.polls = opt.poll,
+		.merges = opt.merge,
+		.time_is_now = opt.time && strcmp(opt.time, "now") == 0,
+		.idle_us = opt.idle,
+		.has_ahead = opt.max_ahead_given,
+		.ahead_us = opt.max_ahead,
 		.progress = opt.progress && !setup->quiet};
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
@@ -305,6 +423,8 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 			       !isatty(STDOUT_FILENO);
 	recorded = !nexmark && (opt.format == FORMAT_FRAMES ||
 				       (opt.format == FORMAT_AUTO && holds_frames(r->inputs[0])));
+	if (check_live(nexmark, recorded, e) < 0)
+		return -1;
 	describe(&setup->about, nexmark, recorded);
 	if (nexmark)
 		return source_new_nexmark(&source, r->inputs[0], out, e);
@@ -315,7 +435,8 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 			e, ERROR_USAGE, "-d needs the column of the event time: -t COLUMN");
 	if (source.bad_output)
 		setup->about.sides[SOURCE_BAD_OUTPUT - 1] = (struct stage_side){opt.bad, "ndjson"};
-	return source_new_records(&source, out, e);
+	return source_is_live(&source) ? source_new_live(&source, out, e)
+				       : source_new_records(&source, out, e);
 }
 
 static const struct stage_program ssource_program = {

@@ -2,7 +2,8 @@
  *
  * Watermarks.  A bounded source sends none of its own unless a delay is given: then one after every
  * SOURCE_WATERMARK_ROWS rows, so that they depend on the rows and not on how they were read:
- * greatest event time - delay - 1 us.
+ * greatest event time - delay - 1 us.  Live ones send one whenever all that was there has been read,
+ * and at least every SOURCE_FLUSH_US: their lateness can't be repeated.
  *
  * Several subtasks.  Files are divided (split.h, positions.h), Nexmark goes in lanes (lanes.h): all
  * subtasks together send what one would.  Neither --limit nor a recording can be divided. */
@@ -16,6 +17,8 @@ enum { SOURCE_WATERMARK_ROWS = BATCH_ROWS };
 
 enum { SOURCE_BAD_OUTPUT = 1 };
 
+enum { SOURCE_FLUSH_US = 10000 };
+
 #define SOURCE_TYPE "ssource" /* of them all, in snapshots too: their sections tell them apart */
 
 struct source_options { /* borrowed; outlives the operator */
@@ -28,6 +31,14 @@ struct source_options { /* borrowed; outlives the operator */
 	const char *bad;                /* "stop", "skip", or a path */
 	bool bad_output;                /* bad records are rows of a side output */
 	uint64_t cut_min_bytes;         /* of a file's pieces, in several subtasks; 0: the default */
+	bool follows;                   /* --follow: inputs grow, are rotated, appear */
+	bool from_end;
+	bool polls;                     /* looks at followed files instead of being told */
+	bool merges;                    /* inputs side by side, each a partition */
+	bool time_is_now;               /* -t now: time_column is one that is added */
+	int64_t idle_us;                /* a partition that is silent so long holds nothing; 0: never */
+	bool has_ahead;
+	int64_t ahead_us;               /* how far times may be ahead of the clock */
 	bool progress;                  /* a line on standard error, from the start */
 	bool progress_late;             /* only when it takes over a second */
 };
@@ -36,6 +47,14 @@ struct source_options { /* borrowed; outlives the operator */
 int source_new_records(const struct source_options *o, struct operator **out, struct error *e);
 int source_new_nexmark(const struct source_options *o, const char *url, struct operator **out,
 	struct error *e);
+
+/* Inputs that are live, or read side by side: see follow.h and timeline.h.  What was asked for that
+ * only this one does tells source_is_live. */
+int source_new_live(const struct source_options *o, struct operator **out, struct error *e);
+bool source_is_live(const struct source_options *o);
+
+/* Whether subtasks could not come to different types: -s gives all of them. */
+bool source_knows_types(const struct source_options *o);
 
 /* Recorded edges, one after another. */
 int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);

@@ -272,6 +272,7 @@ int source_check_section(const struct batch *b, const char *own, struct error *e
 		{"position", "files of records"},
 		{"lanes", "nexmark events"},
 		{"recording", "a recorded stream"},
+		{"live", "live or merged inputs"},
 	};
 	const char *section = b->schema->name ? b->schema->name : "", *is = NULL, *wanted = own;
 

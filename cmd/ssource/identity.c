@@ -1,0 +1,222 @@
+#include "cmd/ssource/identity.h"
+
+#include "libcore/base/memory.h"
+
+#define XXH_INLINE_ALL
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+void identity_take(const struct stat *st, struct file_identity *out)
+{
+	*out = (struct file_identity){.device = st->st_dev, .inode = st->st_ino};
+}
+
+bool identity_is_inode(const struct file_identity *id, const struct stat *st)
+{
+	return id->device == st->st_dev && id->inode == st->st_ino;
+}
+
+static size_t read_head(int fd, uint8_t head[IDENTITY_HEAD_MAX])
+{
+	ssize_t n;
+
+	do {
+		n = pread(fd, head, IDENTITY_HEAD_MAX, 0);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+bool identity_has_head(const struct file_identity *id, int fd)
+{
+	uint8_t head[IDENTITY_HEAD_MAX];
+	size_t len;
+
+	if (!id->head_len)
+		return true;
+	len = read_head(fd, head);
+	return len >= id->head_len && XXH64(head, id->head_len, 0) == id->head_hash;
+}
+
+void identity_extend(struct file_identity *id, int fd)
+{
+	uint8_t head[IDENTITY_HEAD_MAX];
+	size_t len;
+
+	if (id->head_len == IDENTITY_HEAD_MAX)
+		return;
+	len = read_head(fd, head);
+	if (len <= id->head_len)
+		return;
+	id->head_len = (uint32_t)len;
+	id->head_hash = XXH64(head, len, 0);
+}
+
+/* ---- beside it ---- */
+
+static bool is_separator(char c)
+{
+	return c == '.' || c == '-' || c == '_';
+}
+
+static size_t drop_packed_extension(const char *text, size_t len)
+{
+	static const char *const packed[] = {".gz", ".zst", ".xz", ".bz2", ".lz4"};
+
+	for (size_t i = 0; i < sizeof packed / sizeof *packed; i++) {
+		size_t n = strlen(packed[i]);
+
+		if (len > n && memcmp(text + len - n, packed[i], n) == 0)
+			return len - n;
+	}
+	return len;
+}
+
+/* app.log.1, app.log-20261123-1402.gz, but not app.log.bak or app.log-errors. */
+static bool is_generation(const char *name, const char *base)
+{
+	size_t base_len = strlen(base), len;
+
+	if (strncmp(name, base, base_len) != 0 || !is_separator(name[base_len]))
+		return false;
+	name += base_len + 1;
+	len = drop_packed_extension(name, strlen(name));
+	return *name >= '0' && *name <= '9' && strspn(name, "0123456789-_.:T") >= len;
+}
+
+static int number_of(const char *name, const char *base)
+{
+	const char *digits = name + strlen(base) + 1;
+	size_t len = strspn(digits, "0123456789");
+
+	if (digits[-1] != '.' || !len || len > 4)
+		return -1;
+	return drop_packed_extension(digits, strlen(digits)) == len ? (int)strtol(digits, NULL, 10) : -1;
+}
+
+/* Also app-1.log beside app.log. */
+static bool is_relative(const char *name, const char *base)
+{
+	const char *dot = strrchr(base, '.');
+	size_t base_len = strlen(base), stem = dot && dot > base ? (size_t)(dot - base) : base_len;
+	size_t len = strlen(name);
+
+	if (strncmp(name, base, base_len) == 0)
+		return !name[base_len] || is_separator(name[base_len]);
+	return stem < base_len && strncmp(name, base, stem) == 0 && is_separator(name[stem]) &&
+	       len > base_len - stem && strcmp(name + len - (base_len - stem), dot) == 0;
+}
+
+static void add_sibling(struct siblings *s, int directory, const char *prefix, const char *name,
+	const char *base)
+{
+	struct stat st;
+
+	if (fstatat(directory, name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+		return;
+	MEM_GROW(s->items, s->cap, s->len + 1);
+	s->items[s->len++] = (struct sibling){.path = mem_printf("%s%s", prefix, name),
+		.device = st.st_dev,
+		.inode = st.st_ino,
+		.bytes = (uint64_t)st.st_size,
+		.changed_us = st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000,
+		.is_generation = is_generation(name, base),
+		.number = is_generation(name, base) ? number_of(name, base) : -1};
+}
+
+void siblings_list(struct siblings *s, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	char *prefix = mem_strndup(path, (size_t)(base - path));
+	DIR *d = opendir(*prefix ? prefix : ".");
+	struct dirent *entry;
+
+	*s = (struct siblings){.items = NULL};
+	while (d && (entry = readdir(d))) {
+		if (is_relative(entry->d_name, base))
+			add_sibling(s, dirfd(d), prefix, entry->d_name, base);
+	}
+	if (d)
+		closedir(d);
+	mem_free(prefix);
+}
+
+void siblings_clear(struct siblings *s)
+{
+	for (size_t i = 0; i < s->len; i++)
+		mem_free(s->items[i].path);
+	mem_free(s->items);
+	*s = (struct siblings){.items = NULL};
+}
+
+static bool begins_alike(const struct sibling *x, const struct file_identity *id)
+{
+	int fd = open(x->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool is = fd >= 0 && identity_has_head(id, fd);
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+const struct sibling *siblings_find(const struct siblings *s, const struct file_identity *id)
+{
+	for (size_t i = 0; i < s->len; i++) {
+		const struct sibling *x = &s->items[i];
+
+		if (x->device == id->device && x->inode == id->inode && begins_alike(x, id))
+			return x;
+	}
+	return NULL;
+}
+
+const struct sibling *siblings_find_copy(
+	const struct siblings *s, const struct file_identity *id, uint64_t bytes_min)
+{
+	for (size_t i = 0; i < s->len && id->head_len >= IDENTITY_COPY_MIN; i++) {
+		const struct sibling *x = &s->items[i];
+
+		if (x->inode != id->inode && x->bytes >= bytes_min && begins_alike(x, id))
+			return x;
+	}
+	return NULL;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct sibling *x = a, *y = b;
+
+	if (x->number >= 0 && y->number >= 0 && x->number != y->number)
+		return x->number > y->number ? -1 : 1;
+	if (x->changed_us != y->changed_us)
+		return x->changed_us < y->changed_us ? -1 : 1;
+	return strcmp(x->path, y->path);
+}
+
+void siblings_between(
+	struct siblings *s, const char *path, const struct sibling *old, int64_t changed_us)
+{
+	int number = old ? old->number : -1;
+	uint64_t inode = old ? old->inode : 0;
+	size_t kept = 0;
+
+	if (old)
+		changed_us = old->changed_us;
+	for (size_t i = 0; i < s->len; i++) {
+		struct sibling x = s->items[i];
+		bool is_younger = number >= 0 && x.number >= 0 ? x.number < number
+							       : x.changed_us > changed_us;
+
+		if (x.is_generation && is_younger && x.inode != inode && strcmp(x.path, path) != 0)
+			s->items[kept++] = x;
+		else
+			mem_free(x.path);
+	}
+	s->len = kept;
+	if (kept)
+		qsort(s->items, kept, sizeof *s->items, by_age);
+}
