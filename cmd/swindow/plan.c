@@ -161,10 +161,11 @@ static int calls_compile(struct window_plan *p, const struct aggregate_calls *fr
 static int retraction_check(const struct window_plan *p, const char *from, struct error *e)
 {
 	for (size_t i = 0; p->retracts && i < p->calls_len; i++) {
-		if (!aggregate_retracts(p->calls[i].like))
-			return error_set(e, ERROR_USAGE,
-				"%s can't take rows back, but %s sends a changelog", p->calls[i].text,
-				from);
+		if (aggregate_retracts(p->calls[i].like))
+			continue;
+		error_set(e, ERROR_USAGE, "%s can't take rows back, but %s sends a changelog",
+			p->calls[i].text, from);
+		return error_hint(e, "count(distinct x) can, and is exact");
 	}
 	return 0;
 }

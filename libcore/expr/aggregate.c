@@ -203,7 +203,7 @@ static struct aggregate *make_retracting(enum aggregate_function f, const struct
 	case AGGREGATE_ARG_MAX:
 	case AGGREGATE_QUANTILE:
 	case AGGREGATE_STRING_AGG:
-	case AGGREGATE_ARRAY_AGG:
+	case AGGREGATE_ARRAY_AGG: return aggregate_retract_new(f, args[0], args[1]);
 	case AGGREGATE_COUNT:
 	case AGGREGATE_VARIANCE:
 	case AGGREGATE_VARIANCE_POP:
@@ -253,7 +253,7 @@ static struct aggregate *make_described(const struct aggregate *like)
 	struct aggregate *a = make(like);
 
 	if (like->distinct)
-		a = aggregate_distinct_new(a, like->args[0]);
+		a = aggregate_distinct_new(a, like->args[0], like->retracting);
 	a->function = like->function;
 	a->distinct = like->distinct;
 	a->star = like->star;
@@ -381,6 +381,22 @@ const int8_t *aggregate_weights(
 	if (valid)
 		weigh_valid(weights, valid, rows->rows);
 	return weights;
+}
+
+struct column aggregate_both_valid(const struct column *args, uint32_t rows, struct buf *scratch)
+{
+	struct column c = args[0];
+	size_t bytes = (rows + 7) / 8;
+	uint8_t *both;
+
+	if (!args[1].valid)
+		return c;
+	buf_reset(scratch);
+	both = buf_reserve(scratch, bytes + 1);
+	for (size_t i = 0; i < bytes; i++)
+		both[i] = args[1].valid[i] & (c.valid ? c.valid[i] : 0xff);
+	c.valid = both;
+	return c;
 }
 
 int aggregate_update(struct aggregate *a, const struct column *args,

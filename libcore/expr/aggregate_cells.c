@@ -45,14 +45,18 @@ static uint8_t *text_room(struct cells *c, uint32_t at, size_t len)
 	return to;
 }
 
+void cells_set_text(struct cells *c, uint32_t at, struct text_view v)
+{
+	uint8_t *to = text_room(c, at, v.len);
+
+	if (v.len)
+		memcpy(to, v.text, v.len);
+}
+
 void cells_set(struct cells *c, uint32_t at, const struct column *from, uint32_t row)
 {
 	if (type_is_text(c->type)) {
-		struct text_view v = column_text(from, row);
-		uint8_t *to = text_room(c, at, v.len);
-
-		if (v.len)
-			memcpy(to, v.text, v.len);
+		cells_set_text(c, at, column_text(from, row));
 	} else if (c->type.kind == TYPE_DECIMAL) {
 		c->decimals[at] = column_decimal(from, row);
 	} else {

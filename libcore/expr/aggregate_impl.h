@@ -99,7 +99,7 @@ struct aggregate *aggregate_sum_new(enum aggregate_function f, struct type arg);
 struct aggregate *aggregate_extreme_new(enum aggregate_function f, struct type arg);
 struct aggregate *aggregate_pick_new(enum aggregate_function f, struct type arg, struct type by);
 struct aggregate *aggregate_distinct_new(
-	struct aggregate *inner, struct type arg); /* takes inner */
+	struct aggregate *inner, struct type arg, bool retracting); /* takes inner */
 struct aggregate *aggregate_moments_new(enum aggregate_function f, struct type arg);
 struct aggregate *aggregate_quantile_new(struct type arg);
 struct aggregate *aggregate_sketch_new(struct type arg);
@@ -107,7 +107,7 @@ struct aggregate *aggregate_hll_new(struct type arg);
 struct aggregate *aggregate_list_new(enum aggregate_function f, struct type arg);
 
 /* min, max, first, last, any_value, arg_*, quantile and *_agg of rows that may be taken back. */
-struct aggregate *aggregate_bag_new(enum aggregate_function f, struct type arg, struct type by);
+struct aggregate *aggregate_retract_new(enum aggregate_function f, struct type arg, struct type by);
 
 /* A group has more values than fit: ERROR_DATA. */
 int aggregate_too_large(struct error *e);
@@ -146,6 +146,9 @@ int quantile_put(struct type arg, __int128 low, __int128 high, double part,
  * not picked).  arg NULL: no argument.  Valid until the next call for the same aggregate. */
 const int8_t *aggregate_weights(
 	struct aggregate *a, const struct column *arg, const struct aggregate_rows *rows);
+
+/* args[0] with the nulls of both arguments; scratch holds them. */
+struct column aggregate_both_valid(const struct column *args, uint32_t rows, struct buf *scratch);
 
 /* Reallocates *array to cap elements. */
 #define AGGREGATE_RESERVE(array, cap) \
@@ -215,6 +218,7 @@ void cells_init(struct cells *c, struct type type);
 void cells_clear(struct cells *c);
 void cells_reserve(struct cells *c, uint32_t cap);
 void cells_set(struct cells *c, uint32_t at, const struct column *from, uint32_t row);
+void cells_set_text(struct cells *c, uint32_t at, struct text_view v);
 void cells_copy(struct cells *c, uint32_t at, const struct cells *from, uint32_t from_at);
 int cells_compare_row(const struct cells *c, uint32_t at, const struct column *with, uint32_t row);
 int cells_compare(const struct cells *c, uint32_t at, const struct cells *with, uint32_t with_at);

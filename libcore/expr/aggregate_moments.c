@@ -2,8 +2,8 @@
  *
  * Kept are n, the sum and the sum of squares: of ints exactly (128 and 192 bits), of others in twice
  * the precision of a double (about 106 bits).  That adds up in any order and comes apart again: a
- * value that is taken back leaves nothing, however large it was, where the running mean of Welford
- * and Chan would keep its rounding for ever.  The subtraction at the end loses as many digits as the
+ * value that is taken back leaves nothing (of its square, if that was up to 1e30 times the others),
+ * where the running mean of Welford and Chan would keep its rounding for ever.  The subtraction at the end loses as many digits as the
  * square of mean / deviation has, so with 106 bits deviations down to 1e-8 of the mean keep all
  * digits of a double.
  *
@@ -249,8 +249,6 @@ static inline void real_add(struct real *r, double v, int weight, bool squares)
 		pair_add(&r->sum, (struct pair){weight < 0 ? -v : v, 0});
 		pair_add(&r->squares, weight < 0 ? pair_minus(square) : square);
 	}
-	if (r->n == 0 && !r->nans && !r->ups && !r->downs)
-		*r = (struct real){.n = 0};
 }
 
 /* The sum of (v - mean)^2; NaN if some value isn't finite. */

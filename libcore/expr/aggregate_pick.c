@@ -93,28 +93,12 @@ static inline bool replaces(enum aggregate_function f, int by, int64_t old_order
 	return false;
 }
 
-/* args[0] with the nulls of both arguments. */
-static struct column both_valid(struct pick *p, const struct column *args, uint32_t rows)
-{
-	struct column c = args[0];
-	size_t bytes = (rows + 7) / 8;
-	uint8_t *both;
-
-	if (!has_by(&p->base) || !args[1].valid)
-		return c;
-	buf_reset(&p->both);
-	both = buf_reserve(&p->both, bytes + 1);
-	for (size_t i = 0; i < bytes; i++)
-		both[i] = args[1].valid[i] & (c.valid ? c.valid[i] : 0xff);
-	c.valid = both;
-	return c;
-}
-
 static int pick_update(struct aggregate *a, const struct column *args,
 	const struct aggregate_rows *rows, struct error *e)
 {
 	struct pick *p = pick_of(a);
-	struct column value = both_valid(p, args, rows->rows);
+	struct column value =
+		has_by(a) ? aggregate_both_valid(args, rows->rows, &p->both) : *args;
 	const int8_t *weights = aggregate_weights(a, &value, rows);
 	bool by_value = has_by(a);
 
