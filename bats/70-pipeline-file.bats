@@ -88,7 +88,7 @@ refused() { # refused TEXT: nothing runs, status 2; what is said goes to errors
 		runnel: error: -c:2:3: tee can't be used in a pipeline file
 		    tee copy | ssink
 		    ^
-		a pipeline has one end: keep the rows, ssink rows.frames, for others to read
+		stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ...
 	END
 	refused 'for f in *.csv; do ssource "$f" | ssink; done'
 	grep -q ':1:1: for can.t be used' errors

@@ -181,8 +181,8 @@ static void what_is_not_one_pipeline_is_refused(void **state)
 		{"ssource a)", "1:10", ") can't be used", "must be quoted"},
 		{"if true\nthen ssource\nfi", "1:1", "if can't be used", "without loops"},
 		{"! ssource", "1:1", "! can't be used", "negate"},
-		{"ssource | tee a", "1:11", "tee can't be used", "keep the rows"},
-		{"$empty tee a", "1:8", "tee can't be used", "keep the rows"},
+		{"ssource | tee a", "1:11", "tee can't be used", "stee passes rows on"},
+		{"$empty tee a", "1:8", "tee can't be used", "stee passes rows on"},
 		{"\"\" a", "1:1", "an empty word is no program", "starts with a program"},
 		{"'%\n1' a", "1:1", "starts with % is no program", "starts with a program"},
 		{"$empty | ssink", "1:1", "stage without a program", "$empty"},
@@ -214,7 +214,7 @@ static void substitutions_and_redirections_stand_in_their_places(void **state)
 		{"ssource | sjoin <(ssource a)x", "1:29", "argument of its own", "behind"},
 		{"ssource | smerge <(a)<(b)", "1:22", "argument of its own", "in front of"},
 		{"ssource | sjoin < (ssource a)", "1:17", "a blank between < and (", "<(...)"},
-		{"ssource | sjoin >(a)", "1:17", ">( can't be used", "one end"},
+		{"ssource | sjoin >(a)", "1:17", ">( can't be used", "stee passes"},
 		{"<(ssource a)", "1:1", "can't be a stage", "ssource"},
 		{"ssource | smap < a", "1:16", "only at the first stage", "<(ssource FILE)"},
 		{"ssource > a | smap", "1:11", "only at the end", "last stage"},
@@ -252,7 +252,7 @@ static void the_caret_stands_under_the_place(void **state)
 			"p.sh:1:17: tee can't be used in a pipeline file\n"
 			"  ssource a.csv | tee copy | ssink\n"
 			"                  ^\n"
-			"a pipeline has one end: keep the rows, ssink rows.frames, for others to read"},
+			"stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ..."},
 		{"ssource |\n\tsmap\t'gr\xc3\xb6\xc3\x9f"
 		 "e' *\n| ssink",
 			"p.sh:2:17: a shell would match * with file names\n"

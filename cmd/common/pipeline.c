@@ -155,8 +155,7 @@ static int refuse_operator(struct reader *r)
 		{"<<", files},
 		{"<&", files},
 		{"<>", files},
-		{">(", "a pipeline has one end: keep the rows, ssink rows.frames, for"
-		       " others to read"},
+		{">(", "stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ..."},
 		{">>", "a directory gets further part files: ssink out/"},
 		{">&", log},
 		{">|", "> and ssink FILE replace a file by themselves"},
@@ -194,7 +193,7 @@ static int check_program(struct reader *r, const struct pipeline_argument *progr
 	static const struct {
 		const char *names, *hint;
 	} programs[] = {
-		{"tee", "a pipeline has one end: keep the rows, ssink rows.frames, for others to read"},
+		{"tee", "stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ..."},
 		{"cat", "ssource reads files, several as one stream"},
 		{"zcat gunzip zstdcat", "ssource reads compressed files"},
 		{"grep", "smap -w 'COND' chooses rows"},
@@ -392,7 +391,7 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 	if (to->text)
 		return READER_REFUSE(r, place,
 			sign == '<' ? "ssource takes several paths as arguments"
-				    : "a pipeline has one end",
+				    : "stee passes rows on to several pipelines",
 			"a second %c at the same stage", sign);
 	*r = ahead;
 	if (reader_ends_word(reader_peek(r)))

@@ -7,6 +7,8 @@
  *   stage      = word { word | "<(" pipeline ")" | "<" word | ">" word }
  *   word       = bare text, '...', "...", \x, $name, ${name}, ${name:-default}, in any mixture
  *
+ * An argument of stee is such a file in turn, in quotes: whoever runs it parses it.
+ *
  * Words mean what they mean to bash: an unquoted expansion splits at blanks, a quoted one doesn't,
  * "" is an argument, a variable that isn't set is empty unless `set -u` (then an error).  "<"
  * stands only at the first stage of a pipeline, ">" only at the last of the whole; they become that
@@ -92,7 +94,7 @@ struct pipeline_source {
  *   p.sh:3:17: tee can't be used in a pipeline file
  *     ssource a.csv | tee copy | ssink
  *                     ^
- *   a pipeline has one end: keep the rows, ssink rows.frames, for others to read
+ *   stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ...
  */
 int pipeline_parse(const struct pipeline_source *source, struct arena *arena, struct pipeline *out,
 	struct error *e);

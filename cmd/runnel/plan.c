@@ -200,7 +200,7 @@ static int check_place_in_pipe(struct draw *d, size_t stage)
 			d->e, "%s has no input", s->argv[0]);
 	if (s->inputs[0].stage >= 0 && !d->plan->stages[s->inputs[0].stage].d.outputs)
 		return pipeline_error(s->in->source, s->place,
-			"what ends in several places is two pipelines", d->e,
+			"stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ...", d->e,
 			"%s has no input: the stage in front is a sink", s->argv[0]);
 	if (s->d.about.cannot_replay)
 		return pipeline_error(s->in->source, s->place,

@@ -115,7 +115,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 
 	if (setup->arguments_len > 1)
 		return error_set(e, ERROR_USAGE, "one OUTPUT, not %d; the second is '%s'\n"
-			"for several, keep the rows: ssink rows.frames, and ssource rows.frames in each",
+			"stee passes rows on to several: ... | stee 'ssink a.csv' | ssink b.csv",
 			setup->arguments_len, setup->arguments[1]);
 	if (setup->arguments_len)
 		o.output = setup->arguments[0];

@@ -478,6 +478,18 @@ int frame_read_schema_id(const struct frame *f, uint32_t *id, struct error *e)
 	return take_uint32(&m, id, "rows: no schema id", e);
 }
 
+int frame_read_rows(const struct frame *f, uint32_t *id, uint32_t *rows, struct error *e)
+{
+	struct msgpack m = body_of(f);
+	uint32_t count;
+
+	if (take_array(&m, 2, &count, "rows are no array of two or more", e) < 0 ||
+		take_uint32(&m, id, "rows: no schema id", e) < 0)
+		return -1;
+	return f->kind == FRAME_ROWS ? take_array(&m, 0, rows, "ROWS: no array of rows", e) :
+		take_uint32(&m, rows, "BATCH: no number of rows", e);
+}
+
 int frame_read_int(const struct frame *f, int64_t *out, struct error *e)
 {
 	struct msgpack m = body_of(f);

@@ -94,6 +94,9 @@ int frame_read_batch(const struct frame *f, const struct schema *s, bool check_t
 
 /* The schema id of a BATCH or ROWS frame, without reading more. */
 int frame_read_schema_id(const struct frame *f, uint32_t *id, struct error *e);
+
+/* ... and the number of rows. */
+int frame_read_rows(const struct frame *f, uint32_t *id, uint32_t *rows, struct error *e);
 int frame_read_int(const struct frame *f, int64_t *out, struct error *e); /* WATERMARK, TICK */
 int frame_read_barrier(const struct frame *f, struct barrier *out, struct error *e);
 int frame_read_end(const struct frame *f, uint64_t *rows, struct error *e);

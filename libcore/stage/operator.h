@@ -24,6 +24,7 @@ struct stage;
 struct stage_report {
 	int64_t now_us;      /* wall clock */
 	int64_t elapsed_us;  /* since the stage started */
+	uint64_t rows;       /* that came in */
 	uint64_t idle_us;    /* so far: waiting for input, and blocked in writes */
 	uint64_t blocked_us;
 	bool asked;          /* by SIGUSR1 */

@@ -111,9 +111,10 @@ static bool run_reports(const struct run *r)
 static int run_report(struct run *r, bool asked, bool last, struct error *e)
 {
 	const struct operator *op = stage_operator(r->st);
+	struct stage_metrics m = stage_metrics(r->st);
 	struct stage_report report = {.now_us = clock_wall_us(), .asked = asked, .last = last,
-		.elapsed_us = clock_mono_us() - r->began_us, .idle_us = r->idle_us,
-		.blocked_us = stage_metrics(r->st).blocked_us};
+		.elapsed_us = clock_mono_us() - r->began_us, .rows = m.rows_in,
+		.idle_us = r->idle_us, .blocked_us = m.blocked_us};
 
 	r->report_us = report.elapsed_us + op->report_us;
 	return stage_report(r->st, &report, e);
