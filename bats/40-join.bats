@@ -99,11 +99,15 @@ for row in s.rows:
 	grep -q 'no RIGHT' errors
 }
 
-@test "rows that don't fit --memory are told, not taken" {
-	seq 1 20000 | sed '1i n' >many.csv
-	refused --memory 100k -k 'id = n' many.csv
+@test "rows that don't fit --memory are told, not taken, where the disk is no help" {
+	{
+		echo k,at,w
+		seq -f 'a,2024-01-01T00:00:01Z,%.0f' 1 20000
+	} >many.csv
+	run bash -c 'ssource -t at left.csv |
+		sjoin --memory 100k -k k --within 0s,1h <(ssource -t at many.csv) >out 2>errors'
 	[ "$status" -eq 2 ]
-	grep -q -- '--memory' errors
+	grep -q '^sjoin: error: .*--memory' errors
 }
 
 @test "a failing left side is told as that, and no END is sent" {

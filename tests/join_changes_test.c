@@ -71,6 +71,8 @@ struct world {
 	char *texts[TEXTS_MAX]; /* the table that the output describes */
 	uint32_t texts_len;
 	uint32_t updates; /* pairs seen */
+	bool calm;        /* no restarts */
+	struct buf *log;  /* NULL: none */
 };
 
 static void make_schema(struct world *w, unsigned side)
@@ -324,6 +326,8 @@ static void take_batch(struct world *w, const struct batch *b)
 		if (b->ops && b->ops[r] == ROW_UPDATE_AFTER)
 			assert_true(r > 0 && b->ops[r - 1] == ROW_UPDATE_BEFORE);
 		print_row(b, r, false, &text);
+		if (w->log)
+			buf_printf(w->log, "%d %s\n", b->ops ? b->ops[r] : 0, buf_cstr(&text));
 		apply(w, b->ops ? b->ops[r] : ROW_INSERT, buf_cstr(&text));
 	}
 	buf_clear(&text);
@@ -569,7 +573,7 @@ static void run_bounded(struct world *w)
 	send_end(w, RIGHT);
 	for (uint32_t i = 0; i < turns; i++) {
 		send_changes(w, LEFT);
-		if (random_below(5) == 0)
+		if (!w->calm && random_below(5) == 0)
 			restart(w);
 	}
 }
@@ -587,6 +591,14 @@ static void run_streams(struct world *w)
 		compare(w);
 	}
 	send_end(w, RIGHT);
+}
+
+/* From the first row on.  Rows of one key of a changelog have to fit: they come in one batch. */
+static void set_spilling(struct world *w)
+{
+	w->options.temporary = "/tmp";
+	w->options.memory_bytes = 1;
+	w->options.spill_rows = w->changelog[RIGHT] ? 1000 : 1 + (uint32_t)(w->seed % 4);
 }
 
 static void set_options(struct world *w, uint64_t seed)
@@ -608,12 +620,18 @@ static void set_options(struct world *w, uint64_t seed)
 	}
 }
 
-static uint32_t run_random(uint64_t seed, bool streams)
+/* log: takes the output, of a run without restarts; else some spill. */
+static uint32_t run_random(uint64_t seed, bool streams, bool spills, struct buf *log)
 {
 	struct world *w = mem_zero(sizeof *w);
 	uint32_t updates;
 
 	set_options(w, seed);
+	w->log = log;
+	w->calm = log;
+	if (!streams && (log ? spills : seed / 6 % 2))
+		set_spilling(w);
+
 	w->streams = streams;
 	open_lanes(w, 1);
 	greet(w);
@@ -648,11 +666,11 @@ static void run_many(bool streams)
 	uint32_t updates = 0;
 
 	if (given) {
-		run_random(strtoull(given, NULL, 10), streams);
+		run_random(strtoull(given, NULL, 10), streams, false, NULL);
 		return;
 	}
 	for (uint64_t seed = 1; seed <= ROUNDS; seed++)
-		updates += run_random(seed, streams);
+		updates += run_random(seed, streams, false, NULL);
 	assert_true(updates > ROUNDS); /* halves of updates do stay together */
 }
 
@@ -666,11 +684,27 @@ static void changelogs_with_an_end_give_the_join_of_both_tables(void **state)
 	run_many(false);
 }
 
+static void rows_and_their_order_are_the_same_on_disk(void **state)
+{
+	for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
+		struct buf in_memory = BUF_INIT, on_disk = BUF_INIT;
+
+		run_random(seed, false, false, &in_memory);
+		run_random(seed, false, true, &on_disk);
+		if (strcmp(buf_cstr(&in_memory), buf_cstr(&on_disk)) != 0)
+			fail_msg("seed %llu: in memory\n%son disk\n%s", (unsigned long long)seed,
+				buf_cstr(&in_memory), buf_cstr(&on_disk));
+		buf_clear(&in_memory);
+		buf_clear(&on_disk);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_of_streams_always_describe_the_join_of_both_tables),
 		cmocka_unit_test(changelogs_with_an_end_give_the_join_of_both_tables),
+		cmocka_unit_test(rows_and_their_order_are_the_same_on_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -747,6 +747,11 @@ static void set_options(struct test_case *t, enum join_by by, enum join_kind kin
 	}
 	o->has_late = by != JOIN_BY_KEY && random_below(2);
 	o->slack_rows = random_below(2) ? 5 : 0; /* few dead rows are copied away soon */
+	if (by == JOIN_BY_KEY && random_below(2)) { /* to disk, after some rows or at once */
+		o->temporary = "/tmp";
+		o->memory_bytes = random_below(2) ? 1 : 50000 + random_below(20000);
+		o->spill_rows = 1 + random_below(random_below(2) ? 3 : 100);
+	}
 	o->step_us = 1 + random_below(20);
 	o->size_us = o->step_us + random_below(25);
 	o->offset_us = random_below(2) ? random_below(7) : 0;

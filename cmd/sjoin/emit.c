@@ -58,11 +58,13 @@ int emit_filter(
 }
 
 /* The rows' common end: an output that is a changelog has ops. */
-static int emit_rows(struct join *j, struct batch *b, const uint8_t *ops, struct error *e)
+static int emit_rows(struct join *j, struct batch *b, const struct pairs *p, struct error *e)
 {
 	b->schema = &j->plan.out;
+	if (j->sink)
+		return j->sink->put(j->sink, b, p, e);
 	if (j->plan.out.changelog)
-		b->ops = ops ? ops : arena_zero(&j->emit_arena, b->rows);
+		b->ops = p->ops ? p->ops : arena_zero(&j->emit_arena, b->rows);
 	return stage_emit(j->op.stage, 0, b, e);
 }
 
@@ -137,7 +139,7 @@ int emit_pairs(struct join *j, const struct pairs *p, struct error *e)
 	}
 	if (p->lone_rights && fill_keys(j, p, columns, e) < 0)
 		return -1;
-	return emit_rows(j, &b, p->ops, e);
+	return emit_rows(j, &b, p, e);
 }
 
 int emit_rights(struct join *j, const struct pairs *p, struct error *e)
@@ -173,7 +175,7 @@ int emit_rights(struct join *j, const struct pairs *p, struct error *e)
 		if (plan->key_outs[k] >= 0)
 			columns[plan->key_outs[k]] = *keys.columns[k];
 	}
-	return emit_rows(j, &b, p->ops, e);
+	return emit_rows(j, &b, p, e);
 }
 
 /* ---- a changelog on the left ---- */
@@ -269,7 +271,7 @@ int emit_lefts(struct join *j, const struct pairs *p, struct error *e)
 	struct pairs out = *p;
 	int64_t broken = -1;
 
-	if (p->left_ops)
+	if (p->left_ops && !j->sink)
 		settle_pairs(j, &out, false, &broken, &j->arena);
 	return emit_pairs(j, &out, e);
 }
@@ -306,7 +308,7 @@ static int run_out(struct emit_run *run, bool more, struct error *e)
 	p.left_rows = run->out_left;
 	p.right_rows = run->out_right;
 	p.n = run->out_n;
-	if (p.left_ops)
+	if (p.left_ops && !run->j->sink)
 		settle_pairs(run->j, &p, more, &run->broken, &arena);
 	status = emit_pairs(run->j, &p, e);
 	arena_clear(&arena);
@@ -328,7 +330,7 @@ static int run_put(struct emit_run *run, uint32_t position, uint32_t right_row, 
 /* Left rows before `upto` have met all they will meet. */
 static int run_pass(struct emit_run *run, uint32_t upto, struct error *e)
 {
-	if (!join_keeps_left(run->j)) {
+	if (!join_keeps_left(run->j) || run->met) {
 		run->next = upto;
 		return 0;
 	}
@@ -347,12 +349,14 @@ static int run_take(struct emit_run *run, uint32_t position, uint32_t right_row,
 	if (run_pass(run, position, e) < 0)
 		return -1;
 	run->matched[position] = 1;
+	if (run->met)
+		run->met[position] = 1;
 	if (run->right_flags)
 		run->right_flags[right_row] |= ROW_MATCHED;
 	if (run->right_matches)
 		run->right_matches[right_row] +=
 			op_is_insert(run->source.left_ops[position]) ? 1 : -1u;
-	if (kind == JOIN_ANTI || (kind == JOIN_SEMI && again))
+	if (kind == JOIN_ANTI || (kind == JOIN_SEMI && (again || run->met)))
 		return 0;
 	return run_put(run, position, right_row, e);
 }

@@ -59,6 +59,8 @@ struct emit_run {
 	uint32_t positions;
 	uint8_t *right_flags; /* ROW_MATCHED is set in them; NULL: nobody asks */
 	uint32_t *right_matches; /* in their place where LEFT is a changelog: how many */
+	uint8_t *met;         /* by position: who met somebody; only some right rows are there, and
+	                       * nobody goes out alone.  NULL: all are */
 	bool first_only;      /* one candidate per left row is enough */
 	int64_t broken;       /* see emit_changes */
 	/* inside */

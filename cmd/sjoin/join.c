@@ -22,10 +22,29 @@ static void held_clear(struct held *h)
 		return;
 	batch_builder_clear(&h->rows);
 	schema_clear(&h->schema);
-	h->used = false;
+	spill_run_free(h->run);
+	*h = (struct held){.used = false};
 }
 
-static int held_put(struct held *h, const struct batch *b, struct error *e)
+/* What waits of an input that is joined on disk if need be goes there from half of --memory on. */
+static int held_spill(struct join *j, struct held *h, struct error *e)
+{
+	const struct join_options *o = &j->options;
+
+	if (o->by != JOIN_BY_KEY || j->restored_streams || !o->temporary || !o->memory_bytes ||
+		!batch_builder_is_full(&h->rows))
+		return 0;
+	if (!h->run && batch_bytes(batch_builder_view(&h->rows)) <= (size_t)o->memory_bytes / 2)
+		return 0;
+	if (!h->run && spill_run_new(o->temporary, &h->schema, &h->run, e) < 0)
+		return -1;
+	if (spill_run_put(h->run, batch_builder_view(&h->rows), e) < 0)
+		return -1;
+	batch_builder_reset(&h->rows);
+	return 0;
+}
+
+static int held_put(struct join *j, struct held *h, const struct batch *b, struct error *e)
 {
 	if (!h->used) {
 		schema_init(&h->schema);
@@ -37,12 +56,39 @@ static int held_put(struct held *h, const struct batch *b, struct error *e)
 		return error_set(e, ERROR_STATE, "the section %s has two different schemas",
 			b->schema->name ? b->schema->name : "of rows that wait");
 	batch_builder_put_rows(&h->rows, b, 0, b->rows);
-	return 0;
+	return held_spill(j, h, e);
 }
 
-static uint32_t held_rows(const struct held *h)
+static int each_spilled(struct spill_reader *r,
+	int (*take)(void *context, const struct batch *b, struct error *e), void *context,
+	struct error *e)
 {
-	return h->used ? batch_builder_rows(&h->rows) : 0;
+	const struct batch *b;
+	int status;
+
+	while ((status = spill_reader_next(r, &b, e)) == 0) {
+		if (take(context, b, e) < 0)
+			return -1;
+	}
+	return status < 0 ? -1 : 0;
+}
+
+int held_each(struct held *h, int (*take)(void *context, const struct batch *b, struct error *e),
+	void *context, struct error *e)
+{
+	struct spill_reader *r;
+	int status;
+
+	if (h->run) {
+		r = spill_reader_new(h->run, 0, SPILL_TO_END);
+		status = each_spilled(r, take, context, e);
+		spill_reader_free(r);
+		if (status < 0)
+			return -1;
+	}
+	if (!h->used || !batch_builder_rows(&h->rows))
+		return 0;
+	return take(context, batch_builder_view(&h->rows), e);
 }
 
 /* ---- rows ---- */
@@ -149,20 +195,31 @@ static int join_batch(struct operator *op, unsigned input, const struct batch *b
 	if (plan_adapt(&j->plan, input, b, &adapted, e) < 0)
 		return error_context(e, "%s", side_names[input]);
 	return j->ready ? take_rows(j, input, &adapted, e)
-			: held_put(&j->waiting[input], &adapted, e);
+			: held_put(j, &j->waiting[input], &adapted, e);
+}
+
+static size_t join_bytes(const struct join *j)
+{
+	return kept_bytes(&j->kept) + (j->family->bytes ? j->family->bytes(j) : 0);
+}
+
+bool join_is_over_memory(const struct join *j)
+{
+	return j->options.memory_bytes && join_bytes(j) > (size_t)j->options.memory_bytes;
+}
+
+bool join_can_spill(const struct join *j)
+{
+	return j->options.by == JOIN_BY_KEY && !j->plan.streams && j->options.temporary &&
+	       stage_is_bounded(j->op.stage);
 }
 
 int join_check_memory(struct join *j, struct error *e)
 {
-	size_t bytes;
-
-	if (!j->options.memory_bytes)
-		return 0;
-	bytes = kept_bytes(&j->kept) + (j->family->bytes ? j->family->bytes(j) : 0);
-	if (bytes <= (size_t)j->options.memory_bytes)
+	if (!join_is_over_memory(j))
 		return 0;
 	error_set(e, ERROR_USAGE, "the rows to keep take %zu MiB, more than --memory allows",
-		(bytes >> 20) + 1);
+		(join_bytes(j) >> 20) + 1);
 	return error_hint(e, "%s",
 		j->family == &stream_family
 			? "raise --memory, give a shorter --ttl, or select fewer columns"
@@ -212,23 +269,26 @@ void join_compact_now(struct join *j)
 
 /* ---- schemas ---- */
 
-/* Rows that came before the other side's schema.  A restore at another parallelism brings those of
- * all subtasks: each takes the ones of its own key groups. */
-static int take_waiting(struct join *j, unsigned side, struct error *e)
-{
-	struct held *h = &j->waiting[side];
-	struct key_range range = stage_key_range(j->op.stage);
-	uint32_t rows = held_rows(h);
+struct waiting {
+	struct join *j;
+	unsigned side;
+};
 
-	for (uint32_t first = 0; first < rows; first += BATCH_ROWS) {
-		uint32_t n = rows - first < BATCH_ROWS ? rows - first : BATCH_ROWS, own = 0;
+static int take_waiting_rows(void *context, const struct batch *b, struct error *e)
+{
+	struct join *j = ((struct waiting *)context)->j;
+	unsigned side = ((struct waiting *)context)->side;
+	struct key_range range = stage_key_range(j->op.stage);
+
+	for (uint32_t first = 0; first < b->rows; first += BATCH_ROWS) {
+		uint32_t n = b->rows - first < BATCH_ROWS ? b->rows - first : BATCH_ROWS, own = 0;
 		struct batch part, mine;
 		struct plan_keys keys;
 		uint32_t *pick;
 
 		arena_reset(&j->arena);
 		pick = arena_alloc(&j->arena, n * sizeof *pick);
-		batch_slice(batch_builder_view(&h->rows), first, n, &j->arena, &part);
+		batch_slice(b, first, n, &j->arena, &part);
 		part.schema = &j->plan.in[side];
 		if (plan_find_keys(&j->plan, side, &part, &j->arena, &keys, e) < 0)
 			return -1;
@@ -241,7 +301,18 @@ static int take_waiting(struct join *j, unsigned side, struct error *e)
 		if (take_rows(j, side, &mine, e) < 0)
 			return -1;
 	}
-	held_clear(h);
+	return 0;
+}
+
+/* Rows that came before the other side's schema.  A restore at another parallelism brings those of
+ * all subtasks: each takes the ones of its own key groups. */
+static int take_waiting(struct join *j, unsigned side, struct error *e)
+{
+	struct waiting w = {j, side};
+
+	if (held_each(&j->waiting[side], take_waiting_rows, &w, e) < 0)
+		return -1;
+	held_clear(&j->waiting[side]);
 	return 0;
 }
 
@@ -251,7 +322,8 @@ static int take_restored(struct join *j, unsigned side, struct error *e)
 
 	if (!h->used)
 		return 0;
-	if (kept_load(&j->kept, side, batch_builder_view(&h->rows), &j->arena, e) < 0)
+	if (j->family->load ? j->family->load(j, side, h, e) < 0
+			    : kept_load(&j->kept, side, batch_builder_view(&h->rows), &j->arena, e) < 0)
 		return -1;
 	held_clear(h);
 	return 0;
@@ -287,6 +359,12 @@ static void choose_family(struct join *j)
 	else if (j->options.ttl_us)
 		stage_warn(j->op.stage, "--ttl: RIGHT (from %s) has an end, and is kept as a whole",
 			stage_input_from(j->op.stage, RIGHT));
+}
+
+void join_reset_kept(struct join *j)
+{
+	kept_clear(&j->kept);
+	kept_init(&j->kept, &j->plan, j->family->lists, counted_sides(j));
 }
 
 static int join_begin(struct join *j, struct error *e)
@@ -386,6 +464,17 @@ static int join_tick(struct operator *op, int64_t now_us, struct error *e)
 	return j->ready && j->family->tick ? j->family->tick(j, e) : 0;
 }
 
+static int join_input_end(struct operator *op, unsigned input, struct error *e)
+{
+	struct join *j = join_of(op);
+
+	arena_reset(&j->arena);
+	if (!j->ready || !j->family->complete || !stage_input_has_ended(op->stage, LEFT) ||
+		!stage_input_has_ended(op->stage, RIGHT))
+		return 0;
+	return j->family->complete(j, e);
+}
+
 static int join_end(struct operator *op, struct error *e)
 {
 	struct join *j = join_of(op);
@@ -421,25 +510,33 @@ static int save_own(const struct join *j, struct snapshot_writer *w, struct erro
 	return status;
 }
 
+static int put_in_section(void *context, const struct batch *b, struct error *e)
+{
+	return snapshot_put(context, b, e);
+}
+
 static int save_waiting(struct join *j, unsigned side, struct snapshot_writer *w, struct error *e)
 {
 	struct held *h = &j->waiting[side];
 	struct schema s;
-	struct batch b;
 	int status;
 
-	if (!held_rows(h))
+	if (!h->used)
 		return 0;
 	schema_init(&s);
 	schema_copy(&s, &h->schema);
 	schema_set_name(&s, waiting_names[side]);
-	b = *batch_builder_view(&h->rows);
-	b.schema = &s;
 	status = snapshot_section(w, &s, e);
 	if (status == 0)
-		status = snapshot_put(w, &b, e);
+		status = held_each(h, put_in_section, w, e);
 	schema_clear(&s);
 	return status;
+}
+
+static int save_kept(struct join *j, unsigned side, struct snapshot_writer *w, struct error *e)
+{
+	return j->family->save ? j->family->save(j, side, w, e)
+			       : kept_save(&j->kept, side, w, e);
 }
 
 static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
@@ -451,7 +548,7 @@ static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct 
 	for (unsigned side = 0; side < 2; side++) {
 		if (!j->ready && save_waiting(j, side, w, e) < 0)
 			return -1;
-		if (j->ready && kept_save(&j->kept, side, w, e) < 0)
+		if (j->ready && save_kept(j, side, w, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -490,9 +587,9 @@ static int load_section(struct join *j, const struct batch *b, struct error *e)
 		return load_own(j, b, e);
 	for (unsigned side = 0; side < 2; side++) {
 		if (!strcmp(name, restored_names[side]))
-			return held_put(&j->restored[side], b, e);
+			return held_put(j, &j->restored[side], b, e);
 		if (!strcmp(name, waiting_names[side]))
-			return held_put(&j->waiting[side], &rows, e);
+			return held_put(j, &j->waiting[side], &rows, e);
 	}
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }
@@ -536,6 +633,7 @@ static const struct operator_ops join_ops = {
 	.schema = join_schema,
 	.batch = join_batch,
 	.watermark = join_watermark,
+	.input_end = join_input_end,
 	.tick = join_tick,
 	.end = join_end,
 	.snapshot = join_snapshot,

@@ -16,12 +16,22 @@
 #include "cmd/sjoin/kept.h"
 #include "cmd/sjoin/plan.h"
 #include "libcore/stage/operator.h"
+#include "libcore/state/spill.h"
 
 enum { LEFT = 0, RIGHT = 1 };
 enum { LATE_OUTPUT = 1 };
 enum { RUN_ARRAYS = 5 }; /* see struct emit_run */
 
 struct join;
+
+/* Rows of one schema that wait: for the other side's schema, or since a restore.  Where a join may use
+ * the disk the older ones do so there. */
+struct held {
+	struct schema schema;
+	struct batch_builder rows;
+	struct spill_run *run;
+	bool used;
+};
 
 struct join_family {
 	const char *name;
@@ -46,13 +56,21 @@ struct join_family {
 	void (*renumber)(struct join *j, uint32_t *const remap[2]);
 	size_t (*bytes)(const struct join *j); /* held beside the kept rows */
 	void (*free)(struct join *j);
+
+	/* Both inputs are complete; the final watermark has not been handed on. */
+	int (*complete)(struct join *j, struct error *e);
+
+	/* A side's section of a snapshot; NULL: what is kept.  Rows to load come before start. */
+	int (*save)(struct join *j, unsigned side, struct snapshot_writer *w, struct error *e);
+	int (*load)(struct join *j, unsigned side, struct held *h, struct error *e);
 };
 
-/* Rows of one schema that wait: for the other side's schema, or since a restore. */
-struct held {
-	struct schema schema;
-	struct batch_builder rows;
-	bool used;
+/* Where output goes instead of the stage's: rows of the output and the pairs they come from.  Ops
+ * are not settled (emit.h). */
+struct pairs;
+struct join_sink {
+	int (*put)(struct join_sink *k, const struct batch *b, const struct pairs *p,
+		struct error *e);
 };
 
 struct join {
@@ -66,6 +84,7 @@ struct join {
 	bool ready;           /* both schemas are known and the output is declared */
 	int64_t watermark_us; /* the greatest the family was told */
 	struct held waiting[2], restored[2];
+	struct join_sink *sink;  /* NULL: the stage's output */
 	struct arena arena;      /* reset at every call of the runtime */
 	struct arena emit_arena; /* reset at every emit */
 	uint32_t *run_rows;      /* RUN_ARRAYS * BATCH_ROWS, for the run under way */
@@ -90,6 +109,17 @@ bool join_is_timed(const struct join *j, unsigned side);
 
 /* ERROR_USAGE if the kept rows have outgrown --memory. */
 int join_check_memory(struct join *j, struct error *e);
+bool join_is_over_memory(const struct join *j);
+
+/* Whether rows beyond --memory may go to disk: of joins by keys of inputs that end. */
+bool join_can_spill(const struct join *j);
+
+/* Throws away what is kept. */
+void join_reset_kept(struct join *j);
+
+/* Calls take with every batch of rows that wait, in order. */
+int held_each(struct held *h, int (*take)(void *context, const struct batch *b, struct error *e),
+	void *context, struct error *e);
 
 /* ERROR_DATA: a side takes back row `row` of b, which isn't kept. */
 int join_missing(struct join *j, unsigned side, const struct batch *b, uint32_t row,

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAVED_GROUP, SAVED_SEQ, SAVED_TIME, SAVED_MATCHED, SAVED_COLUMNS };
-
 static const char *const section_names[2] = {"left", "right"};
 
 void kept_init(struct kept *k, struct plan *plan, unsigned listed, unsigned counted)
@@ -203,7 +201,7 @@ void kept_compact(struct kept *k, uint32_t *const remap[2])
 
 /* ---- snapshots ---- */
 
-static void saved_schema(const struct kept *k, unsigned side, struct schema *s)
+void kept_saved_schema(const struct kept *k, unsigned side, struct schema *s)
 {
 	const struct schema *in = &k->plan->in[side];
 	struct buf name = BUF_INIT;
@@ -286,7 +284,7 @@ int kept_save(struct kept *k, unsigned side, struct snapshot_writer *w, struct e
 		live[at++] = r;
 	}
 	snapshot_order(hashes, n, order);
-	saved_schema(k, side, &schema);
+	kept_saved_schema(k, side, &schema);
 	status = snapshot_section(w, &schema, e);
 	for (uint32_t done = 0; done < n && status == 0; done += BATCH_ROWS) {
 		uint32_t part = n - done < BATCH_ROWS ? n - done : BATCH_ROWS;
@@ -321,13 +319,14 @@ static int compare_saved(const void *a, const void *b)
 	return x->row < y->row ? -1 : x->row > y->row;
 }
 
-static int check_saved(
+int kept_check_saved(
 	const struct kept *k, unsigned side, const struct schema *found, struct error *e)
 {
 	struct schema wanted;
 	int status = 0;
 
-	saved_schema(k, side, &wanted);
+	kept_saved_schema(k, side, &wanted);
+	wanted.changelog = found->changelog;
 	if (!schema_equal(&wanted, found))
 		status = error_set(e, ERROR_STATE,
 			"the kept rows of %s have other columns than its "
@@ -370,7 +369,7 @@ int kept_load(
 	struct saved_row *order;
 	int status = 0;
 
-	if (check_saved(k, side, saved->schema, e) < 0)
+	if (kept_check_saved(k, side, saved->schema, e) < 0)
 		return -1;
 	order = mem_alloc((saved->rows + (size_t)1) * sizeof *order);
 	for (uint32_t r = 0; r < saved->rows; r++)

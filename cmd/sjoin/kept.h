@@ -48,6 +48,14 @@ void kept_compact(struct kept *k, uint32_t *const remap[2]);
 
 int kept_save(struct kept *k, unsigned side, struct snapshot_writer *w, struct error *e);
 
+/* A side's section: its columns before those of the row. */
+enum { SAVED_GROUP, SAVED_SEQ, SAVED_TIME, SAVED_MATCHED, SAVED_COLUMNS };
+void kept_saved_schema(const struct kept *k, unsigned side, struct schema *s);
+
+/* Whether a section's columns are those; ops don't matter. */
+int kept_check_saved(
+	const struct kept *k, unsigned side, const struct schema *found, struct error *e);
+
 /* Takes rows of a section as they were saved, in the order of their seq. */
 int kept_load(
 	struct kept *k, unsigned side, const struct batch *saved, struct arena *a, struct error *e);

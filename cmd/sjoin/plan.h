@@ -43,6 +43,7 @@ struct join_options {
 	int64_t memory_bytes; /* 0: no cap */
 	const char *temporary; /* directory for rows beyond memory_bytes; NULL: none */
 	uint32_t slack_rows;  /* rowstore.h; 0: its default */
+	uint32_t spill_rows;  /* most rows in a batch on disk, where tests want few; 0: many */
 };
 
 struct key_names {
