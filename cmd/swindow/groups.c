@@ -157,6 +157,16 @@ static const struct column **key_columns(const struct rows *rows, size_t n, stru
 	return keys;
 }
 
+uint32_t *groups_insert(struct groups *g, const struct window_plan *p, const struct rows *rows,
+	struct arena *a)
+{
+	uint32_t *ids = arena_alloc(a, (rows->n + (size_t)1) * sizeof *ids);
+
+	keytable_insert(g->keys, key_columns(rows, p->keys_len, a), rows->n, rows->hashes, ids);
+	groups_resize(g, p);
+	return ids;
+}
+
 int groups_add(struct groups *g, const struct window_plan *p, const struct rows *rows,
 	struct arena *a, struct error *e)
 {
@@ -164,9 +174,7 @@ int groups_add(struct groups *g, const struct window_plan *p, const struct rows 
 
 	if (rows->n == 0)
 		return 0;
-	ids = arena_alloc(a, rows->n * sizeof *ids);
-	keytable_insert(g->keys, key_columns(rows, p->keys_len, a), rows->n, rows->hashes, ids);
-	groups_resize(g, p);
+	ids = groups_insert(g, p, rows, a);
 	/* One group in all: the aggregates add a column up without looking at groups. */
 	return aggregates_add(
 		g->aggregates, p, rows, keytable_len(g->keys) == 1 ? NULL : ids, a, e);

@@ -10,7 +10,7 @@
 
 static int64_t tumble_us, session_us, offset_us, lateness_us;
 static bool has_tumble, has_session, has_offset, has_lateness;
-static const char *hop, *cumulate, *keys, *where, *late;
+static const char *hop, *cumulate, *keys, *where, *late, *emit;
 static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
@@ -54,6 +54,11 @@ static const struct option_spec options[] = {
 		.value = &offset_us,
 		.given = &has_offset,
 		.help = "windows start at the epoch plus DURATION"},
+	{.name = "emit",
+		.kind = OPTION_TEXT,
+		.argument = "close|changes|DURATION",
+		.value = &emit,
+		.help = "results when their window closes (close), or a changelog of updates"},
 	{.name = "lateness",
 		.kind = OPTION_DURATION,
 		.argument = "DURATION",
@@ -163,6 +168,20 @@ static int times_check(struct window_options *o, struct error *e)
 	return 0;
 }
 
+static int emit_parse(struct window_options *o, struct error *e)
+{
+	if (!emit || strcmp(emit, "close") == 0)
+		return 0;
+	o->emit = EMIT_CHANGES;
+	if (strcmp(emit, "changes") == 0)
+		return 0;
+	o->emit = EMIT_EVERY;
+	if (duration_parse(emit, strlen(emit), &o->emit_us) != NUMBER_OK)
+		return error_set(e, ERROR_USAGE,
+			"--emit takes close, changes or a duration like 10s, not '%s'", emit);
+	return positive(o->emit_us, "--emit's DURATION", e);
+}
+
 static int texts_read(struct window_options *o, const char *list_argument, struct error *e)
 {
 	struct text_argument k, w, list;
@@ -238,7 +257,7 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 		error_set(e, ERROR_USAGE, "nothing to do: neither -k nor aggregates were given");
 		return error_hint(e, "count all rows: swindow 'count(*) as n'");
 	}
-	if (shape_parse(&o, e) || times_check(&o, e))
+	if (shape_parse(&o, e) || times_check(&o, e) || emit_parse(&o, e))
 		return -1;
 	setup->about.sides[0].path = late;
 	if (describe(&o, &setup->about, e) < 0)

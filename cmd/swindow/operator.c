@@ -15,6 +15,8 @@ static const struct window_ops *ops_of(const struct window *w)
 {
 	if (w->options.shape == WINDOW_SESSION)
 		return &sessions_ops;
+	if (w->options.emit != EMIT_CLOSE)
+		return &updates_ops;
 	if (w->options.shape == WINDOW_NONE)
 		return &global_ops;
 	return &slices_ops;
@@ -58,9 +60,35 @@ static void now_set(struct window *w, int64_t now_us)
 
 static int window_tick(struct operator* op, int64_t now_us, struct error *e)
 {
-	if (window_of(op)->plan)
-		now_set(window_of(op), now_us);
-	return 0;
+	struct window *w = window_of(op);
+
+	if (!w->plan)
+		return 0;
+	now_set(w, now_us);
+	if (w->options.emit != EMIT_EVERY ||
+		(w->emitted_us != WATERMARK_NONE && now_us - w->emitted_us < w->options.emit_us))
+		return 0;
+	w->emitted_us = now_us;
+	return w->ops->emit(w, e);
+}
+
+/* So that a snapshot needn't hold what has been handed out and has changed since. */
+static int window_settle(struct operator* op, struct error *e)
+{
+	struct window *w = window_of(op);
+
+	return w->plan && w->ops->emit ? w->ops->emit(w, e) : 0;
+}
+
+/* One window for the whole stream closes with it. */
+static int check_end(const struct window *w, unsigned input, const char *from, struct error *e)
+{
+	if (w->options.shape != WINDOW_NONE || w->options.emit != EMIT_CLOSE ||
+		w->plan->time_key >= 0 || stage_input_is_bounded(w->op.stage, input))
+		return 0;
+	error_set(e, ERROR_USAGE,
+		"the stream from %s never ends, and without a window there is no result before", from);
+	return error_hint(e, "say --emit changes for a changelog of updates, or a window: --tumble 1m");
 }
 
 static int window_schema(
@@ -77,6 +105,8 @@ static int window_schema(
 		return w->options.late_output ? stage_declare(op->stage, 1, in, e) : 0;
 	}
 	if (plan_new(&w->options, in, from, &w->plan, e))
+		return -1;
+	if (check_end(w, input, from, e))
 		return -1;
 	if (w->options.shape == WINDOW_NONE && w->plan->time_key >= 0)
 		w->options.shape = WINDOW_GIVEN;
@@ -233,7 +263,8 @@ static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 	*out_us = in_us;
 	if (!w->plan)
 		return 0;
-	if (w->ops->fire(w, in_us, e) || results_flush(w, e))
+	if (w->ops->fire(w, in_us, e) ||
+		(w->options.emit == EMIT_CLOSE && results_flush(w, e)))
 		return -1;
 	w->fired_us = in_us;
 	if (in_us != WATERMARK_FINAL && w->options.shape != WINDOW_NONE) {
@@ -269,6 +300,7 @@ static const struct operator_ops window_operator_ops = {
 	.batch = window_batch,
 	.watermark = window_watermark,
 	.tick = window_tick,
+	.settle = window_settle,
 	.snapshot = window_snapshot,
 	.restore = window_restore,
 };
@@ -304,7 +336,7 @@ int window_operator_new(const struct window_options *o, struct operator** out, s
 	w->op.outputs = o->late_output ? 2 : 1;
 	w->op.wait_fd = -1;
 	w->options = *o;
-	w->watermark_us = w->fired_us = WATERMARK_NONE;
+	w->watermark_us = w->fired_us = w->emitted_us = WATERMARK_NONE;
 	*out = &w->op;
 	return 0;
 }

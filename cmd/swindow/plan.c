@@ -283,7 +283,8 @@ static int explain(
 	return -1;
 }
 
-static int results_compile(struct window_plan *p, const struct schema *in, struct error *e)
+static int results_compile(struct window_plan *p, const struct window_options *o,
+	const struct schema *in, struct error *e)
 {
 	size_t fixed = p->keys_len + (p->has_window ? 2 : 0), index;
 
@@ -300,6 +301,14 @@ static int results_compile(struct window_plan *p, const struct schema *in, struc
 			return explain(p, item->expr, in, e);
 		if (out_add(p, item->name, program_type(p->results, index), e))
 			return -1;
+	}
+	if (o->emit != EMIT_CLOSE) {
+		int *keys = ARENA_ARRAY(&p->arena, int, fixed + 1);
+
+		for (size_t i = 0; i < fixed; i++)
+			keys[i] = (int)i;
+		p->out.changelog = true;
+		schema_set_keys(&p->out, keys, fixed);
 	}
 	if (p->has_window) {
 		p->out.time_column = (int)p->window_part + 1;
@@ -352,7 +361,7 @@ static int plan_compile(struct window_plan *p, const struct window_options *o,
 	p->calls_len = calls.len + (p->retracts ? 1 : 0);
 	if (retraction_check(p, from, e) || parts_describe(p, &calls, e))
 		return -1;
-	return results_compile(p, in, e);
+	return results_compile(p, o, in, e);
 }
 
 int plan_new(const struct window_options *o, const struct schema *in, const char *from,

@@ -72,19 +72,31 @@ int results_put(struct window *w, const struct results *r, struct error *e)
 	return 0;
 }
 
+/* The list's expressions over the parts. */
+static int parts_run(struct window *w, struct batch *out, struct error *e)
+{
+	const struct batch *parts = batch_builder_view(&w->parts);
+
+	*out = (struct batch){
+		.schema = &w->plan->out, .rows = parts->rows, .columns = w->result_columns};
+	return program_run(w->plan->results, parts, w->result_columns, NULL, e);
+}
+
 int results_flush(struct window *w, struct error *e)
 {
-	struct batch out = {.schema = &w->plan->out, .columns = w->result_columns};
-	const struct batch *parts;
+	struct batch out;
 	int status = 0;
 
 	if (batch_builder_rows(&w->parts) == 0)
 		return 0;
-	parts = batch_builder_view(&w->parts);
-	out.rows = parts->rows;
-	if (program_run(w->plan->results, parts, w->result_columns, NULL, e) ||
-		stage_emit(w->op.stage, 0, &out, e))
+	if (parts_run(w, &out, e) || stage_emit(w->op.stage, 0, &out, e))
 		status = -1;
 	batch_builder_reset(&w->parts);
 	return status;
+}
+
+int results_rows(struct window *w, const struct results *r, struct batch *out, struct error *e)
+{
+	batch_builder_reset(&w->parts); /* nothing is queued where changes go out */
+	return some_put(w, r, 0, r->n, e) || parts_run(w, out, e) ? -1 : 0;
 }

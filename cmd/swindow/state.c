@@ -39,6 +39,14 @@ static void window_fields(struct saved *s, int64_t *out[WINDOW_FIELDS])
 	memcpy(out, fields, sizeof fields);
 }
 
+/* What is kept to hand out changes is not what is kept to hand out results. */
+enum { SHAPE_UPDATED = 16 };
+
+static int64_t shape_number(const struct window *w)
+{
+	return (int64_t)w->options.shape + (w->options.emit == EMIT_CLOSE ? 0 : SHAPE_UPDATED);
+}
+
 /* ---- writing ---- */
 
 void state_schema(const struct window_plan *p, struct schema *s)
@@ -310,7 +318,7 @@ static int saved_put(struct saved *saved, struct snapshot_writer *s, struct erro
 int window_snapshot(struct operator* op, struct snapshot_writer *s, struct error *e)
 {
 	struct window *w = (struct window *)(void *)op;
-	struct saved now = {.shape = w->options.shape,
+	struct saved now = {.shape = shape_number(w),
 		.size_us = w->options.size_us,
 		.step_us = w->options.step_us,
 		.offset_us = w->options.offset_us,
@@ -430,7 +438,10 @@ static int window_compare(const struct window *w, const struct saved *s, struct 
 	char then[DURATION_TEXT_MAX], now[DURATION_TEXT_MAX];
 	size_t then_len, now_len;
 
-	if (s->shape == (int64_t)w->options.shape && s->size_us == w->options.size_us &&
+	if ((s->shape >= SHAPE_UPDATED) != (w->options.emit != EMIT_CLOSE))
+		return error_set(e, ERROR_STATE, "the state is of a stage %s --emit",
+			s->shape >= SHAPE_UPDATED ? "with" : "without");
+	if (s->shape == shape_number(w) && s->size_us == w->options.size_us &&
 		s->step_us == w->options.step_us && s->offset_us == w->options.offset_us)
 		return 0;
 	then_len = duration_put(then, s->size_us);

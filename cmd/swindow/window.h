@@ -4,6 +4,7 @@
  *   batch --> rows ---> slices.c    tumble, hop, cumulate, and window_end among the keys
  *                       sessions.c  --session
  *                       global.c    no window
+ *                       updates.c   any of these but sessions, as a changelog (changes.c): --emit
  *                                 |
  *             results <-----------+   results.c: finalize, the list's expressions, emit
  *
@@ -30,8 +31,17 @@ enum window_shape {
 	WINDOW_SESSION,
 };
 
+/* When results go out. */
+enum window_emit {
+	EMIT_CLOSE,   /* once, when their window closes */
+	EMIT_CHANGES, /* a changelog, after every batch; or by the clock of the stream (TICK): */
+	EMIT_EVERY,
+};
+
 struct window_options {
 	enum window_shape shape;
+	enum window_emit emit;
+	int64_t emit_us; /* EMIT_EVERY */
 	int64_t size_us; /* the gap of sessions */
 	int64_t step_us; /* hop: slide; cumulate: step; tumble: size */
 	int64_t offset_us;
@@ -119,7 +129,9 @@ void groups_reset(struct groups *g, const struct window_plan *p);
 uint32_t groups_len(const struct groups *g);
 size_t groups_bytes(const struct groups *g, const struct window_plan *p);
 
-/* Scratch memory lives in the arena. */
+/* The group of each row, new ones inserted; in the arena, as all scratch memory. */
+uint32_t *groups_insert(struct groups *g, const struct window_plan *p, const struct rows *rows,
+	struct arena *a);
 int groups_add(struct groups *g, const struct window_plan *p, const struct rows *rows,
 	struct arena *a, struct error *e);
 /* ids: the group of each row, in aggregates that are large enough. */
@@ -140,6 +152,8 @@ struct window_ops {
 	int (*add)(struct window *w, const struct rows *rows, struct error *e);
 	/* Fires what the watermark has passed. */
 	int (*fire)(struct window *w, int64_t watermark_us, struct error *e);
+	/* Hands out what has changed: EMIT_EVERY.  NULL: nothing is held back. */
+	int (*emit)(struct window *w, struct error *e);
 	int64_t hold_us; /* the output's watermark lags by this, and by the lateness */
 	size_t (*bytes)(const struct window *w);
 	/* Appends this shape's columns to the state's schema; all rows in the order to be written
@@ -152,7 +166,7 @@ struct window_ops {
 	void (*load_end)(struct window *w);
 };
 
-extern const struct window_ops slices_ops, sessions_ops, global_ops;
+extern const struct window_ops slices_ops, sessions_ops, global_ops, updates_ops;
 
 struct window {
 	struct operator op;
@@ -162,6 +176,7 @@ struct window {
 	void *state;                /* of ops */
 	int64_t watermark_us;       /* as it came in */
 	int64_t fired_us;           /* the last one that windows have fired for */
+	int64_t emitted_us;         /* EMIT_EVERY: when, by the TICK */
 	int64_t next_row;           /* running number of rows, where there is no event time */
 	struct batch_builder parts; /* results on their way out */
 	struct arena batch_arena;   /* lives for one batch */
@@ -210,6 +225,9 @@ struct results {
 /* Queues results; full batches go out. */
 int results_put(struct window *w, const struct results *r, struct error *e);
 int results_flush(struct window *w, struct error *e);
+
+/* At most BATCH_ROWS results as rows of the output; borrowed until the next results. */
+int results_rows(struct window *w, const struct results *r, struct batch *out, struct error *e);
 
 /* ---- state.c ---- */
 

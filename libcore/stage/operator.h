@@ -64,6 +64,9 @@ struct operator_ops {
 	/* All inputs are complete; the final watermark has been given before. */
 	int (*end)(struct operator *op, struct error *e);
 
+	/* A barrier is about to be handed on: a last moment to emit what the snapshot shall not hold. */
+	int (*settle)(struct operator *op, struct error *e);
+
 	/* State as sections of a frame stream, and back.  restore comes before anything else; the
 	 * runtime keeps the schemas of the inputs itself: after restore, schema is called for every
 	 * input that had one, as if it had just arrived, so an operator must not lose restored

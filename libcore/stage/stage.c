@@ -340,6 +340,8 @@ static int stage_at_barrier(struct stage *st, const struct barrier *b, struct er
 	if (st->plan.supervised && st->op->ops->prepare &&
 		st->op->ops->prepare(st->op, b->checkpoint, &handle, e) < 0)
 		goto out;
+	if (!st->ended && st->op->ops->settle && st->op->ops->settle(st->op, e) < 0)
+		goto out;
 	if (!st->ended) {
 		buf_reset(&st->scratch);
 		frame_put_barrier(&st->scratch, b);
