@@ -530,7 +530,8 @@ static void parts_combine(struct part *to, struct part *from, const struct input
 		model_add(&to->model, in, from->model.rows[i]);
 }
 
-/* Groups g and g + GROUPS of one object: the latter take the former in, which are then forgotten. */
+/* Groups g and g + GROUPS of one object: the latter take the former in, which are then forgotten.
+ */
 static void move_within(struct part *p)
 {
 	uint32_t here[GROUPS], there[GROUPS];
@@ -548,7 +549,8 @@ static void move_within(struct part *p)
 	p->shift += GROUPS;
 }
 
-static void check(const struct part *p, const struct function *f, const struct input *in, bool signs)
+static void check(
+	const struct part *p, const struct function *f, const struct input *in, bool signs)
 {
 	struct expected expected = {.text = BUF_INIT, .gone = signs ? 1e34 : 0};
 
@@ -646,8 +648,8 @@ enum {
 static const struct {
 	struct function f;
 	unsigned kinds;
-	bool by_order;  /* which of equal values goes makes a difference */
-	bool inserts;   /* can't take rows back */
+	bool by_order; /* which of equal values goes makes a difference */
+	bool inserts;  /* can't take rows back */
 } functions[] = {
 	{{"count", false, true, -1, false}, KIND(TYPE_INT), false, false},
 	{{"count", false, false, -1, false}, ORDERED, false, false},
@@ -745,7 +747,8 @@ static void without_event_times_the_earliest_equal_row_goes(void **unused)
 		.offsets = offsets,
 		.bytes = (const uint8_t *)"abacba"};
 	struct aggregate_rows rows = {.order = order, .signs = signs, .rows = 6};
-	static const char *const cases[][2] = {{"string_agg", "a,c"}, {"first", "a"}, {"last", "c"}};
+	static const char *const cases[][2] = {
+		{"string_agg", "a,c"}, {"first", "a"}, {"last", "c"}};
 	struct buf text = BUF_INIT;
 	struct error e = ERROR_INIT;
 
@@ -822,17 +825,17 @@ static void only_approx_count_distinct_refuses_to_take_rows_back(void **unused)
 	size_t n = aggregate_names(&names);
 
 	for (size_t i = 0; i < n; i++) {
-		struct function f = {.name = names[i],
-			.fraction = strstr(names[i], "quantile") ? 0.5 : -1};
-		struct type x = TYPE_OF(strncmp(names[i], "bool_", 5) == 0 ? TYPE_BOOL
-				: strcmp(names[i], "string_agg") == 0      ? TYPE_STRING
-				: strcmp(names[i], "array_agg") == 0       ? TYPE_ANY
-									   : TYPE_INT);
+		struct function f = {
+			.name = names[i], .fraction = strstr(names[i], "quantile") ? 0.5 : -1};
+		struct type x = TYPE_OF(strncmp(names[i], "bool_", 5) == 0    ? TYPE_BOOL
+					: strcmp(names[i], "string_agg") == 0 ? TYPE_STRING
+					: strcmp(names[i], "array_agg") == 0  ? TYPE_ANY
+									      : TYPE_INT);
 		struct aggregate *a = make(&f, x, TYPE_OF(TYPE_INT), true);
 
 		assert_true(expr_is_aggregate_name(names[i], strlen(names[i])));
-		assert_int_equal(aggregate_retracts(a),
-			strcmp(names[i], "approx_count_distinct") != 0);
+		assert_int_equal(
+			aggregate_retracts(a), strcmp(names[i], "approx_count_distinct") != 0);
 		aggregate_free(a);
 	}
 }
@@ -932,7 +935,8 @@ static void approx_quantile_is_within_a_128th_of_its_neighbours(void **unused)
 			fail_msg("seed %llu: quantile %g is %g, not between %g and %g",
 				(unsigned long long)seed, f.fraction, got, low, high);
 		/* 64 buckets of 12 bytes for every doubling, of either sign. */
-		assert_true(aggregate_bytes(a) < 3 * 64 * 12 * (size_t)(spread / M_LN2 + 3) + 100000);
+		assert_true(
+			aggregate_bytes(a) < 3 * 64 * 12 * (size_t)(spread / M_LN2 + 3) + 100000);
 		aggregate_free(a);
 		buf_clear(&text);
 	}
@@ -969,8 +973,8 @@ static void groups_of_few_values_are_small_and_memory_comes_back(void **unused)
 		const char *name;
 		bool retracting;
 		size_t bytes_max; /* a group of three values */
-	} cases[] = {{"median", false, 64}, {"approx_count_distinct", false, 64},
-		{"median", true, 200}};
+	} cases[] = {
+		{"median", false, 64}, {"approx_count_distinct", false, 64}, {"median", true, 200}};
 	uint32_t *groups = mem_alloc(3 * MANY * sizeof *groups);
 	struct column_builder b;
 	struct error e = ERROR_INIT;
@@ -980,8 +984,8 @@ static void groups_of_few_values_are_small_and_memory_comes_back(void **unused)
 	for (uint32_t i = 0; i < 3 * MANY; i++)
 		groups[i] = i % MANY;
 	for (size_t i = 0; i < 3; i++) {
-		struct aggregate *a =
-			make_simple(cases[i].name, TYPE_OF(TYPE_INT), cases[i].retracting);
+		struct aggregate *a = make_simple(
+			cases[i].name, TYPE_OF(TYPE_INT), cases[i].retracting);
 		struct column c = builder_column(&b);
 		struct aggregate_rows rows = {.groups = groups, .rows = 3 * MANY};
 		size_t bytes;

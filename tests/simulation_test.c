@@ -127,7 +127,10 @@ static void window_case(struct window_options o)
 	struct sim_node nodes[4];
 
 	o.keys = "k";
-	o.list = "count(*) as n, sum(v) as total, max(w) as top, min(id) as low, count(distinct v) as d";
+	o.list = "count(*) as n, sum(v) as total, max(w) as top, min(id) as low, "
+		 "count(distinct v) as d, stddev(v) as dev, median(id) as mid, "
+		 "approx_quantile(id, 0.9) as p90, approx_count_distinct(id) as near, "
+		 "string_agg(id::string, ' ') as ids, array_agg(w) filter (where v > 0) as ws";
 	explore(straight(nodes, make_window, &o));
 }
 

@@ -5,10 +5,12 @@
 
 DuckDB if it is installed for this Python, else sqlite3 (which every Python has); says which.  The
 SQL is plain enough for both: windows are integer arithmetic on microseconds, sessions are lag and a
-running sum.  Exits 0 if all agree, 1 with the question and the first differences if not.
+running sum.  Deviations, quantiles, lists and estimates are compared with DuckDB's only: floats to
+12 digits, estimates within the bounds that the manual gives.  Exits 0 if all agree, 1 with the question and the first differences if not.
 """
 
 import collections
+import math
 import os
 import random
 import subprocess
@@ -49,7 +51,7 @@ def csv_write(path, rows):
             f.write("%s,%s,%d\n" % (key, "" if v is None else v, t))
 
 
-def swindow(path, args):
+def swindow(path, args, decode=True):
     import frames
     source = [os.path.join(BIN, "ssource"), path, "-s", "k string, v int, t timestamp(us)", "-t", "t"]
     one = subprocess.Popen(source, stdout=subprocess.PIPE)
@@ -62,7 +64,7 @@ def swindow(path, args):
         f.write(two.stdout)
         f.seek(0)
         s = frames.read(f)
-    text = lambda v: v.decode() if isinstance(v, bytes) else v
+    text = lambda v: v.decode() if isinstance(v, bytes) and decode else v
     return [tuple(text(v) for v in row) for row in s.rows]
 
 
@@ -89,6 +91,97 @@ def questions(rng):
                     then 0 else 1 end as fresh from r) x) y group by k, s"""
 
 
+# What swindow is asked, what DuckDB is, and how the two are compared.
+def like(got, expected):
+    if got is None or expected is None or isinstance(got, (bool, str)):
+        return got == expected
+    return math.isclose(got, expected, rel_tol=1e-12, abs_tol=1e-9)
+
+
+def unpacked(got, expected):
+    import msgpack
+    return (msgpack.unpackb(got) if got else None) == expected
+
+
+def counted(got, expected):  # nearly exact while small, then 1.6 % standard error: five sigma
+    return abs(got - expected) <= max(2, 0.085 * expected if expected > 1000 else 0)
+
+
+def near(q):
+    def compare(got, values):
+        if not values:
+            return got is None
+        place = q * (len(values) - 1)
+        low, part = values[math.floor(place)], place - math.floor(place)
+        high = values[math.ceil(place)]
+        off = (abs(low) * (1 - part) + abs(high) * part) / 128
+        return abs(got - (low * (1 - part) + high * part)) <= off * 1.0001 + 1e-12
+    return compare
+
+
+F = "exp(v / 3.0)"
+
+
+def wide_calls(rng):
+    q, r = rng.choice([0, 1, 0.5]), round(rng.random(), 3)
+    for f in ("stddev", "stddev_pop", "variance", "var_samp", "var_pop"):
+        yield f"{f}(v)", f"{f}(v)", like
+        yield f"{f}({F})", f"{f}({F})", like
+    yield "median(v)", "median(v)", like
+    for x in (q, r):
+        yield f"quantile(v, {x})", f"quantile_cont(v, {x})", like
+        yield f"quantile({F}, {x})", f"quantile_cont({F}, {x})", like
+        yield f"approx_quantile({F}, {x})", f"list({F} order by v) filter (where v is not null)", \
+            near(x)
+        yield f"approx_quantile(v, {x})", "list(v order by v) filter (where v is not null)", near(x)
+    yield "approx_count_distinct(v)", "count(distinct v)", counted
+    yield "approx_count_distinct(t)", "count(distinct t)", counted
+    yield "string_agg(v::string, ', ')", "string_agg(v::varchar, ', ' order by t, no)", like
+    yield "string_agg(k)", "string_agg(k, ',' order by t, no)", like
+    yield "array_agg(v)", "list(v order by t, no)", unpacked
+    yield "array_agg(k) filter (where v > 3)", "list(k order by t, no) filter (where v > 3)", unpacked
+    yield "bool_and(v > -15)", "bool_and(v > -15)", like
+    yield "bool_or(v > 15)", "bool_or(v > 15)", like
+
+
+def wide_shapes(rng):
+    size, slide = rng.randint(1, 40) * S, rng.randint(1, 10) * S
+    hop = slide * rng.randint(1, 5)
+    yield "global", ["-k", "k"], 1, "select k, {} from r group by k"
+    yield "tumble", ["--tumble", "%dus" % size, "-k", "k"], 3, \
+        f"select k, t - t % {size} as b, t - t % {size} + {size}, {{}} from r group by k, b"
+    yield "hop", ["--hop", "%dus,%dus" % (hop, slide), "-k", "k"], 3, \
+        f"""select k, t - t % {slide} - i * {slide} as b, t - t % {slide} - i * {slide} + {hop}, {{}}
+            from r cross join o where t - t % {slide} - i * {slide} + {hop} > t group by k, b"""
+    yield "session", ["--session", "%dus" % slide, "-k", "k"], 3, \
+        f"""select k, min(t), max(t) + {slide}, {{}} from (
+              select k, v, t, no, sum(fresh) over (partition by k order by t rows unbounded preceding) as s
+              from (select k, v, t, no, case when t - lag(t) over (partition by k order by t) <= {slide}
+                    then 0 else 1 end as fresh from r) x) y group by k, s"""
+
+
+def wide_check(rng, path, db):
+    """Returns how many shapes agree, and how many there are."""
+    good = asked = 0
+    for name, args, keys, sql in wide_shapes(rng):
+        calls = list(wide_calls(rng))
+        listed = ", ".join("%s as c%d" % (c[0], n) for n, c in enumerate(calls))
+        sql = sql.format(", ".join(c[1] for c in calls))
+        expected = {row[:keys]: row[keys:] for row in db.execute(sql).fetchall()}
+        rows = [tuple(v.decode() if isinstance(v, bytes) and n < keys else v
+                      for n, v in enumerate(row)) for row in swindow(path, args + [listed], False)]
+        got = {row[:keys]: row[keys:] for row in rows}
+        asked += 1
+        wrong = ["other groups"] if got.keys() != expected.keys() or len(got) != len(rows) else [
+            "%s of %s: %s, not %s" % (call[0], key, a, b) for key in got
+            for call, a, b in zip(calls, got[key], expected[key]) if not call[2](a, b)]
+        good += not wrong
+        if wrong:
+            print("window_oracle: %s differs: swindow %s '%s'" % (name, " ".join(args), listed))
+            print("\n".join("  " + w for w in wrong[:5]))
+    return good, asked
+
+
 def check(name, args, sql, path, db):
     expected = collections.Counter(tuple(row) for row in db.execute(sql).fetchall())
     got = collections.Counter(swindow(path, args))
@@ -110,16 +203,20 @@ def main():
         rows = rows_make(rng, n)
         db.execute("drop table if exists r")
         db.execute("drop table if exists o")
-        db.execute("create table r (k varchar, v bigint, t bigint)")
+        db.execute("create table r (k varchar, v bigint, t bigint, no bigint)")
         db.execute("create table o (i bigint)")
         if rows:
-            db.executemany("insert into r values (?, ?, ?)", rows)
+            db.executemany("insert into r values (?, ?, ?, ?)",
+                           [row + (i,) for i, row in enumerate(rows)])
         db.executemany("insert into o values (?)", [(i,) for i in range(9)])
         with tempfile.NamedTemporaryFile(suffix=".csv") as f:
             csv_write(f.name, rows)
             for question in questions(rng):
                 asked += 1
                 good += check(*question, f.name, db)
+            if name.startswith("DuckDB"):
+                more = wide_check(rng, f.name, db)
+                good, asked = good + more[0], asked + more[1]
     print("window_oracle: seed %d, %s: %d of %d questions agree" % (seed, name, good, asked))
     return good != asked
 

@@ -73,11 +73,11 @@ static int check_values(
 	if (f->values == AGGREGATE_SCALE && t.kind == TYPE_TIMESTAMP)
 		return error_hint(e, "quantile takes timestamps, too, and is exact");
 	return error_hint(e, "cast it, as in %s(x::%s%s)", s->function,
-		f->values == AGGREGATE_BOOL                              ? "bool"
-		: f->values == AGGREGATE_BETWEEN && t.kind == TYPE_DATE  ? "timestamp"
-		: f->values == AGGREGATE_TEXT                            ? "string"
-		: f->values == AGGREGATE_ANY                             ? "any"
-									 : "float",
+		f->values == AGGREGATE_BOOL                             ? "bool"
+		: f->values == AGGREGATE_BETWEEN && t.kind == TYPE_DATE ? "timestamp"
+		: f->values == AGGREGATE_TEXT                           ? "string"
+		: f->values == AGGREGATE_ANY                            ? "any"
+									: "float",
 		f->parameter == AGGREGATE_FRACTION    ? ", 0.5"
 		: f->parameter == AGGREGATE_SEPARATOR ? ", ','"
 						      : "");
@@ -97,8 +97,9 @@ static int check_count(
 	case AGGREGATE_FRACTION:
 		if (given == 2 && s->parameter)
 			return 0;
-		return error_set(e, ERROR_USAGE, "%s takes a value and a fraction, as in %s(x, 0.9)",
-			s->function, s->function);
+		return error_set(e, ERROR_USAGE,
+			"%s takes a value and a fraction, as in %s(x, 0.9)", s->function,
+			s->function);
 	case AGGREGATE_SEPARATOR:
 		if (given == 1 || (given == 2 && s->parameter))
 			return 0;
@@ -167,17 +168,19 @@ static int separator_read(const struct aggregate_spec *s, struct buf *out, struc
 {
 	struct text_view v = {",", 1};
 
-	if (s->parameter && (s->parameter->type.kind != TYPE_STRING || !column_is_valid(s->parameter, 0)))
-		return error_set(e, ERROR_USAGE, "the separator of %s is a string, as in %s(x, ', ')",
-			s->function, s->function);
+	if (s->parameter &&
+		(s->parameter->type.kind != TYPE_STRING || !column_is_valid(s->parameter, 0)))
+		return error_set(e, ERROR_USAGE,
+			"the separator of %s is a string, as in %s(x, ', ')", s->function,
+			s->function);
 	if (s->parameter)
 		v = column_text(s->parameter, 0);
 	buf_put(out, v.text, v.len);
 	return 0;
 }
 
-static int parameter_read(const struct aggregate_spec *s,
-	const struct aggregate_function_row *f, struct aggregate *like, struct error *e)
+static int parameter_read(const struct aggregate_spec *s, const struct aggregate_function_row *f,
+	struct aggregate *like, struct error *e)
 {
 	like->fraction = 0.5;
 	switch (f->parameter) {

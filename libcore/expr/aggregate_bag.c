@@ -121,7 +121,8 @@ static uint32_t take_out(struct bag *b, const struct bag_tree *t, uint32_t root,
 }
 
 /* The first node that is not before this one, or 0. */
-static uint32_t find_from(const struct bag *b, const struct bag_tree *t, uint32_t root, uint32_t node)
+static uint32_t find_from(
+	const struct bag *b, const struct bag_tree *t, uint32_t root, uint32_t node)
 {
 	uint32_t found = 0;
 
@@ -391,8 +392,7 @@ void bag_combine(struct bag *to, uint32_t to_group, const struct bag *from, uint
 
 /* ---- looking ---- */
 
-bool bag_each(
-	const struct bag *b, uint32_t group, bool backwards, bag_visit visit, void *context)
+bool bag_each(const struct bag *b, uint32_t group, bool backwards, bag_visit visit, void *context)
 {
 	return walk(b, b->main.roots[group], backwards, visit, context);
 }

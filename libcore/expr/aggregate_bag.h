@@ -47,9 +47,9 @@ struct bag {
 	int64_t *count;
 	int64_t *total; /* of the subtree */
 	struct bag_tree main, index;
-	uint32_t nodes, cap;  /* numbers given out, and room */
-	uint32_t free;        /* those given back, linked by main's left */
-	uint32_t debts;       /* nodes whose count is below 0 */
+	uint32_t nodes, cap; /* numbers given out, and room */
+	uint32_t free;       /* those given back, linked by main's left */
+	uint32_t debts;      /* nodes whose count is below 0 */
 	uint64_t arrivals;
 };
 
@@ -61,8 +61,8 @@ void bag_reset(struct bag *b);
 void bag_drop(struct bag *b, uint32_t group); /* makes it empty and gives its nodes to others */
 size_t bag_bytes(const struct bag *b, uint32_t groups);
 
-/* A node for a row: fill value, by and order (whichever the kind has), then add it at once: +1 adds,
- * -1 takes back.  BAG_VALUES may add any number.  The node is the bag's again. */
+/* A node for a row: fill value, by and order (whichever the kind has), then add it at once: +1
+ * adds, -1 takes back.  BAG_VALUES may add any number.  The node is the bag's again. */
 uint32_t bag_node(struct bag *b);
 void bag_add(struct bag *b, uint32_t group, uint32_t node, int64_t count);
 
@@ -71,8 +71,7 @@ void bag_combine(struct bag *to, uint32_t to_group, const struct bag *from, uint
 
 /* Calls visit for the nodes of a group in main's order, or backwards, until it returns true. */
 typedef bool (*bag_visit)(const struct bag *b, uint32_t node, void *context);
-bool bag_each(
-	const struct bag *b, uint32_t group, bool backwards, bag_visit visit, void *context);
+bool bag_each(const struct bag *b, uint32_t group, bool backwards, bag_visit visit, void *context);
 
 /* The first node whose count is above 0, or 0. */
 uint32_t bag_first(const struct bag *b, uint32_t group, bool backwards);

@@ -87,8 +87,7 @@ void cells_drop(struct cells *c, uint32_t at)
 
 struct text_view cells_text(const struct cells *c, uint32_t at)
 {
-	return (struct text_view){
-		(const char *)runs_data(&c->texts, at), runs_len(&c->texts, at)};
+	return (struct text_view){(const char *)runs_data(&c->texts, at), runs_len(&c->texts, at)};
 }
 
 static int text_compare(struct text_view a, struct text_view b)

@@ -27,8 +27,8 @@ struct distinct {
 	uint32_t *next;
 	uint32_t *heads;
 	int64_t *aliases;
-	int64_t alias;      /* the next fresh one */
-	uint32_t dead;      /* pairs of groups that are gone, or of which no row is left */
+	int64_t alias; /* the next fresh one */
+	uint32_t dead; /* pairs of groups that are gone, or of which no row is left */
 	bool retracting;
 	size_t counts_cap;
 	int64_t *counts;    /* retracting only: pair -> rows */
@@ -436,6 +436,8 @@ static int distinct_load(struct aggregate *a, const struct column *columns, cons
 		status = counts_take(d, columns, i, values.rows, &counts, &d->arena, e);
 		if (status == 0)
 			status = values_add(d, repeated, &c, counts, values.rows, e);
+		if (status)
+			e->code = ERROR_STATE; /* a sum that doesn't fit: of values that were none */
 	}
 	builder_clear(&values);
 	return status;
@@ -446,24 +448,23 @@ static size_t distinct_bytes(const struct aggregate *a)
 	const struct distinct *d = distinct_in(a);
 
 	return sizeof *d + aggregate_bytes(d->inner) + keytable_bytes(d->pairs) +
-	       d->next_cap * sizeof *d->next + d->counts_cap * sizeof *d->counts + a->cap * (sizeof *d->heads + sizeof *d->aliases);
+	       d->next_cap * sizeof *d->next + d->counts_cap * sizeof *d->counts +
+	       a->cap * (sizeof *d->heads + sizeof *d->aliases);
 }
 
-#define DISTINCT_OPS(columns, takes_back)                                                 \
-	{                                                                                 \
-		.retracts = (takes_back), .state_columns = (columns), .free = distinct_free, \
-		.reserve = distinct_reserve, .start = distinct_start, .clear = distinct_clear, \
-		.reset = distinct_reset, .update = distinct_update,                       \
-		.combine = distinct_combine, .finalize = distinct_finalize,               \
-		.state_field = distinct_field, .save = distinct_save,                     \
-		.load = distinct_load, .bytes = distinct_bytes,                           \
+#define DISTINCT_OPS(columns, takes_back)                                                        \
+	{                                                                                        \
+		.retracts = (takes_back), .state_columns = (columns), .free = distinct_free,     \
+		.reserve = distinct_reserve, .start = distinct_start, .clear = distinct_clear,   \
+		.reset = distinct_reset, .update = distinct_update, .combine = distinct_combine, \
+		.finalize = distinct_finalize, .state_field = distinct_field,                    \
+		.save = distinct_save, .load = distinct_load, .bytes = distinct_bytes,           \
 	}
 
 static const struct aggregate_ops distinct_ops = DISTINCT_OPS(1, false),
 				  retracting_ops = DISTINCT_OPS(2, true);
 
-struct aggregate *aggregate_distinct_new(
-	struct aggregate *inner, struct type arg, bool retracting)
+struct aggregate *aggregate_distinct_new(struct aggregate *inner, struct type arg, bool retracting)
 {
 	struct distinct *d = mem_zero(sizeof *d);
 

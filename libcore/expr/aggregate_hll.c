@@ -168,8 +168,8 @@ static int hll_update(struct aggregate *a, const struct column *args,
 	keys_hash(&args, 1, rows->rows, hashes);
 	for (uint32_t r = 0; r < rows->rows; r++) {
 		if (!weights || weights[r])
-			entry_add(&h->sets, rows->groups ? rows->groups[r] : 0,
-				entry_of(hashes[r]));
+			entry_add(
+				&h->sets, rows->groups ? rows->groups[r] : 0, entry_of(hashes[r]));
 	}
 	return 0;
 }
@@ -263,8 +263,9 @@ static int hll_finalize(const struct aggregate *a, const uint32_t *pick, uint32_
 		uint32_t g = aggregate_picked(pick, i);
 
 		/* Of a thousand entries among 2^26 hardly any fell together. */
-		builder_put_int(out, is_dense(sets, g) ? registers_estimate(runs_data(sets, g))
-						       : runs_len(sets, g) / (int64_t)sizeof(uint32_t));
+		builder_put_int(out, is_dense(sets, g)
+					     ? registers_estimate(runs_data(sets, g))
+					     : runs_len(sets, g) / (int64_t)sizeof(uint32_t));
 	}
 	return 0;
 }
@@ -291,7 +292,8 @@ static void hll_save(const struct aggregate *a, const uint32_t *pick, uint32_t n
 
 static int damaged(struct error *e)
 {
-	return error_set(e, ERROR_STATE, "the saved registers of approx_count_distinct are damaged");
+	return error_set(
+		e, ERROR_STATE, "the saved registers of approx_count_distinct are damaged");
 }
 
 static int dense_load(struct runs *sets, uint32_t group, struct text_view v, struct error *e)

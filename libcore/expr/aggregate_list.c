@@ -164,8 +164,8 @@ bool aggregate_is_value(const struct aggregate *a, struct text_view v)
 	return utf8_valid(v.text, v.len);
 }
 
-static void values_join(const struct aggregate *a, const uint8_t *bytes,
-	const struct place *places, size_t n, struct buf *out)
+static void values_join(const struct aggregate *a, const uint8_t *bytes, const struct place *places,
+	size_t n, struct buf *out)
 {
 	buf_reset(out);
 	if (a->function == AGGREGATE_ARRAY_AGG)

@@ -1,13 +1,14 @@
 /* variance and stddev; and sum and avg of floats that may be taken back.
  *
- * Kept are n, the sum and the sum of squares: of ints exactly (128 and 192 bits), of others in twice
- * the precision of a double (about 106 bits).  That adds up in any order and comes apart again: a
- * value that is taken back leaves nothing (of its square, if that was up to 1e30 times the others),
- * where the running mean of Welford and Chan would keep its rounding for ever.  The subtraction at the end loses as many digits as the
- * square of mean / deviation has, so with 106 bits deviations down to 1e-8 of the mean keep all
- * digits of a double.
+ * Kept are n, the sum and the sum of squares: of ints exactly (128 and 192 bits), of others in
+ * twice the precision of a double (about 106 bits).  That adds up in any order and comes apart
+ * again: a value that is taken back leaves nothing (of its square, if that was up to 1e30 times the
+ * others), where the running mean of Welford and Chan would keep its rounding for ever.  The
+ * subtraction at the end loses as many digits as the square of mean / deviation has, so with 106
+ * bits deviations down to 1e-8 of the mean keep all digits of a double.
  *
- * The additions are those of Dekker (1971) and Knuth; nothing here may be compiled with -ffast-math. */
+ * The additions are those of Dekker (1971) and Knuth; nothing here may be compiled with
+ * -ffast-math. */
 #include "libcore/expr/aggregate_impl.h"
 
 #include "libcore/base/memory.h"
@@ -81,8 +82,8 @@ struct whole { /* of ints */
 	uint64_t squares[3]; /* little end first */
 };
 
-struct real { /* of floats and decimals */
-	int64_t n;           /* all of them */
+struct real {                     /* of floats and decimals */
+	int64_t n;                /* all of them */
 	struct pair sum, squares; /* of those that are finite */
 	int64_t nans, ups, downs; /* not a number, too large, too small */
 };
@@ -424,8 +425,8 @@ static int moments_load(struct aggregate *a, const struct column *columns, const
 		struct text_view v = column_text(&columns[2], i);
 
 		if (v.len != rest)
-			return error_set(e, ERROR_STATE, "a saved sum of squares has %zu bytes, not %zu",
-				v.len, rest);
+			return error_set(e, ERROR_STATE,
+				"a saved sum of squares has %zu bytes, not %zu", v.len, rest);
 		if (is_whole(a)) {
 			struct whole *w = &moments_of(a)->whole[groups[i]];
 

@@ -97,8 +97,7 @@ static int pick_update(struct aggregate *a, const struct column *args,
 	const struct aggregate_rows *rows, struct error *e)
 {
 	struct pick *p = pick_of(a);
-	struct column value =
-		has_by(a) ? aggregate_both_valid(args, rows->rows, &p->both) : *args;
+	struct column value = has_by(a) ? aggregate_both_valid(args, rows->rows, &p->both) : *args;
 	const int8_t *weights = aggregate_weights(a, &value, rows);
 	bool by_value = has_by(a);
 

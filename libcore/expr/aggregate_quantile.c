@@ -107,36 +107,38 @@ static int quantile_combine(struct aggregate *to, const uint32_t *to_groups,
 
 /* ---- selection (Hoare 1961): the k-th least comes to place k, the lesser ones before it ---- */
 
-#define SELECT(name, ctype) \
-	static void name(ctype *v, size_t n, size_t k) \
-	{ \
-		size_t low = 0, high = n - 1; \
-		uint64_t random = n; \
-		while (low < high) { \
-			size_t i = low, j = high; \
+#define LESSER(a, b) ((a) < (b) ? (a) : (b))
+#define GREATER(a, b) ((a) < (b) ? (b) : (a))
+
+#define SELECT(name, ctype)                                                                    \
+	static void name(ctype *v, size_t n, size_t k)                                         \
+	{                                                                                      \
+		size_t low = 0, high = n - 1;                                                  \
+		uint64_t random = n;                                                           \
+		while (low < high) {                                                           \
+			size_t i = low, j = high;                                              \
 			random = random * UINT64_C(6364136223846793005) + 1442695040888963407; \
-			/* The one in the middle of three.  Never the greatest alone: j ends below high. */ \
-			ctype a = v[low], b = v[low + (size_t)(random >> 33) % (high - low)], \
-			      c = v[high]; \
-			ctype pivot = a < b ? (b < c ? b : a < c ? c : a) \
-					    : (a < c ? a : b < c ? c : b); \
-			for (;;) { \
-				while (v[i] < pivot) \
-					i++; \
-				while (v[j] > pivot) \
-					j--; \
-				if (i >= j) \
-					break; \
-				ctype swap = v[i]; \
-				v[i++] = v[j]; \
-				v[j--] = swap; \
-			} \
-			/* low..j are at most, j + 1..high at least the pivot. */ \
-			if (k <= j) \
-				high = j; \
-			else \
-				low = j + 1; \
-		} \
+			ctype a = v[low], b = v[low + (size_t)(random >> 33) % (high - low)];  \
+			/* Of three; never the greatest alone, so that j ends below high. */   \
+			ctype pivot = a < b ? LESSER(b, GREATER(a, v[high]))                   \
+					    : LESSER(a, GREATER(b, v[high]));                  \
+			for (;;) {                                                             \
+				while (v[i] < pivot)                                           \
+					i++;                                                   \
+				while (v[j] > pivot)                                           \
+					j--;                                                   \
+				if (i >= j)                                                    \
+					break;                                                 \
+				ctype swap = v[i];                                             \
+				v[i++] = v[j];                                                 \
+				v[j--] = swap;                                                 \
+			}                                                                      \
+			/* low..j are at most, j + 1..high at least the pivot. */              \
+			if (k <= j)                                                            \
+				high = j;                                                      \
+			else                                                                   \
+				low = j + 1;                                                   \
+		}                                                                              \
 	}
 
 SELECT(ints_select, int64_t)
@@ -167,7 +169,8 @@ static int decimal_between(
 {
 	__int128 scale = decimal_pow10[quantile_result(arg).scale - arg.scale], step;
 
-	if (__builtin_mul_overflow(low, scale, &low) || __builtin_mul_overflow(high, scale, &high) ||
+	if (__builtin_mul_overflow(low, scale, &low) ||
+		__builtin_mul_overflow(high, scale, &high) ||
 		__builtin_sub_overflow(high, low, &step))
 		return error_set(e, ERROR_DATA, "the quantile of decimals has more than 38 digits");
 	*out = low + (__int128)floorl((long double)step * part + 0.5L);
@@ -191,7 +194,8 @@ int quantile_put(struct type arg, __int128 low, __int128 high, double part,
 		return 0;
 	}
 	if (arg.kind == TYPE_TIMESTAMP || arg.kind == TYPE_DURATION) {
-		builder_put_int(out, (int64_t)(low + (__int128)floor((double)(high - low) * part + 0.5)));
+		builder_put_int(
+			out, (int64_t)(low + (__int128)floor((double)(high - low) * part + 0.5)));
 		return 0;
 	}
 	a = arg.kind == TYPE_INT ? (double)(int64_t)low : float_from_order((int64_t)low);
@@ -200,8 +204,8 @@ int quantile_put(struct type arg, __int128 low, __int128 high, double part,
 	return 0;
 }
 
-static int ints_put(
-	const struct aggregate *a, int64_t *v, size_t n, struct column_builder *out, struct error *e)
+static int ints_put(const struct aggregate *a, int64_t *v, size_t n, struct column_builder *out,
+	struct error *e)
 {
 	struct quantile_place p = quantile_place(a->fraction, (int64_t)n);
 	size_t low = (size_t)p.low;
@@ -217,8 +221,8 @@ static int ints_put(
 	return quantile_put(a->args[0], v[low], next, p.part, out, e);
 }
 
-static int decimals_put(
-	const struct aggregate *a, __int128 *v, size_t n, struct column_builder *out, struct error *e)
+static int decimals_put(const struct aggregate *a, __int128 *v, size_t n,
+	struct column_builder *out, struct error *e)
 {
 	struct quantile_place p = quantile_place(a->fraction, (int64_t)n);
 	size_t low = (size_t)p.low;
@@ -254,7 +258,8 @@ static int quantile_finalize(const struct aggregate *a, const uint32_t *pick, ui
 		buf_put(&copy, runs_data(values, g), len);
 		status = width == sizeof(int64_t)
 				 ? ints_put(a, (int64_t *)(void *)copy.data, len / width, out, e)
-				 : decimals_put(a, (__int128 *)(void *)copy.data, len / width, out, e);
+				 : decimals_put(
+					   a, (__int128 *)(void *)copy.data, len / width, out, e);
 	}
 	buf_clear(&copy);
 	return status;
@@ -292,7 +297,8 @@ static int quantile_load(struct aggregate *a, const struct column *columns, cons
 		uint8_t *to;
 
 		if (v.len % width_of(a))
-			return error_set(e, ERROR_STATE, "the saved values of a quantile are cut short");
+			return error_set(
+				e, ERROR_STATE, "the saved values of a quantile are cut short");
 		runs_drop(values, groups[i]);
 		if (v.len == 0)
 			continue;

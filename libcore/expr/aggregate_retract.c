@@ -55,9 +55,9 @@ static int retract_update(struct aggregate *a, const struct column *args,
 {
 	struct bag *b = &retract_of(a)->bag;
 	bool nulls = a->function == AGGREGATE_ARRAY_AGG;
-	struct column value = b->kind == BAG_BY ? aggregate_both_valid(
-							  args, rows->rows, &retract_of(a)->both)
-						: *args;
+	struct column value = b->kind == BAG_BY
+				      ? aggregate_both_valid(args, rows->rows, &retract_of(a)->both)
+				      : *args;
 	const int8_t *weights = aggregate_weights(a, nulls ? NULL : &value, rows);
 
 	MUST(rows->order || b->kind == BAG_VALUES);
@@ -182,7 +182,8 @@ static int retract_finalize(const struct aggregate *a, const uint32_t *pick, uin
 }
 
 /* ---- snapshots: a group's rows in their order, each its count (i64), its order (i64) where that
- * counts, by if there is one, and the value; values are little endian, text behind a u32 length ---- */
+ * counts, by if there is one, and the value; values are little endian, text behind a u32 length
+ * ---- */
 
 static void retract_field(const struct aggregate *a, size_t i, const char **name, struct type *type)
 {

@@ -5,8 +5,8 @@
  *
  * A run is contiguous, and grows by moving to a block of the next size (16, 24, 32, 48, 64, ...);
  * the old one goes to a list of its size for the next run that wants it.  So a row costs no
- * allocation and a group of few values a few bytes.  From RUN_LARGE_BYTES on a run has memory of its
- * own, which the heap can grow in place.
+ * allocation and a group of few values a few bytes.  From RUN_LARGE_BYTES on a run has memory of
+ * its own, which the heap can grow in place.
  *
  * A pointer into a run is valid until the next call that gives room to any run of the same object.
  * Blocks are aligned to 8.  Not for use outside aggregate*.c. */
@@ -25,7 +25,7 @@ enum {
 
 struct run {
 	union {
-		uint64_t at;    /* in the pool; cap < RUN_LARGE_BYTES */
+		uint64_t at; /* in the pool; cap < RUN_LARGE_BYTES */
 		uint8_t *large;
 	};
 	uint32_t len, cap;

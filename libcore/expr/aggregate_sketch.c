@@ -1,6 +1,6 @@
 /* approx_quantile: a histogram whose buckets are as wide as their values are large, after DDSketch
- * (Masson, Rim, Lee, VLDB 2019) with its linear mapping: a double's sign, exponent and first six bits
- * of mantissa are its bucket, so that a row costs a shift and a search.
+ * (Masson, Rim, Lee, VLDB 2019) with its linear mapping: a double's sign, exponent and first six
+ * bits of mantissa are its bucket, so that a row costs a shift and a search.
  *
  *   buckets of [64, 128):   [64, 65) [65, 66) ...      of [128, 256):   [128, 130) [130, 132) ...
  *
@@ -234,8 +234,8 @@ static int32_t key_at(const struct bucket *b, uint32_t n, int64_t place)
 	return b[k].key;
 }
 
-static void result_put(const struct aggregate *a, const struct bucket *b, uint32_t n,
-	struct column_builder *out)
+static void result_put(
+	const struct aggregate *a, const struct bucket *b, uint32_t n, struct column_builder *out)
 {
 	bool whole = a->args[0].kind == TYPE_INT || a->args[0].kind == TYPE_DURATION;
 	struct quantile_place p;
@@ -257,7 +257,9 @@ static void result_put(const struct aggregate *a, const struct bucket *b, uint32
 	if (a->result.kind == TYPE_FLOAT)
 		builder_put_float(out, v);
 	else
-		builder_put_int(out, v >= 0x1p63 ? INT64_MAX : v <= -0x1p63 ? INT64_MIN : llround(v));
+		builder_put_int(out, v >= 0x1p63    ? INT64_MAX
+				     : v <= -0x1p63 ? INT64_MIN
+						    : llround(v));
 }
 
 static int sketch_finalize(const struct aggregate *a, const uint32_t *pick, uint32_t n,
@@ -315,8 +317,8 @@ static int sketch_load(struct aggregate *a, const struct column *columns, const 
 
 			memcpy(&b, v.text + at, sizeof b);
 			if (!is_key(b.key))
-				return error_set(e, ERROR_STATE, "a saved histogram has no bucket %d",
-					b.key);
+				return error_set(e, ERROR_STATE,
+					"a saved histogram has no bucket %d", b.key);
 			bucket_add(buckets, groups[i], b.key, bucket_count(&b));
 		}
 	}

@@ -22,8 +22,8 @@ int expr_constant(const struct expr *x, struct arena *a, struct column *out, str
 	int status;
 
 	if (column)
-		return expr_error(column, e, "this must be a constant, not the column '%s'",
-			column->name);
+		return expr_error(
+			column, e, "this must be a constant, not the column '%s'", column->name);
 	p = program_new();
 	status = program_add(p, x, &none, &index, e);
 	if (status == 0)
