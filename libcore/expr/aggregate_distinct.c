@@ -437,7 +437,8 @@ static int distinct_load(struct aggregate *a, const struct column *columns, cons
 		if (status == 0)
 			status = values_add(d, repeated, &c, counts, values.rows, e);
 		if (status)
-			e->code = ERROR_STATE; /* a sum that doesn't fit: of values that were none */
+			e->code =
+				ERROR_STATE; /* a sum that doesn't fit: of values that were none */
 	}
 	builder_clear(&values);
 	return status;
