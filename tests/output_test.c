@@ -3,6 +3,7 @@
  * next. */
 #include "cmd/common/output.h"
 #include "libcore/base/memory.h"
+#include "tests/support/files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -109,108 +110,6 @@ static void commit(struct output *o, const struct buf *handle)
 
 	if (output_commit(o, handle->data, handle->len, &e) < 0)
 		fail_msg("%s", e.text);
-}
-
-/* ---- files ---- */
-
-static char *read_all(const char *path)
-{
-	struct buf b = BUF_INIT;
-	char piece[4096], *text;
-	FILE *f = fopen(path, "r");
-	size_t n;
-
-	if (!f)
-		return NULL;
-	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-		buf_put(&b, piece, n);
-	fclose(f);
-	text = mem_strdup(buf_cstr(&b));
-	buf_clear(&b);
-	return text;
-}
-
-static void assert_holds(const char *path, const char *want)
-{
-	char *got = read_all(path);
-
-	if (!got)
-		fail_msg("%s isn't there", path);
-	assert_string_equal(got, want);
-	mem_free(got);
-}
-
-static void assert_gone(const char *path)
-{
-	if (access(path, F_OK) == 0)
-		fail_msg("%s is there", path);
-}
-
-static void make(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static void remove_tree(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *entry;
-
-	while (d && (entry = readdir(d))) {
-		char name[600];
-
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-		if (unlink(name) < 0)
-			remove_tree(name);
-	}
-	if (d)
-		closedir(d);
-	rmdir(path);
-}
-
-/* Every test begins in an empty directory with a spool. */
-static char directory[] = "/tmp/output_test.XXXXXX";
-
-static int enter(void **state)
-{
-	return mkdir("room", 0777) == 0 && chdir("room") == 0 && mkdir("spool", 0777) == 0 ? 0 : -1;
-}
-
-static int leave(void **state)
-{
-	fsync_failure = 0;
-	if (chdir(directory) < 0)
-		return -1;
-	remove_tree("room");
-	return 0;
-}
-
-/* ---- standard output ---- */
-
-static int kept_stdout = -1;
-
-static void catch_stdout(void)
-{
-	int fd = open("stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-
-	fflush(stdout);
-	kept_stdout = dup(STDOUT_FILENO);
-	assert_true(fd >= 0 && kept_stdout >= 0);
-	dup2(fd, STDOUT_FILENO);
-	close(fd);
-}
-
-static void release_stdout(void)
-{
-	fflush(stdout);
-	dup2(kept_stdout, STDOUT_FILENO);
-	close(kept_stdout);
 }
 
 /* ---- what is refused ---- */
@@ -396,9 +295,9 @@ static void after_the_last_epoch_handles_hold_only_what_is_not_committed(void **
 		prepare(o, 2, true, &again);
 		assert_int_equal(again.len, handle.len);
 		assert_memory_equal(again.data, handle.data, handle.len);
-		catch_stdout();
+		stdout_catch();
 		commit(o, &again);
-		release_stdout();
+		stdout_release();
 		for (uint64_t epoch = 3; epoch < 6; epoch++) {
 			uint64_t offset = output_offset(o);
 
@@ -553,7 +452,7 @@ static void leftovers_go_and_nothing_else(void **state)
 		char path[100];
 
 		snprintf(path, sizeof path, "dir/%s", files[i].name);
-		make(path, "x");
+		file_make(path, "x");
 	}
 	for (int subtask = 0; subtask < 2; subtask++) {
 		struct output_options again = first("dir/");
@@ -653,15 +552,15 @@ static void standard_output_gets_an_epoch_at_its_commit(void **state)
 	struct output_options again = first("-");
 	struct buf one = BUF_INIT, two = BUF_INIT, three = BUF_INIT;
 
-	make("spool/stdout-" OTHER8 "-0-0-1", "not ours");
+	file_make("spool/stdout-" OTHER8 "-0-0-1", "not ours");
 	put(o, "one\n");
 	prepare(o, 1, false, &one);
 	put(o, "two\n");
 	prepare(o, 2, false, &two);
 	put(o, "lost\n");
-	catch_stdout();
+	stdout_catch();
 	commit(o, &one);
-	release_stdout();
+	stdout_release();
 	assert_holds("stdout", "one\n");
 	assert_holds("spool/stdout-" JOB8 "-1-0-2", "two\n");
 	assert_int_equal(output_offset(o), 8);
@@ -669,18 +568,18 @@ static void standard_output_gets_an_epoch_at_its_commit(void **state)
 	again.attempt = 2;
 	again.offset = 8;
 	o = open_with(again);
-	catch_stdout();
+	stdout_catch();
 	commit(o, &two);
 	commit(o, &two);
-	release_stdout();
+	stdout_release();
 	assert_holds("stdout", "one\ntwo\n");
 	assert_false(output_is_at_start(o)); /* no second header */
-	make("spool/stdout-" JOB8 "-1-0-3", "left over");
+	file_make("spool/stdout-" JOB8 "-1-0-3", "left over");
 	put(o, "three\n");
 	prepare(o, 4, true, &three);
-	catch_stdout();
+	stdout_catch();
 	commit(o, &three);
-	release_stdout();
+	stdout_release();
 	output_close(o);
 	assert_holds("stdout", "one\ntwo\nthree\n");
 	assert_gone("spool/stdout-" JOB8 "-1-0-3");
@@ -926,7 +825,7 @@ static int walk_checkpoint(struct walk *w, bool last)
 
 static void count_lines(const char *path, uint8_t *seen, uint64_t n, bool in_order)
 {
-	char *text = read_all(path), *at = text;
+	char *text = file_read(path, NULL), *at = text;
 	uint64_t expected = 0;
 
 	assert_non_null(text);
@@ -981,7 +880,7 @@ static void walk(const char *path, bool spread)
 {
 	struct walk w = {.path = path, .spread = spread};
 
-	catch_stdout();
+	stdout_catch();
 	walk_start(&w);
 	while (!w.last.finished) {
 		bool last = w.epoch >= EPOCHS;
@@ -1012,7 +911,7 @@ static void walk(const char *path, bool spread)
 		walk_start(&w);
 	}
 	walk_die(&w);
-	release_stdout();
+	stdout_release();
 	walk_check(&w);
 	for (uint32_t i = 0; i < SUBTASKS_MAX; i++)
 		buf_clear(&w.last.handles[i]);
@@ -1034,17 +933,13 @@ static void whatever_dies_every_line_comes_once(void **state)
 	}
 }
 
-static int enter_directory(void **state)
+static int leave(void **state)
 {
-	return mkdtemp(directory) && chdir(directory) == 0 ? 0 : -1;
+	fsync_failure = 0;
+	return room_leave(state);
 }
 
-static int leave_directory(void **state)
-{
-	return rmdir(directory);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, enter, leave)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, room_enter, leave)
 
 int main(void)
 {
@@ -1072,5 +967,5 @@ int main(void)
 		TEST(whatever_dies_every_line_comes_once),
 	};
 
-	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+	return cmocka_run_group_tests(tests, rooms_open, rooms_close);
 }

@@ -6,6 +6,7 @@
 #include "formats/input.h"
 #include "libcore/base/memory.h"
 #include "libcore/stage/stage.h"
+#include "tests/support/files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@ int fsync(int fd)
 /* ---- a stage with a sink ---- */
 
 struct bench {
+	struct kept kept;         /* of the last checkpoint */
 	struct stage *st;
 	struct sink_options o;
 	const char *job, *name;
@@ -40,25 +42,8 @@ struct bench {
 	uint64_t sent;            /* rows on the present stream */
 	uint32_t schema_id;
 	struct schema schema;
-	struct buf state, handle; /* of the last checkpoint */
 	struct error e;
 };
-
-static int keep(void *context, struct stage *st, const struct barrier *b, const struct buf *handle,
-	struct error *e)
-{
-	struct bench *x = context;
-	struct channel_writer *w;
-	int status;
-
-	buf_reset(&x->state);
-	buf_reset(&x->handle);
-	buf_put(&x->handle, handle->data, handle->len);
-	w = channel_writer_new_memory(&x->state);
-	status = stage_snapshot(st, w, e);
-	channel_writer_free(w);
-	return status;
-}
 
 static int take(struct bench *x, struct buf *frame)
 {
@@ -98,7 +83,7 @@ static void start(struct bench *x)
 	struct stage_plan plan = {.name = x->name ? x->name : "out", .subtasks = 1, .channel_inputs = inputs,
 		.channels_len = 1, .supervised = x->o.supervised, .job = x->job,
 		.attempt = ++x->attempt, .finished = x->finished,
-		.hooks = {.context = x, .checkpoint = keep}};
+		.hooks = {.context = x, .checkpoint = kept_take}};
 	struct buf hello = frame_begin();
 	struct operator *op;
 
@@ -106,13 +91,13 @@ static void start(struct bench *x)
 	taken(x, sink_operator_new(&x->o, &op, &x->e));
 	x->st = stage_new(&plan, op);
 	x->schema_id = 0;
-	if (x->state.len) {
-		struct channel_reader *r = channel_reader_new_memory(x->state.data, x->state.len, "state");
+	if (x->kept.state.len) {
+		struct channel_reader *r = channel_reader_new_memory(x->kept.state.data, x->kept.state.len, "state");
 
 		taken(x, stage_restore(x->st, &r, 1, &x->e));
 		channel_reader_free(r);
-		if (x->handle.len)
-			taken(x, stage_commit(x->st, x->epoch, x->handle.data, x->handle.len, &x->e));
+		if (x->kept.handle.len)
+			taken(x, stage_commit(x->st, x->epoch, x->kept.handle.data, x->kept.handle.len, &x->e));
 	}
 	x->sent = UINT64_MAX; /* HELLO is to come */
 	taken(x, take(x, &hello));
@@ -143,8 +128,7 @@ static void bench_close(struct bench *x)
 {
 	stage_free(x->st);
 	schema_clear(&x->schema);
-	buf_clear(&x->state);
-	buf_clear(&x->handle);
+	kept_clear(&x->kept);
 }
 
 /* Columns named by letters, all int. */
@@ -211,7 +195,7 @@ static void checkpoint(struct bench *x)
 
 static void commit(struct bench *x)
 {
-	taken(x, stage_commit(x->st, x->epoch, x->handle.data, x->handle.len, &x->e));
+	taken(x, stage_commit(x->st, x->epoch, x->kept.handle.data, x->kept.handle.len, &x->e));
 }
 
 static void end(struct bench *x)
@@ -227,73 +211,6 @@ static void finish(struct bench *x)
 	end(x);
 	checkpoint(x);
 	commit(x);
-}
-
-/* ---- files ---- */
-
-static char *read_all(const char *path)
-{
-	struct buf b = BUF_INIT;
-	char piece[4096], *text;
-	FILE *f = fopen(path, "r");
-	size_t n;
-
-	if (!f)
-		fail_msg("%s isn't there", path);
-	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-		buf_put(&b, piece, n);
-	fclose(f);
-	text = mem_strdup(buf_cstr(&b));
-	buf_clear(&b);
-	return text;
-}
-
-static void assert_holds(const char *path, const char *want)
-{
-	char *got = read_all(path);
-
-	assert_string_equal(got, want);
-	mem_free(got);
-}
-
-static void assert_gone(const char *path)
-{
-	if (access(path, F_OK) == 0)
-		fail_msg("%s is there", path);
-}
-
-static void remove_tree(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *entry;
-
-	while (d && (entry = readdir(d))) {
-		char name[600];
-
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-		if (unlink(name) < 0)
-			remove_tree(name);
-	}
-	if (d)
-		closedir(d);
-	rmdir(path);
-}
-
-static char directory[] = "/tmp/sink_restore_test.XXXXXX";
-
-static int enter(void **state)
-{
-	return mkdir("room", 0777) == 0 && chdir("room") == 0 && mkdir("spool", 0777) == 0 ? 0 : -1;
-}
-
-static int leave(void **state)
-{
-	if (chdir(directory) < 0)
-		return -1;
-	remove_tree("room");
-	return 0;
 }
 
 /* ---- reading frames as ssource does ---- */
@@ -714,12 +631,12 @@ static void null_keeps_nothing_and_hands_out_nothing(void **state)
 	rows(&x, 1, 5);
 	watermark(&x, 1);
 	checkpoint(&x);
-	assert_int_equal(x.handle.len, 0);
+	assert_int_equal(x.kept.handle.len, 0);
 	restart(&x);
 	schema(&x, "a");
 	rows(&x, 6, 1);
 	finish(&x);
-	assert_int_equal(x.handle.len, 0);
+	assert_int_equal(x.kept.handle.len, 0);
 	bench_close(&x);
 	assert_gone("null:");
 }
@@ -738,7 +655,7 @@ static void a_file_that_follows_standard_output_begins_anew(void **state)
 		rows(&x, 1, 1);
 		checkpoint(&x);
 		die(&x);
-		buf_reset(&x.handle); /* committed before */
+		buf_reset(&x.kept.handle); /* committed before */
 		x.o.output = "a.csv";
 		start(&x);
 		schema(&x, "a");
@@ -770,31 +687,11 @@ static void frames_that_follow_a_directory_are_counted_anew(void **state)
 
 /* ---- standard output ---- */
 
-static int kept_stdout;
-
-static void catch_stdout(void)
-{
-	int fd = open("stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-
-	fflush(stdout);
-	kept_stdout = dup(STDOUT_FILENO);
-	assert_true(fd >= 0 && kept_stdout >= 0);
-	dup2(fd, STDOUT_FILENO);
-	close(fd);
-}
-
-static void release_stdout(void)
-{
-	fflush(stdout);
-	dup2(kept_stdout, STDOUT_FILENO);
-	close(kept_stdout);
-}
-
 static void standard_output_has_one_header_over_a_restore(void **state)
 {
 	struct bench x;
 
-	catch_stdout();
+	stdout_catch();
 	bench_open(&x, "-", "csv");
 	schema(&x, "a");
 	rows(&x, 1, 1);
@@ -805,7 +702,7 @@ static void standard_output_has_one_header_over_a_restore(void **state)
 	rows(&x, 2, 1);
 	finish(&x);
 	bench_close(&x);
-	release_stdout();
+	stdout_release();
 	assert_holds("stdout", "a\n1\n2\n");
 	assert_int_equal(rmdir("spool"), 0);
 }
@@ -815,7 +712,7 @@ static void two_streams_of_a_job_leave_each_other_alone(void **state)
 {
 	struct bench a, b;
 
-	catch_stdout();
+	stdout_catch();
 	bench_open(&a, "-", "ndjson");
 	bench_open(&b, "-", "ndjson");
 	die(&b);
@@ -839,7 +736,7 @@ static void two_streams_of_a_job_leave_each_other_alone(void **state)
 	finish(&a);
 	bench_close(&a);
 	bench_close(&b);
-	release_stdout();
+	stdout_release();
 	assert_holds("stdout", "{\"a\":1}\n{\"b\":1}\n{\"b\":2}\n{\"a\":2}\n");
 	assert_int_equal(rmdir("spool"), 0);
 }
@@ -928,7 +825,7 @@ static void malformed_records_are_the_same_text_alone_and_as_rows(void **state)
 	checkpoint(&x);
 	commit(&x);
 	bench_close(&x);
-	alone = read_all("alone.ndjson");
+	alone = file_read("alone.ndjson", NULL);
 	assert_non_null(strstr(alone, "\"line\":4294967295"));
 	assert_holds("side.ndjson", alone);
 	mem_free(alone);
@@ -1028,43 +925,31 @@ static void wherever_it_is_restored_the_file_is_the_same(void **state)
 	}
 }
 
-static int enter_directory(void **state)
-{
-	return mkdtemp(directory) && chdir(directory) == 0 ? 0 : -1;
-}
-
-static int leave_directory(void **state)
-{
-	return rmdir(directory);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, enter, leave)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(csv_refuses_other_columns_also_after_a_restore),
-		TEST(a_file_that_follows_standard_output_begins_anew),
-		TEST(frames_that_follow_a_directory_are_counted_anew),
-		TEST(frames_go_on_over_restores_as_one_readable_stream),
-		TEST(frames_of_a_restored_stream_whose_schema_is_another_take_a_new_id),
-		TEST(schemas_that_alternate_keep_their_ids),
-		TEST(frames_of_a_finished_stream_without_rows_can_be_read),
-		TEST(every_part_of_frames_is_a_stream_of_its_own),
-		TEST(a_savepoint_of_frames_goes_on_in_another_job),
-		TEST(a_table_whose_columns_change_after_a_restore_loses_no_row),
-		TEST(ndjson_takes_other_columns),
-		TEST(compressed_files_go_on_over_restores),
-		TEST(compressed_parts_are_whole_each),
-		TEST(changelogs_keep_their_ops_over_a_restore),
-		TEST(names_are_taken_as_they_are),
-		TEST(an_empty_input_leaves_what_its_tool_can_read),
-		TEST(null_keeps_nothing_and_hands_out_nothing),
-		TEST(standard_output_has_one_header_over_a_restore),
-		TEST(two_streams_of_a_job_leave_each_other_alone),
-		TEST(malformed_records_are_the_same_text_alone_and_as_rows),
-		TEST(wherever_it_is_restored_the_file_is_the_same),
+		ROOM_TEST(csv_refuses_other_columns_also_after_a_restore),
+		ROOM_TEST(a_file_that_follows_standard_output_begins_anew),
+		ROOM_TEST(frames_that_follow_a_directory_are_counted_anew),
+		ROOM_TEST(frames_go_on_over_restores_as_one_readable_stream),
+		ROOM_TEST(frames_of_a_restored_stream_whose_schema_is_another_take_a_new_id),
+		ROOM_TEST(schemas_that_alternate_keep_their_ids),
+		ROOM_TEST(frames_of_a_finished_stream_without_rows_can_be_read),
+		ROOM_TEST(every_part_of_frames_is_a_stream_of_its_own),
+		ROOM_TEST(a_savepoint_of_frames_goes_on_in_another_job),
+		ROOM_TEST(a_table_whose_columns_change_after_a_restore_loses_no_row),
+		ROOM_TEST(ndjson_takes_other_columns),
+		ROOM_TEST(compressed_files_go_on_over_restores),
+		ROOM_TEST(compressed_parts_are_whole_each),
+		ROOM_TEST(changelogs_keep_their_ops_over_a_restore),
+		ROOM_TEST(names_are_taken_as_they_are),
+		ROOM_TEST(an_empty_input_leaves_what_its_tool_can_read),
+		ROOM_TEST(null_keeps_nothing_and_hands_out_nothing),
+		ROOM_TEST(standard_output_has_one_header_over_a_restore),
+		ROOM_TEST(two_streams_of_a_job_leave_each_other_alone),
+		ROOM_TEST(malformed_records_are_the_same_text_alone_and_as_rows),
+		ROOM_TEST(wherever_it_is_restored_the_file_is_the_same),
 	};
 
-	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+	return cmocka_run_group_tests(tests, rooms_open, rooms_close);
 }

@@ -3,6 +3,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/stage/stage.h"
 #include "libcore/table/builder.h"
+#include "tests/support/files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,28 +28,13 @@ struct start {
 };
 
 struct bench {
+	struct kept kept;
 	struct stage *st;
 	struct schema schema;
-	struct buf frame, state, handle, warnings;
+	struct buf frame, warnings;
 	uint64_t rows;
 	struct error e;
 };
-
-static int keep(void *context, struct stage *st, const struct barrier *b, const struct buf *handle,
-	struct error *e)
-{
-	struct bench *x = context;
-	struct channel_writer *w;
-	int status;
-
-	buf_reset(&x->state);
-	buf_reset(&x->handle);
-	buf_put(&x->handle, handle->data, handle->len);
-	w = channel_writer_new_memory(&x->state);
-	status = stage_snapshot(st, w, e);
-	channel_writer_free(w);
-	return status;
-}
 
 static void warn(void *context, const char *text)
 {
@@ -75,7 +61,7 @@ static int try_start(struct bench *x, struct start how, const struct bench *from
 		.job = how.job ? how.job : JOB,
 		.attempt = how.attempt,
 		.finished = how.finished,
-		.hooks = {.context = x, .checkpoint = keep, .warn = warn}};
+		.hooks = {.context = x, .checkpoint = kept_take, .warn = warn}};
 	struct hello h = {.version = FRAME_VERSION, .stage = "front", .bounded = true};
 	struct operator* op;
 	struct frame f;
@@ -88,12 +74,12 @@ static int try_start(struct bench *x, struct start how, const struct bench *from
 	x->st = stage_new(&plan, op);
 	if (from) {
 		struct channel_reader *r = channel_reader_new_memory(
-			from->state.data, from->state.len, "state");
+			from->kept.state.data, from->kept.state.len, "state");
 
 		status = stage_restore(x->st, &r, 1, &x->e);
 		channel_reader_free(r);
 		if (status == 0 && (!how.job || !strcmp(how.job, JOB)))
-			status = stage_commit(x->st, 1, from->handle.data, from->handle.len, &x->e);
+			status = stage_commit(x->st, 1, from->kept.handle.data, from->kept.handle.len, &x->e);
 	}
 	if (status < 0)
 		return -1;
@@ -124,8 +110,7 @@ static void clear(struct bench *x)
 		stop(x);
 	schema_clear(&x->schema);
 	buf_clear(&x->frame);
-	buf_clear(&x->state);
-	buf_clear(&x->handle);
+	kept_clear(&x->kept);
 	buf_clear(&x->warnings);
 }
 
@@ -185,7 +170,7 @@ static void checkpoint(struct bench *x, uint64_t id)
 
 static void commit(struct bench *x)
 {
-	if (stage_commit(x->st, 1, x->handle.data, x->handle.len, &x->e) < 0)
+	if (stage_commit(x->st, 1, x->kept.handle.data, x->kept.handle.len, &x->e) < 0)
 		fail_msg("%s", x->e.text);
 }
 
@@ -196,33 +181,6 @@ static void finish(struct bench *x)
 	frame_put_end(&x->frame, x->rows);
 	give(x);
 	assert_true(stage_has_ended(x->st));
-}
-
-static char *read_all(const char *path, size_t *len)
-{
-	struct buf b = BUF_INIT;
-	FILE *f = fopen(path, "r");
-	char *text;
-	int c;
-
-	if (!f)
-		fail_msg("%s isn't there", path);
-	while ((c = fgetc(f)) != EOF)
-		buf_put_byte(&b, (uint8_t)c);
-	fclose(f);
-	*len = b.len;
-	buf_cstr(&b);
-	text = (char *)buf_take(&b, len);
-	return text;
-}
-
-static void assert_holds(const char *path, const char *want)
-{
-	size_t len;
-	char *got = read_all(path, &len);
-
-	assert_string_equal(got, want);
-	mem_free(got);
 }
 
 /* ---- what is refused ---- */
@@ -287,7 +245,7 @@ static void parts_have_a_header_each_and_directories_go_on_as_another_job(void *
 	rows(&a, 2, 3);
 	checkpoint(&a, 2);
 	stop(&a);
-	buf_reset(&a.handle); /* a savepoint carries none */
+	buf_reset(&a.kept.handle); /* a savepoint carries none */
 	start(&b, (struct start){.path = "dir/", .format = "csv", .job = OTHER, .attempt = 1}, &a);
 	rows(&b, 3, 4);
 	finish(&b);
@@ -348,11 +306,11 @@ static void a_finished_sink_says_the_same_again(void **state)
 		commit(&a);
 		for (uint64_t id = 3; id < 6; id++) {
 			buf_reset(&first);
-			buf_put(&first, a.state.data, a.state.len);
+			buf_put(&first, a.kept.state.data, a.kept.state.len);
 			checkpoint(&a, id);
-			assert_int_equal(a.handle.len, 0);
-			assert_int_equal(a.state.len, first.len);
-			assert_memory_equal(a.state.data, first.data, first.len);
+			assert_int_equal(a.kept.handle.len, 0);
+			assert_int_equal(a.kept.state.len, first.len);
+			assert_memory_equal(a.kept.state.data, first.data, first.len);
 		}
 		stop(&a);
 		start(&b,
@@ -362,7 +320,7 @@ static void a_finished_sink_says_the_same_again(void **state)
 		finish(&b);
 		for (uint64_t id = 6; id < 8; id++) {
 			checkpoint(&b, id);
-			assert_int_equal(b.handle.len, 0);
+			assert_int_equal(b.kept.handle.len, 0);
 			commit(&b);
 		}
 		stop(&b);
@@ -374,7 +332,7 @@ static void a_finished_sink_says_the_same_again(void **state)
 			&b);
 		finish(&a);
 		checkpoint(&a, 8);
-		assert_int_equal(a.handle.len, 0);
+		assert_int_equal(a.kept.handle.len, 0);
 		clear(&a);
 		clear(&b);
 		buf_clear(&first);
@@ -513,10 +471,10 @@ static void killed_and_restored_a_file_is_the_same_to_the_byte(void **state)
 		checkpoint(&x, 1);
 		commit(&x);
 		clear(&x);
-		wanted = read_all("w", &wanted_len);
+		wanted = file_read("w", &wanted_len);
 		unlink("w");
 		walk("w", format, 60);
-		got = read_all("w", &len);
+		got = file_read("w", &len);
 		/* Frames are batches as they came: their number differs, the first bytes and END
 		 * don't. */
 		if (strcmp(format, "frames") != 0) {
@@ -556,7 +514,7 @@ static void a_restored_file_of_frames_is_one_stream(void **state)
 	finish(&b);
 	checkpoint(&b, 2);
 	commit(&b);
-	bytes = read_all("a.frames", &len);
+	bytes = file_read("a.frames", &len);
 	r = channel_reader_new_memory(bytes, len, "a.frames");
 	while (channel_read(r, false, &f, &e) == CHANNEL_FRAME) {
 		buf_printf(&kinds, "%s ", frame_kind_name(f.kind));
@@ -573,18 +531,6 @@ static void a_restored_file_of_frames_is_one_stream(void **state)
 	clear(&b);
 }
 
-static char directory[] = "/tmp/sink_test.XXXXXX";
-
-static int enter_directory(void **state)
-{
-	return mkdtemp(directory) && chdir(directory) == 0 ? 0 : -1;
-}
-
-static int leave_directory(void **state)
-{
-	return rmdir(directory);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -599,5 +545,5 @@ int main(void)
 		cmocka_unit_test(killed_and_restored_a_file_is_the_same_to_the_byte),
 	};
 
-	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+	return cmocka_run_group_tests(tests, rooms_open, rooms_close);
 }
