@@ -169,6 +169,14 @@ static void rows(struct bench *x, int64_t first, int64_t n)
 	taken(x, take(x, &b));
 }
 
+static void tick(struct bench *x, int64_t us)
+{
+	struct buf b = frame_begin();
+
+	frame_put_tick(&b, us);
+	taken(x, take(x, &b));
+}
+
 static void watermark(struct bench *x, int64_t us)
 {
 	struct buf b = frame_begin();
@@ -888,6 +896,8 @@ static void walk_check(const char *path, const char *format)
 
 	if (!strcmp(format, "csv"))
 		buf_put_text(&want, "a\n");
+	if (!strcmp(format, "json"))
+		buf_put_text(&want, "[\n");
 	for (int i = 0; i < 40; i++) {
 		bool both = i / 13 % 2;
 
@@ -895,8 +905,12 @@ static void walk_check(const char *path, const char *format)
 			buf_printf(&want, "%d\n", i);
 		else if (!strcmp(format, "ndjson"))
 			buf_printf(&want, both ? "{\"a\":%d,\"b\":%d}\n" : "{\"a\":%d}\n", i, i);
+		else if (!strcmp(format, "json"))
+			buf_printf(&want, both ? "{\"a\":%d,\"b\":%d}" : "{\"a\":%d}", i, i);
 		else
 			buf_printf(&want, both ? "a=%d b=%d\n" : "a=%d\n", i, i);
+		if (!strcmp(format, "json"))
+			buf_put_text(&want, i < 39 ? ",\n" : "\n]\n");
 	}
 	if (!strcmp(format, "frames")) {
 		replay(path, &got);
@@ -909,15 +923,107 @@ static void walk_check(const char *path, const char *format)
 	unlink(path);
 }
 
+/* Directories, by partition, by size, by age, by any two of them: every row comes once. */
+static void walk_parts(const char *partition, struct roll roll)
+{
+	enum { ROWS = 40 };
+	int64_t at = 0, kept = 0, tick_us = 0;
+	struct bench x = {.o = {.output = "out/", .format = "csv", .supervised = true,
+		.partition = partition, .roll = roll, .parts_open_max = 3}, .job = JOB};
+
+	schema_init(&x.schema);
+	start(&x);
+	while (at < ROWS) {
+		int64_t n = 1 + draw(4);
+
+		schema(&x, "ab");
+		n = n < ROWS - at ? n : ROWS - at;
+		rows(&x, at, n);
+		at += n;
+		if (draw(3) == 0)
+			tick(&x, tick_us += 1 + draw(200));
+		if (draw(3) == 0) {
+			checkpoint(&x);
+			kept = at;
+			if (draw(2))
+				commit(&x);
+		}
+		if (draw(5) == 0) {
+			restart(&x);
+			at = kept;
+		}
+	}
+	end(&x);
+	checkpoint(&x);
+	if (draw(2))
+		restart(&x);
+	else
+		commit(&x);
+	bench_close(&x);
+}
+
+static void walk_parts_check(bool partitioned)
+{
+	char *names = files_below("out"), *name, *rest = names;
+	uint8_t seen[40] = {0};
+
+	while ((name = strsep(&rest, " ")) && *name) {
+		char *path = mem_printf("out/%s", name), *text = file_read(path, NULL), *at = text;
+
+		if (strchr(name, '.') != strrchr(name, '.') || *name == '.')
+			fail_msg("%s is left over", name);
+		while (*at) {
+			long a = strtol(at, &at, 10);
+
+			if (partitioned)
+				assert_int_equal(a, strtol(name + 2, NULL, 10));
+			else
+				assert_int_equal(a, strtol(at + 1, &at, 10));
+			assert_int_equal(*at++, '\n');
+			seen[a]++;
+		}
+		mem_free(text);
+		mem_free(path);
+	}
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(seen[i], 1);
+	mem_free(names);
+	remove_tree("out");
+}
+
+static void wherever_it_is_restored_parts_have_every_row_once(void **state)
+{
+	static const struct {
+		const char *partition;
+		struct roll roll;
+	} cases[] = {
+		{"b", {0}},
+		{NULL, {.bytes = 10}},
+		{NULL, {.age_us = 100}},
+		{"b", {.bytes = 1, .age_us = 100}},
+	};
+	const char *given = getenv("SEED");
+	uint32_t first = given ? (uint32_t)strtoul(given, NULL, 10) : (uint32_t)getpid();
+
+	print_message("SEED=%u\n", first);
+	for (uint32_t i = 0; i < 100; i++) {
+		for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+			seed = first + i;
+			walk_parts(cases[k].partition, cases[k].roll);
+			walk_parts_check(cases[k].partition != NULL);
+		}
+	}
+}
+
 static void wherever_it_is_restored_the_file_is_the_same(void **state)
 {
-	static const char *const formats[] = {"csv", "ndjson", "frames"};
+	static const char *const formats[] = {"csv", "ndjson", "frames", "json"};
 	const char *given = getenv("SEED");
 	uint32_t first = given ? (uint32_t)strtoul(given, NULL, 10) : (uint32_t)getpid();
 
 	print_message("SEED=%u\n", first);
 	for (uint32_t i = 0; i < 300; i++) {
-		for (size_t k = 0; k < 3; k++) {
+		for (size_t k = 0; k < 4; k++) {
 			seed = first + i;
 			walk("walk", formats[k]);
 			walk_check("walk", formats[k]);
@@ -949,6 +1055,7 @@ int main(void)
 		ROOM_TEST(two_streams_of_a_job_leave_each_other_alone),
 		ROOM_TEST(malformed_records_are_the_same_text_alone_and_as_rows),
 		ROOM_TEST(wherever_it_is_restored_the_file_is_the_same),
+		ROOM_TEST(wherever_it_is_restored_parts_have_every_row_once),
 	};
 
 	return cmocka_run_group_tests(tests, rooms_open, rooms_close);
