@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Random rows through `ssource | ssink`: NDJSON and CSV against Python's json and csv.
+"""Random rows through `ssource | ssink`: NDJSON, JSON, msgpack and CSV against Python's json,
+msgpack and csv.
 
     tests/writer_oracle.py [SEED]        BIN=build/bin"""
 import csv
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import msgpack
 
 SPECIAL = ['"', "\\", "\n", "\r", "\t", "\x00", "\x01", "\x1f", "\x7f", ",", ";", "é", "日", "😀",
            "\u2028", "/", " "]
@@ -45,7 +48,7 @@ def run(data, command, directory):
                        capture_output=True, check=False)
     if p.returncode:
         raise SystemExit(f"{command}: {p.returncode}: {p.stderr.decode()}")
-    return p.stdout.decode()
+    return p.stdout
 
 
 def as_csv(value, column):
@@ -66,14 +69,21 @@ def same_field(got, want, column):
     return got == (str(want) if column == "i" else as_csv(want, column))
 
 
+def same_rows(form, got, rows):
+    if got != rows:
+        bad = next(i for i in range(len(rows)) if i >= len(got) or got[i] != rows[i])
+        raise SystemExit(f"{form} row {bad}: {rows[bad]!r} came as {got[bad:bad + 1]!r}")
+
+
 def check(rows, directory):
     source = "ssource -f ndjson -s 'i int, f float, s string, b bool, x any' - | "
     data = "".join(json.dumps(v, ensure_ascii=False) + "\n" for v in rows).encode()
-    got = [json.loads(line) for line in run(data, source + "ssink", directory).split("\n")[:-1]]
-    if got != rows:
-        bad = next(i for i in range(len(rows)) if i >= len(got) or got[i] != rows[i])
-        raise SystemExit(f"ndjson row {bad}: {rows[bad]!r} came as {got[bad:bad + 1]!r}")
-    out = run(data, source + "ssink -f csv --delimiter ';'", directory)
+    lines = run(data, source + "ssink", directory).decode().split("\n")[:-1]
+    same_rows("ndjson", [json.loads(line) for line in lines], rows)
+    same_rows("json", json.loads(run(data, source + "ssink -f json", directory)), rows)
+    packed = io.BytesIO(run(data, source + "ssink -f msgpack", directory))
+    same_rows("msgpack", list(msgpack.Unpacker(packed)), rows)
+    out = run(data, source + "ssink -f csv --delimiter ';'", directory).decode()
     table = list(csv.reader(io.StringIO(out, newline=""), delimiter=";", strict=True))
     if table[0] != ["i", "f", "s", "b", "x"] or len(table) != len(rows) + 1:
         raise SystemExit(f"csv: header {table[0]}, {len(table)} records of {len(rows) + 1}")

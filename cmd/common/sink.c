@@ -13,7 +13,8 @@
 
 enum {
 	DRAW_LEAST_US = 80000,   /* between two drawings of a table: 12 a second */
-	LOOK_US = 250000,        /* ... between two looks at the size of its terminal */
+	LOOK_US = 250000,        /* ... between two looks at the size of its terminal; for so long a
+	                          * table holds rows back to learn their widths */
 };
 
 struct sink {
@@ -40,7 +41,7 @@ struct sink {
 	bool finished_before;
 	bool interactive;          /* on a terminal: what is there is shown when nothing more comes */
 	struct live_table *live;   /* ... a changelog's table */
-	int64_t drawn_us;
+	int64_t drawn_us;          /* when it was last drawn; of other tables: when rows were held back */
 };
 
 static struct sink *sink_of(struct operator *op)
@@ -399,6 +400,23 @@ static void sink_abort(struct operator *op)
 	s->output = NULL;
 }
 
+/* A table that holds rows back to learn their widths knows enough, if no more may come, or if what
+ * comes from a file comes slowly. */
+static int sink_settle(struct sink *s, struct error *e)
+{
+	int64_t now_us = sink_now(s), left_us;
+
+	if (!s->drawn_us)
+		s->drawn_us = now_us;
+	left_us = s->drawn_us + LOOK_US - now_us;
+	s->op.wait_us = 0;
+	if (stage_is_bounded(s->op.stage) && left_us > 0) {
+		s->op.wait_us = left_us;
+		return 0;
+	}
+	return sheet_end(&s->sheet, &s->text, e) < 0 ? -1 : sink_write(s, e);
+}
+
 /* A slow stream is written as it comes. */
 static int sink_idle(struct operator *op, struct error *e)
 {
@@ -412,10 +430,8 @@ static int sink_idle(struct operator *op, struct error *e)
 		return sink_draw(s, e);
 	if (output_kind(s->output) != OUTPUT_STREAM)
 		return 0;
-	/* A table that holds rows back to learn their widths knows enough. */
-	if (s->interactive && s->rows && s->has_schema && !stage_is_bounded(op->stage) &&
-		!strcmp(s->format, "table") &&
-		(sheet_end(&s->sheet, &s->text, e) < 0 || sink_write(s, e) < 0))
+	if (s->interactive && s->rows && s->has_schema && !strcmp(s->format, "table") &&
+		sink_settle(s, e) < 0)
 		return -1;
 	return output_flush(s->output, e);
 }

@@ -82,7 +82,8 @@ static void describe(const char *output, struct stage_description *about)
 		break;
 	case OUTPUT_DIRECTORY:
 		snprintf(text, sizeof text,
-			"directory %s: exactly once, part files appear at each checkpoint", output);
+			"directory %s%s%s: exactly once, part files appear at each checkpoint", output,
+			opt.partition ? " by " : "", opt.partition ? opt.partition : "");
 		break;
 	case OUTPUT_NULL: snprintf(text, sizeof text, "null: nothing is kept"); break;
 	}
