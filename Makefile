@@ -114,7 +114,7 @@ $(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/check
 
 # Tests of an operator take it in without its main.
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
-$(O)/tests/source_test $(O)/tests/split_test $(O)/tests/sink_restore_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
+$(O)/tests/source_test $(O)/tests/live_test $(O)/tests/split_test $(O)/tests/sink_restore_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
 $(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/join_test $(O)/tests/join_changes_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 

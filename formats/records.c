@@ -158,7 +158,7 @@ static void begin_entry(struct records *r)
 	r->starved = true;
 }
 
-/* What a descriptor is open on, from its start. */
+/* What a descriptor is open on, from its start; standard input goes on where it stands. */
 static int open_source(struct records *r, const struct records_source *source, struct error *e)
 {
 	const char *name = r->o.inputs[0];
@@ -166,7 +166,7 @@ static int open_source(struct records *r, const struct records_source *source, s
 
 	if (fd < 0)
 		return error_errno(e, "can't open %s", name);
-	if (source->grows && lseek(fd, 0, SEEK_SET) < 0) {
+	if (source->fd != STDIN_FILENO && lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE) {
 		close(fd);
 		return error_errno(e, "can't seek in %s", name);
 	}

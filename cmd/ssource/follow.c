@@ -118,6 +118,7 @@ static void add_stream(struct follow *f, uint32_t input, int fd, const struct st
 {
 	struct followed *x = add_file(f, input, f->o.inputs[input], fd, st);
 
+	x->is_stream = true; /* also standard input from a file */
 	x->dirty = !watch_stream(&f->watch, fd, x);
 }
 
@@ -263,7 +264,8 @@ static void begin_anew(struct follow *f, struct followed *x)
 
 	if (!is_in_directory)
 		siblings_list(&beside, x->path);
-	copy = siblings_find_copy(&beside, &x->identity, bytes_read(x));
+	copy = siblings_find_copy(
+		&beside, &x->identity, (struct copied){bytes_read(x), x->changed_us});
 	replace(f, x);
 	x->is_old = true;
 	if (copy) {
@@ -303,10 +305,13 @@ static int look_at_file(struct follow *f, struct followed *x, int fd, const stru
 
 /* ---- a path ---- */
 
-static void take_generations(struct follow *f, struct followed *old, const char *path)
+/* Those that came and went between the old one and what has the path now; the last of them, or
+ * NULL. */
+static struct followed *take_generations(struct follow *f, struct followed *old, const char *path)
 {
 	struct siblings beside;
 	const struct sibling *found;
+	struct followed *last = NULL;
 
 	siblings_list(&beside, path);
 	found = siblings_find(&beside, &old->identity);
@@ -330,8 +335,26 @@ static void take_generations(struct follow *f, struct followed *old, const char 
 		x->name = mem_strdup(path);
 		replace(f, x);
 		x->is_old = true;
+		last = x;
 	}
 	siblings_clear(&beside);
+	return last;
+}
+
+/* Nothing has the path: it was renamed, and so may others have been since.  The last of them may
+ * still be written to. */
+static void miss_path(struct follow *f, uint32_t input)
+{
+	struct followed *newest = newest_of(f, input), *last;
+
+	if (!newest || newest->is_stream)
+		return;
+	last = take_generations(f, newest, f->o.inputs[input]);
+	if (!last)
+		return;
+	replace(f, newest);
+	newest->is_old = true;
+	last->replaced = last->is_old = false;
 }
 
 /* Another file has the path. */
@@ -412,9 +435,10 @@ static int look_at_path(struct follow *f, uint32_t input, struct error *e)
 
 	if (fd >= 0)
 		return look_at_open(f, input, fd, e);
-	if (f->o.follows && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	return error_errno(e, "can't open %s", path);
+	if (!f->o.follows || (errno != ENOENT && errno != ENOTDIR))
+		return error_errno(e, "can't open %s", path);
+	miss_path(f, input);
+	return 0;
 }
 
 /* ---- a directory ---- */
@@ -747,6 +771,12 @@ int follow_collect(struct follow *f, int64_t mono_us, struct error *e)
 	return 0;
 }
 
+void follow_look(struct follow *f)
+{
+	for (uint32_t i = 0; i < f->o.inputs_len; i++)
+		f->inputs[i].look = true;
+}
+
 /* ---- starting ---- */
 
 /* Every input may be a file that is open. */
@@ -770,7 +800,8 @@ static int find_again(struct follow *f, struct followed *x, struct error *e)
 	siblings_list(&beside, f->o.inputs[x->input]);
 	found = siblings_find(&beside, &x->identity);
 	if (!found)
-		found = siblings_find_copy(&beside, &x->identity, x->range.start);
+		found = siblings_find_copy(&beside, &x->identity,
+			(struct copied){x->range.start, x->changed_us});
 	if (found) {
 		mem_free(x->path);
 		x->path = mem_strdup(found->path);

@@ -109,6 +109,9 @@ int follow_start(struct follow *f, const struct follow_options *o, struct timeli
 /* Hears what has changed since, and looks where that is due. */
 int follow_collect(struct follow *f, int64_t mono_us, struct error *e);
 
+/* The next follow_collect looks at everything. */
+void follow_look(struct follow *f);
+
 /* The file to read from next: of the partition that is farthest behind in event time, else whose
  * turn it is.  NULL: nothing has anything by now. */
 struct followed *follow_next(struct follow *f);

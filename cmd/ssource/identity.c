@@ -175,12 +175,13 @@ const struct sibling *siblings_find(const struct siblings *s, const struct file_
 }
 
 const struct sibling *siblings_find_copy(
-	const struct siblings *s, const struct file_identity *id, uint64_t bytes_min)
+	const struct siblings *s, const struct file_identity *id, struct copied of)
 {
 	for (size_t i = 0; i < s->len && id->head_len >= IDENTITY_COPY_MIN; i++) {
 		const struct sibling *x = &s->items[i];
 
-		if (x->inode != id->inode && x->bytes >= bytes_min && begins_alike(x, id))
+		if (x->inode != id->inode && x->bytes >= of.bytes_min &&
+			x->changed_us >= of.changed_us && begins_alike(x, id))
 			return x;
 	}
 	return NULL;

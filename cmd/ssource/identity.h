@@ -13,7 +13,7 @@
 
 enum {
 	IDENTITY_HEAD_MAX = 1024,
-	IDENTITY_COPY_MIN = 64, /* so many bytes alike make a file with another inode a copy */
+	IDENTITY_COPY_MIN = 16, /* so many bytes alike make a file with another inode a copy */
 };
 
 struct file_identity {
@@ -51,10 +51,17 @@ struct siblings {
 void siblings_list(struct siblings *s, const char *path);
 void siblings_clear(struct siblings *s);
 
-/* The file itself under whatever name, else a copy of at least bytes_min; NULL: neither. */
+/* The file itself under whatever name, or NULL. */
 const struct sibling *siblings_find(const struct siblings *s, const struct file_identity *id);
+
+/* A copy of it: as long as what was read of it at least, and written no earlier than it was.  NULL:
+ * there is none. */
+struct copied {
+	uint64_t bytes_min;
+	int64_t changed_us;
+};
 const struct sibling *siblings_find_copy(
-	const struct siblings *s, const struct file_identity *id, uint64_t bytes_min);
+	const struct siblings *s, const struct file_identity *id, struct copied of);
 
 /* Leaves the generations that were begun after `old` was rotated away and before the one at path,
  * oldest first.  old: its sibling, or NULL where it is gone; then changed_us is when it was last

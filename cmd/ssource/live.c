@@ -472,7 +472,11 @@ static int prepare(struct live *l, struct error *e)
 {
 	int64_t now = clock_mono_us();
 
-	if (live_start(l, now, e) < 0 || tick(l, e) < 0 || follow_collect(&l->follow, now, e) < 0)
+	if (live_start(l, now, e) < 0 || tick(l, e) < 0)
+		return -1;
+	if (l->draining && !l->is_drained)
+		follow_look(&l->follow);
+	if (follow_collect(&l->follow, now, e) < 0)
 		return -1;
 	if (l->draining && !l->is_drained)
 		begin_drain(l);
