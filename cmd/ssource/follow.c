@@ -15,7 +15,7 @@
 
 enum {
 	SCAN_US = 10000000, /* a directory that is watched is read again so often, to be sure */
-	END_BYTES = 64 << 10,
+	END_BYTES = 16 << 10,
 };
 
 static void free_file(struct followed *x)
@@ -125,7 +125,7 @@ static void add_stream(struct follow *f, uint32_t input, int fd, const struct st
 /* Where the last record that is whole ends. */
 static uint64_t last_end(int fd, uint64_t bytes)
 {
-	uint8_t *chunk = mem_alloc(END_BYTES);
+	uint8_t chunk[END_BYTES];
 	uint64_t at = bytes;
 	const uint8_t *newline = NULL;
 
@@ -138,9 +138,7 @@ static uint64_t last_end(int fd, uint64_t bytes)
 		at -= len;
 		newline = memrchr(chunk, '\n', (size_t)n);
 	}
-	at = newline ? at + (uint64_t)(newline - chunk) + 1 : 0;
-	mem_free(chunk);
-	return at;
+	return newline ? at + (uint64_t)(newline - chunk) + 1 : 0;
 }
 
 /* --from end: what is there at the start doesn't count. */
@@ -559,7 +557,7 @@ static int by_appearance(const void *a, const void *b)
 
 	if (x->changed_us != y->changed_us)
 		return x->changed_us < y->changed_us ? -1 : 1;
-	return strcmp(x->path, y->path);
+	return strverscmp(x->path, y->path); /* written within one tick of the kernel's clock */
 }
 
 static struct entry *list_directory(DIR *d, const char *path, size_t *len)
