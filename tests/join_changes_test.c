@@ -72,6 +72,9 @@ struct world {
 	uint32_t texts_len;
 	uint32_t updates; /* pairs seen */
 	bool calm;        /* no restarts */
+	bool timed[2];    /* with --ttl: id is the event time; else rows live by TICKs */
+	int64_t clock[2]; /* watermark; TICK */
+	struct history *history; /* with --ttl */
 	struct buf *log;  /* NULL: none */
 };
 
@@ -83,7 +86,8 @@ static void make_schema(struct world *w, unsigned side)
 	if (w->wide && side == RIGHT)
 		key = TYPE_OF(TYPE_FLOAT);
 	schema_init(s);
-	schema_add(s, "id", 2, TYPE_OF(TYPE_INT));
+	schema_add(s, "id", 2, w->timed[side] ? TYPE_OF(TYPE_TIMESTAMP) : TYPE_OF(TYPE_INT));
+	s->time_column = w->timed[side] ? 0 : -1;
 	schema_add(s, side == LEFT ? "k" : "b", 1, key);
 	schema_add(s, "v", 1, TYPE_OF(TYPE_INT));
 	s->changelog = w->changelog[side];
@@ -406,6 +410,118 @@ static void expect(char **list, uint32_t *n, const struct world *w, const struct
 	buf_clear(&b);
 }
 
+/* ---- the model of --ttl: what happened to every row, and the results that stand ---- */
+
+enum fate { ROW_LIVES, ROW_FORGOTTEN, ROW_TAKEN_BACK };
+
+struct lived {
+	struct row row;
+	int64_t born;
+	enum fate fate;
+};
+
+enum { HISTORY_MAX = 600 };
+
+struct history {
+	struct lived rows[2][HISTORY_MAX];
+	uint32_t n[2];
+	bool pair[HISTORY_MAX][HISTORY_MAX]; /* left, right */
+};
+
+static bool *pair_of(struct history *h, unsigned side, uint32_t own, uint32_t other)
+{
+	return side == LEFT ? &h->pair[own][other] : &h->pair[other][own];
+}
+
+static void history_insert(struct world *w, unsigned side, const struct row *row)
+{
+	struct history *h = w->history;
+	uint32_t at = h->n[side]++;
+
+	assert_true(at < HISTORY_MAX);
+	h->rows[side][at] = (struct lived){*row, w->timed[side] ? row->id : w->clock[1], ROW_LIVES};
+	for (uint32_t i = 0; i < h->n[!side]; i++) {
+		const struct lived *other = &h->rows[!side][i];
+
+		*pair_of(h, side, at, i) = other->fate == ROW_LIVES &&
+			(side == LEFT ? meets(w, row, &other->row) : meets(w, &other->row, row));
+	}
+	if (row->key >= 0 && h->rows[side][at].born + w->options.ttl_us <= w->clock[!w->timed[side]])
+		h->rows[side][at].fate = ROW_FORGOTTEN;
+}
+
+static void history_take_back(struct world *w, unsigned side, const struct row *row)
+{
+	struct history *h = w->history;
+
+	for (uint32_t at = h->n[side]; at-- > 0;) {
+		struct lived *l = &h->rows[side][at];
+
+		if (l->fate != ROW_LIVES || memcmp(&l->row, row, sizeof *row) != 0)
+			continue;
+		l->fate = ROW_TAKEN_BACK;
+		for (uint32_t i = 0; i < h->n[!side]; i++) {
+			if (h->rows[!side][i].fate == ROW_LIVES)
+				*pair_of(h, side, at, i) = false;
+		}
+		return;
+	}
+}
+
+static void history_forget(struct world *w)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		for (uint32_t i = 0; i < w->history->n[side]; i++) {
+			struct lived *l = &w->history->rows[side][i];
+
+			/* Of a row without a key nothing is kept that could be forgotten. */
+			if (l->fate == ROW_LIVES && l->row.key >= 0 &&
+				l->born + w->options.ttl_us <= w->clock[!w->timed[side]])
+				l->fate = ROW_FORGOTTEN;
+		}
+	}
+}
+
+static void history_take(struct world *w, unsigned side, const struct changes *c)
+{
+	for (uint32_t i = 0; i < c->n; i++) {
+		if (c->list[i].op == ROW_INSERT || c->list[i].op == ROW_UPDATE_AFTER)
+			history_insert(w, side, &c->list[i].row);
+		else
+			history_take_back(w, side, &c->list[i].row);
+	}
+}
+
+static uint32_t history_model(const struct world *w, char **list)
+{
+	enum join_kind kind = w->options.kind;
+	const struct history *h = w->history;
+	bool met_right[HISTORY_MAX] = {false};
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < h->n[LEFT]; i++) {
+		const struct lived *l = &h->rows[LEFT][i];
+		bool met = false;
+
+		for (uint32_t k = 0; k < h->n[RIGHT]; k++) {
+			if (!h->pair[i][k])
+				continue;
+			met = met_right[k] = true;
+			if (kind <= JOIN_FULL)
+				expect(list, &n, w, &l->row, &h->rows[RIGHT][k].row);
+		}
+		if (l->fate != ROW_TAKEN_BACK && ((met && kind == JOIN_SEMI) ||
+			(!met && (kind == JOIN_LEFT || kind == JOIN_FULL || kind == JOIN_ANTI))))
+			expect(list, &n, w, &l->row, NULL);
+	}
+	for (uint32_t k = 0; k < h->n[RIGHT]; k++) {
+		if (!met_right[k] && (kind == JOIN_RIGHT || kind == JOIN_FULL) &&
+			h->rows[RIGHT][k].fate != ROW_TAKEN_BACK)
+			expect(list, &n, w, NULL, &h->rows[RIGHT][k].row);
+	}
+	return n;
+}
+
 static uint32_t model(const struct world *w, char **list)
 {
 	enum join_kind kind = w->options.kind;
@@ -443,7 +559,7 @@ static int compare_texts(const void *a, const void *b)
 static void compare(struct world *w)
 {
 	static char *expected[TEXTS_MAX];
-	uint32_t n = model(w, expected);
+	uint32_t n = w->history ? history_model(w, expected) : model(w, expected);
 
 	if (n)
 		qsort(expected, n, sizeof *expected, compare_texts);
@@ -515,6 +631,26 @@ static void send_changes(struct world *w, unsigned side)
 	}
 	if (c.n)
 		send(w, side, &c);
+	if (w->history)
+		history_take(w, side, &c);
+}
+
+/* Both clocks go on a bit. */
+static void send_time(struct world *w)
+{
+	struct buf b = BUF_INIT;
+
+	w->clock[0] += random_below(30);
+	if (w->clock[0] > w->next_id)
+		w->clock[0] = w->next_id;
+	w->clock[1] += random_below(3);
+	for (unsigned side = 0; side < 2; side++) {
+		frame_put_watermark(&b, w->clock[0]);
+		feed_all(w, side, &b);
+	}
+	frame_put_tick(&b, w->clock[1]);
+	feed_all(w, LEFT, &b);
+	history_forget(w);
 }
 
 /* ---- running ---- */
@@ -582,8 +718,12 @@ static void run_streams(struct world *w)
 {
 	uint32_t turns = random_below(24), bias = 1 + random_below(9);
 
+	if (w->history)
+		send_time(w);
 	for (uint32_t i = 0; i < turns; i++) {
 		send_changes(w, random_below(10) < bias ? LEFT : RIGHT);
+		if (w->history && random_below(2))
+			send_time(w);
 		if (random_below(5) == 0)
 			restart(w);
 		for (uint32_t k = 0; k < w->lanes_len; k++)
@@ -601,7 +741,7 @@ static void set_spilling(struct world *w)
 	w->options.spill_rows = w->changelog[RIGHT] ? 1000 : 1 + (uint32_t)(w->seed % 4);
 }
 
-static void set_options(struct world *w, uint64_t seed)
+static void set_options(struct world *w, uint64_t seed, bool has_ttl)
 {
 	w->seed = seed;
 	random_state = seed * 2654435761u + 88172645463325252u;
@@ -610,7 +750,13 @@ static void set_options(struct world *w, uint64_t seed)
 	if (random_below(2))
 		w->options.where = "v < right_v";
 	w->options.slack_rows = random_below(2) ? 5 : 0;
-	w->unique_ids = random_below(2);
+	w->unique_ids = random_below(2) || has_ttl;
+	if (has_ttl) {
+		w->history = mem_zero(sizeof *w->history);
+		w->options.ttl_us = 1 + random_below(60);
+		w->timed[LEFT] = random_below(3);
+		w->timed[RIGHT] = random_below(3);
+	}
 	w->wide = random_below(4) == 0;
 	w->keys = 1 + random_below(random_below(2) ? 3 : 30);
 	for (unsigned side = 0; side < 2; side++) {
@@ -621,12 +767,15 @@ static void set_options(struct world *w, uint64_t seed)
 }
 
 /* log: takes the output, of a run without restarts; else some spill. */
-static uint32_t run_random(uint64_t seed, bool streams, bool spills, struct buf *log)
+enum run_kind { RUN_STREAMS, RUN_TTL, RUN_BOUNDED };
+
+static uint32_t run_random(uint64_t seed, enum run_kind kind, bool spills, struct buf *log)
 {
 	struct world *w = mem_zero(sizeof *w);
+	bool streams = kind != RUN_BOUNDED;
 	uint32_t updates;
 
-	set_options(w, seed);
+	set_options(w, seed, kind == RUN_TTL);
 	w->log = log;
 	w->calm = log;
 	if (!streams && (log ? spills : seed / 6 % 2))
@@ -654,34 +803,40 @@ static uint32_t run_random(uint64_t seed, bool streams, bool spills, struct buf 
 	schema_clear(&w->schemas[LEFT]);
 	schema_clear(&w->schemas[RIGHT]);
 	updates = w->updates;
+	mem_free(w->history);
 	mem_free(w);
 	return updates;
 }
 
 enum { ROUNDS = 900 };
 
-static void run_many(bool streams)
+static void run_many(enum run_kind kind)
 {
 	const char *given = getenv("JOIN_TEST_SEED");
 	uint32_t updates = 0;
 
 	if (given) {
-		run_random(strtoull(given, NULL, 10), streams, false, NULL);
+		run_random(strtoull(given, NULL, 10), kind, false, NULL);
 		return;
 	}
 	for (uint64_t seed = 1; seed <= ROUNDS; seed++)
-		updates += run_random(seed, streams, false, NULL);
+		updates += run_random(seed, kind, false, NULL);
 	assert_true(updates > ROUNDS); /* halves of updates do stay together */
 }
 
 static void changes_of_streams_always_describe_the_join_of_both_tables(void **state)
 {
-	run_many(true);
+	run_many(RUN_STREAMS);
+}
+
+static void rows_are_forgotten_after_their_ttl_and_their_results_stay(void **state)
+{
+	run_many(RUN_TTL);
 }
 
 static void changelogs_with_an_end_give_the_join_of_both_tables(void **state)
 {
-	run_many(false);
+	run_many(RUN_BOUNDED);
 }
 
 static void rows_and_their_order_are_the_same_on_disk(void **state)
@@ -689,8 +844,8 @@ static void rows_and_their_order_are_the_same_on_disk(void **state)
 	for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
 		struct buf in_memory = BUF_INIT, on_disk = BUF_INIT;
 
-		run_random(seed, false, false, &in_memory);
-		run_random(seed, false, true, &on_disk);
+		run_random(seed, RUN_BOUNDED, false, &in_memory);
+		run_random(seed, RUN_BOUNDED, true, &on_disk);
 		if (strcmp(buf_cstr(&in_memory), buf_cstr(&on_disk)) != 0)
 			fail_msg("seed %llu: in memory\n%son disk\n%s", (unsigned long long)seed,
 				buf_cstr(&in_memory), buf_cstr(&on_disk));
@@ -703,6 +858,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_of_streams_always_describe_the_join_of_both_tables),
+		cmocka_unit_test(rows_are_forgotten_after_their_ttl_and_their_results_stay),
 		cmocka_unit_test(changelogs_with_an_end_give_the_join_of_both_tables),
 		cmocka_unit_test(rows_and_their_order_are_the_same_on_disk),
 	};

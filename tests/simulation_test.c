@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SEEDS = 150 };
+enum { SEEDS = 150, FEWER_SEEDS = 50 };
 
 static struct operator *made(struct operator *op, int status, struct error *e)
 {
@@ -96,7 +96,7 @@ static void compare(const struct sim_result *got, const struct sim_result *wante
 }
 
 /* The undisturbed run, then many that are stopped and restored. */
-static void explore(struct sim_plan plan)
+static void explore_seeds(struct sim_plan plan, uint64_t seeds)
 {
 	struct sim_result wanted, got;
 	struct error e = ERROR_INIT;
@@ -106,7 +106,7 @@ static void explore(struct sim_plan plan)
 	if (sim_run(&plan, &wanted, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_true(wanted.rows_len > 0);
-	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		plan.seed = seed;
 		plan.crashes = 4;
 		plan.checkpoints = 12;
@@ -119,7 +119,12 @@ static void explore(struct sim_plan plan)
 		sim_result_clear(&got);
 	}
 	sim_result_clear(&wanted);
-	assert_true(crashes > SEEDS / 2 && restores > SEEDS / 4);
+	assert_true(crashes > seeds / 2 && restores > seeds / 4);
+}
+
+static void explore(struct sim_plan plan)
+{
+	explore_seeds(plan, SEEDS);
 }
 
 static void window_case(struct window_options o)
@@ -196,6 +201,60 @@ static void joins_by_equal_keys(void **state)
 			.where = "v > 500", .where_what = "-w"});
 }
 
+static struct sim_source endless_source = {.seed = 2, .rows = 120, .unbounded = true};
+static struct sim_source left_changes = {.seed = 3, .rows = 250, .changelog = true};
+static struct sim_source right_changes = {.seed = 4, .rows = 150, .changelog = true};
+static struct sim_source endless_changes = {.seed = 4, .rows = 150, .changelog = true,
+	.unbounded = true};
+
+/* Keyed, of these sources. */
+static void join_of(struct join_options o, struct sim_source *left, struct sim_source *right)
+{
+	struct sim_node nodes[4];
+	struct sim_plan plan;
+
+	o.keys = "k";
+	o.prefix = "right_";
+	o.by = JOIN_BY_KEY;
+	plan = joined(nodes, &o);
+	nodes[0].context = left;
+	nodes[1].context = right;
+	explore_seeds(plan, FEWER_SEEDS);
+}
+
+static void joins_of_streams(void **state)
+{
+	static struct sim_source few = {.seed = 1, .rows = 150};
+
+	for (size_t i = 0; i < 6; i++)
+		join_of((struct join_options){.kind = kinds[i], .where = i % 2 ? "v > 500" : NULL,
+			.where_what = "-w", .slack_rows = 5}, &few, &endless_source);
+}
+
+static void joins_of_changelogs(void **state)
+{
+	for (size_t i = 0; i < 6; i++) {
+		struct join_options o = {.kind = kinds[i], .where = i % 2 && i < 5 ? NULL : "v > right_v",
+			.where_what = "-w", .slack_rows = 5};
+
+		join_of(o, &left_changes, &endless_changes);
+		join_of(o, &left_changes, &right_changes);
+	}
+}
+
+static void joins_on_disk(void **state)
+{
+	for (size_t i = 0; i < 6; i++) {
+		struct join_options o = {.kind = kinds[i], .where = i % 2 ? "v > 500" : NULL,
+			.where_what = "-w", .memory_bytes = 1, .temporary = "/tmp",
+			.spill_rows = 7};
+
+		join_of(o, &left_source, &right_source);
+		o.spill_rows = 1000;
+		join_of(o, &left_changes, &right_changes);
+	}
+}
+
 static void joins_by_window(void **state)
 {
 	for (size_t i = 0; i < 6; i++)
@@ -228,6 +287,9 @@ int main(void)
 		cmocka_unit_test(groups_without_a_window),
 		cmocka_unit_test(windows_with_lateness),
 		cmocka_unit_test(joins_by_equal_keys),
+		cmocka_unit_test(joins_of_streams),
+		cmocka_unit_test(joins_of_changelogs),
+		cmocka_unit_test(joins_on_disk),
 		cmocka_unit_test(joins_by_window),
 		cmocka_unit_test(joins_by_interval),
 		cmocka_unit_test(joins_with_the_latest),

@@ -88,7 +88,7 @@ uint32_t kept_put(struct kept *k, unsigned side, const struct batch *b, const ui
 {
 	uint32_t first = rowstore_add(&k->sides[side], b, pick, n, times, ids);
 
-	if (k->counted >> side & 1) {
+	if (n && k->counted >> side & 1) {
 		MEM_GROW(k->matches[side], k->matches_cap[side], first + (size_t)n);
 		memset(k->matches[side] + first, 0, n * sizeof *k->matches[side]);
 	}

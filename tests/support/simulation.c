@@ -39,18 +39,48 @@ static void source_free(struct operator *op)
 	mem_free(s);
 }
 
+enum { SOURCE_CHANGE_ROWS = 10 }; /* a row changes so many rows later */
+
+/* Row `number` as it is for good, or as it was first; what it is then is drawn from *state. */
+static int64_t put_source_row(struct source *s, int64_t number, enum row_op op, uint64_t *state)
+{
+	int64_t at;
+
+	*state = s->o.seed * 1000003 + (uint64_t)number;
+	at = number * second_us / 4 + (int64_t)(draw(state) % (uint64_t)second_us);
+	builder_put_int(&s->rows.columns[0], number);
+	builder_put_int(&s->rows.columns[1],
+		(int64_t)(draw(state) % 7) + (op == ROW_UPDATE_AFTER && number % 2));
+	builder_put_int(&s->rows.columns[2],
+		(int64_t)(draw(state) % 1000) + (op == ROW_UPDATE_AFTER));
+	builder_put_int(&s->rows.columns[3], at);
+	if (s->o.changelog)
+		buf_put_byte(&s->rows.ops, op);
+	return at;
+}
+
 static void source_row(struct source *s)
 {
-	uint64_t state = s->o.seed * 1000003 + (uint64_t)s->next;
-	int64_t at = s->next * second_us / 4 + (int64_t)(draw(&state) % (uint64_t)second_us);
+	uint64_t state;
+	int64_t at = put_source_row(s, s->next, ROW_INSERT, &state);
+	int64_t older = s->next - SOURCE_CHANGE_ROWS;
 
-	builder_put_int(&s->rows.columns[0], s->next);
-	builder_put_int(&s->rows.columns[1], (int64_t)(draw(&state) % 7));
-	builder_put_int(&s->rows.columns[2], (int64_t)(draw(&state) % 1000));
-	builder_put_int(&s->rows.columns[3], at);
 	if (at > s->greatest_us)
 		s->greatest_us = at;
 	s->next++;
+	if (!s->o.changelog || older < 0)
+		return;
+	state = s->o.seed * 7919 + (uint64_t)older;
+	switch (draw(&state) % 4) {
+	case 0:
+		put_source_row(s, older, ROW_DELETE, &state);
+		break;
+	case 1:
+	case 2:
+		put_source_row(s, older, ROW_UPDATE_BEFORE, &state);
+		put_source_row(s, older, ROW_UPDATE_AFTER, &state);
+		break;
+	}
 }
 
 /* Watermarks by the count of rows, so that a replay places them where they were. */
@@ -111,12 +141,13 @@ struct operator *sim_source(void *context)
 	struct source *s = mem_zero(sizeof *s);
 
 	s->o = *(struct sim_source *)context;
-	s->op = (struct operator){.ops = &ops, .outputs = 1, .bounded = true};
+	s->op = (struct operator){.ops = &ops, .outputs = 1, .bounded = !s->o.unbounded};
 	schema_init(&s->schema);
 	schema_add(&s->schema, "id", 2, TYPE_OF(TYPE_INT));
 	schema_add(&s->schema, "k", 1, TYPE_OF(TYPE_INT));
 	schema_add(&s->schema, "v", 1, TYPE_OF(TYPE_INT));
 	s->schema.time_column = schema_add(&s->schema, "at", 2, TYPE_OF(TYPE_TIMESTAMP));
+	s->schema.changelog = s->o.changelog;
 	batch_builder_init(&s->rows, &s->schema);
 	return &s->op;
 }
@@ -172,6 +203,9 @@ static int sink_batch(struct operator *op, unsigned input, const struct batch *b
 	struct sink *s = (struct sink *)op;
 
 	for (uint32_t r = 0; r < b->rows; r++) {
+		if (b->schema->changelog)
+			buf_put_byte(&s->text, b->ops[r] == ROW_INSERT ||
+				b->ops[r] == ROW_UPDATE_AFTER ? '+' : '-');
 		batch_put_row(b, r, &s->text);
 		buf_put_byte(&s->text, '\n');
 	}
@@ -603,6 +637,30 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Rows that were taken back go, with what took them back.  Both are sorted, and "+" before "-". */
+static void settle(struct sim_result *out)
+{
+	char **settled = mem_alloc(out->rows_len * sizeof *settled);
+	size_t minus = 0, n = 0;
+
+	while (minus < out->rows_len && out->rows[minus][0] != '-')
+		minus++;
+	for (size_t p = 0, m = minus; p < minus || m < out->rows_len;) {
+		int order = p == minus ? 1 : m == out->rows_len ? -1 :
+			strcmp(out->rows[p] + 1, out->rows[m] + 1);
+
+		if (order == 0) {
+			mem_free(out->rows[p++]);
+			mem_free(out->rows[m++]);
+		} else {
+			settled[n++] = order < 0 ? out->rows[p++] : out->rows[m++];
+		}
+	}
+	memcpy(out->rows, settled, n * sizeof *out->rows);
+	out->rows_len = n;
+	mem_free(settled);
+}
+
 static void collect(struct sim_result *out)
 {
 	const char *p = (const char *)disk.committed.data, *end = p + disk.committed.len;
@@ -616,6 +674,8 @@ static void collect(struct sim_result *out)
 	}
 	if (out->rows_len)
 		qsort(out->rows, out->rows_len, sizeof *out->rows, by_text);
+	if (out->rows_len && (out->rows[0][0] == '+' || out->rows[0][0] == '-'))
+		settle(out);
 	buf_clear(&disk.committed);
 }
 

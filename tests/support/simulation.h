@@ -33,7 +33,8 @@ struct sim_plan {
 	bool rescale;                /* subtasks of keyed nodes change at a crash */
 };
 
-/* What came out: the texts of the committed rows, sorted. */
+/* What came out: the texts of the committed rows, sorted; of a changelog those that were not taken back,
+ * each behind a "+" (a "-": taken back and never there). */
 struct sim_result {
 	char **rows;
 	size_t rows_len, rows_cap;
@@ -53,6 +54,8 @@ struct sim_source {
 	uint64_t seed;
 	int64_t rows;
 	bool bounded_watermark; /* only the final one */
+	bool unbounded;         /* says that it never ends (it does) */
+	bool changelog;         /* rows are changed, or deleted, a while after they came */
 };
 struct operator *sim_source(void *context); /* context: struct sim_source */
 
