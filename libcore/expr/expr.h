@@ -43,6 +43,18 @@ struct select_list {
 	const char *text;        /* what was parsed, in the arena: errors show it */
 };
 
+/* One item of an order: `expr [asc|desc] [nulls first|last]`. */
+struct order_item {
+	struct expr *expr;
+	bool descending;
+	bool nulls_first;        /* in the order as asked for; unless said nulls are lowest, as in Flink */
+};
+
+struct order_list {
+	struct order_item *items;
+	size_t len;
+};
+
 /* Parses one expression, or a list of `expr [as name]`, `*`, `* except (a)`, `* rename (a as b)`.
  * Everything lives in the arena, the text is copied.  what names the text in errors ("-w", "select
  * list", a file's name).  Errors: ERROR_USAGE "<what>:1:7: ...", source line and caret. */
@@ -50,6 +62,13 @@ int expr_parse(const char *text, const char *what, struct arena *a, struct expr 
 	struct error *e);
 int select_parse(const char *text, const char *what, struct arena *a, struct select_list *out,
 	struct error *e);
+
+/* A list of order items, as above.  The item's kind of mistake has its place shown likewise. */
+int order_parse(const char *text, const char *what, struct arena *a, struct order_list *out,
+	struct error *e);
+
+/* An error about a tree that was parsed: "<what>:line:column: <message>", its line and a caret. */
+int expr_refuse(const struct expr *x, struct error *e, const char *message);
 
 /* Replaces every * by its columns, lets a later item of an existing name take the earlier one's
  * place, and refuses names in except and rename that the schema lacks. */

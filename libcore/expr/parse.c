@@ -1073,3 +1073,58 @@ out:
 	mem_free(items);
 	return status;
 }
+
+/* ---- orders ---- */
+
+static int parse_order_item(struct parser *p, struct order_item *item, struct error *e)
+{
+	if (!(item->expr = parse_or(p, e)))
+		return -1;
+	item->descending = is_word(p, "desc");
+	if ((item->descending || is_word(p, "asc")) && !next(p, e))
+		return -1;
+	item->nulls_first = !item->descending;
+	if (!is_word(p, "nulls"))
+		return 0;
+	if (!next(p, e))
+		return -1;
+	item->nulls_first = is_word(p, "first");
+	if (!item->nulls_first && !is_word(p, "last"))
+		return lexer_error(&p->lex, e, "first or last");
+	return next(p, e) ? 0 : -1;
+}
+
+int order_parse(const char *text, const char *what, struct arena *a, struct order_list *out,
+	struct error *e)
+{
+	struct order_item *items = NULL;
+	size_t cap = 0;
+	struct parser p;
+	bool more = true;
+	int status = -1;
+
+	*out = (struct order_list){.items = NULL};
+	if (parser_init(&p, text, what, a, e) < 0)
+		return -1;
+	while (more) {
+		MEM_GROW(items, cap, out->len + 1);
+		if (parse_order_item(&p, &items[out->len++], e) < 0 ||
+			!take_symbol(&p, ",", &more, e))
+			goto out;
+	}
+	if (p.lex.token.kind != TOKEN_END) {
+		lexer_error(&p.lex, e, "',', asc, desc, nulls or the end");
+		goto out;
+	}
+	out->items = ARENA_ARRAY(a, struct order_item, out->len);
+	memcpy(out->items, items, out->len * sizeof *items);
+	status = 0;
+out:
+	mem_free(items);
+	return status;
+}
+
+int expr_refuse(const struct expr *x, struct error *e, const char *message)
+{
+	return expr_error(x, e, "%s", message);
+}
