@@ -40,7 +40,7 @@ int order_compile(struct order *o, const struct order_list *list, const struct s
 	struct error *e);
 void order_clear(struct order *o);
 
-void order_keys_init(struct order_keys *k); /* all that is kept is zero bytes but for a type */
+void order_keys_init(struct order_keys *k);
 void order_keys_clear(struct order_keys *k);
 int order_keys_of(struct order *o, const struct batch *b, struct order_keys *k, struct error *e);
 

@@ -178,6 +178,11 @@ bool stage_drops_state(const struct stage *st, const char *part);
 const char *stage_job(const struct stage *st);
 uint64_t stage_attempt(const struct stage *st);
 
+/* The operator has emitted all it ever will, whatever comes: alone in a shell the stage then sends END
+ * and leaves, which tells those in front; under a supervisor it goes on, and has to drop the rows that
+ * still come. */
+void stage_done(struct stage *st);
+
 /* Counted in the metrics: rows that came after their window closed; malformed ones skipped. */
 void stage_count_late(struct stage *st, uint64_t rows);
 void stage_count_bad(struct stage *st, uint64_t rows);

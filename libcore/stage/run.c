@@ -585,6 +585,8 @@ static int run_inputs(struct run *r, struct error *e)
 			return -1;
 		if (told || stage_outputs_closed(r->st))
 			return 0;
+		if (!r->control && stage_is_done(r->st))
+			return stage_end_early(r->st, e) < 0 ? -1 : run_terminal(r, e);
 		if (!any && (run_idle(r, e) < 0 ||
 			(!run_is_complete(r) && run_wait(r, e) < 0)))
 			return -1;

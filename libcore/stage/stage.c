@@ -46,6 +46,7 @@ struct stage {
 	bool began;              /* HELLO is out */
 	bool bounded;
 	bool ended;
+	bool done;               /* the operator wants no more rows */
 	bool told;               /* an ERROR frame has named the first cause */
 	bool idle;               /* as last told to those behind */
 	bool draining;
@@ -703,6 +704,19 @@ int stage_idle(struct stage *st, struct error *e)
 	return st->op->ops->idle ? st->op->ops->idle(st->op, e) : 0;
 }
 
+bool stage_is_done(const struct stage *st)
+{
+	return st->done && !st->ended;
+}
+
+int stage_end_early(struct stage *st, struct error *e)
+{
+	MUST(st->done && !st->ended);
+	if (stage_put_watermark(st, WATERMARK_FINAL, e) < 0)
+		return -1;
+	return stage_finish(st, e);
+}
+
 int stage_report(struct stage *st, const struct stage_report *r, struct error *e)
 {
 	return st->op->ops->report(st->op, r, e);
@@ -905,6 +919,11 @@ uint64_t stage_attempt(const struct stage *st)
 uint64_t stage_alignment_us(const struct stage *st)
 {
 	return st->alignment_us;
+}
+
+void stage_done(struct stage *st)
+{
+	st->done = true;
 }
 
 void stage_count_late(struct stage *st, uint64_t rows)

@@ -99,6 +99,10 @@ uint64_t stage_alignment_us(const struct stage *st);
 /* Nothing more to read at the moment: sends what was held back to fill batches. */
 int stage_idle(struct stage *st, struct error *e);
 
+/* The operator has said stage_done: END goes out, nothing more is taken. */
+bool stage_is_done(const struct stage *st);
+int stage_end_early(struct stage *st, struct error *e);
+
 int stage_report(struct stage *st, const struct stage_report *r, struct error *e);
 
 /* An unbounded source stops reading; false if it can't (a bounded one). */
