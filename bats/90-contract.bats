@@ -6,8 +6,8 @@ setup() {
 	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
 	PATH="${BIN:-$root/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR"
-	programs="ssource smap swindow sjoin ssink"
-	readers="smap swindow sjoin ssink"
+	programs="ssource smap swindow sjoin ssort ssink"
+	readers="smap swindow sjoin ssort ssink"
 	tools="runnel sctl" # programs that are no stages
 	printf 'a,b,t\n1,x,2024-01-01T00:00:01Z\n2,y,2024-01-01T00:00:02Z\n' >a.csv
 }
@@ -19,6 +19,7 @@ arguments() {
 	smap) echo a ;;
 	swindow) echo -k a ;;
 	sjoin) echo -k a a.csv ;;
+	ssort) echo a ;;
 	ssink) echo -f csv ;;
 	esac
 }
@@ -158,7 +159,7 @@ PY
 
 @test "the manuals refer to each other only where there is a page" {
 	for page in "$root"/man/*; do
-		sed -n 's/^\.Xr \(ssource\|smap\|swindow\|sjoin\|ssink\|sctl\|runnel[a-z-]*\) \([0-9]\).*/\1.\2/p' "$page" | sort -u |
+		sed -n 's/^\.Xr \(ssource\|smap\|swindow\|sjoin\|ssort\|ssink\|sctl\|runnel[a-z-]*\) \([0-9]\).*/\1.\2/p' "$page" | sort -u |
 			while read -r other; do
 				[ -e "$root/man/$other" ] || { echo "$page refers to $other"; exit 1; }
 			done
