@@ -128,7 +128,7 @@ static void bench_close(struct bench *x)
 {
 	stage_free(x->st);
 	schema_clear(&x->schema);
-	kept_clear(&x->kept);
+	files_kept_clear(&x->kept);
 }
 
 /* Columns named by letters, all int. */

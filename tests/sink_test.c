@@ -110,7 +110,7 @@ static void clear(struct bench *x)
 		stop(x);
 	schema_clear(&x->schema);
 	buf_clear(&x->frame);
-	kept_clear(&x->kept);
+	files_kept_clear(&x->kept);
 	buf_clear(&x->warnings);
 }
 

@@ -203,7 +203,7 @@ int kept_take(void *context, struct stage *st, const struct barrier *b, const st
 	return status;
 }
 
-void kept_clear(struct kept *k)
+void files_kept_clear(struct kept *k)
 {
 	buf_clear(&k->state);
 	buf_clear(&k->handle);

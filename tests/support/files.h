@@ -36,6 +36,6 @@ struct kept {
 };
 int kept_take(void *context, struct stage *st, const struct barrier *b, const struct buf *handle,
 	struct error *e);
-void kept_clear(struct kept *k);
+void files_kept_clear(struct kept *k);
 
 #endif
