@@ -135,13 +135,101 @@ static void hash_nulls(const struct column *c, uint32_t rows, uint64_t *hashes)
 	}
 }
 
+/* XXH64 of less than 32 bytes.  What is left behind whole words is taken without a branch, as the
+ * lengths of texts can't be predicted; so up to 7 bytes behind the end are read, and dropped. */
+static inline uint64_t hash_short(const uint8_t *p, size_t len)
+{
+	uint64_t h = prime5 + len, word, with;
+	uint32_t half;
+
+	for (size_t words = len / 8; words; words--, p += 8) {
+		memcpy(&word, p, 8);
+		h ^= rotate(word * prime2, 31) * prime1;
+		h = rotate(h, 27) * prime1 + prime4;
+	}
+	memcpy(&half, p, 4);
+	with = rotate(h ^ half * prime1, 23) * prime2 + prime3;
+	h = len & 4 ? with : h;
+	p += len & 4;
+	for (size_t i = 0; i < 3; i++) {
+		with = rotate(h ^ p[i] * prime5, 11) * prime1;
+		h = (len & 3) > i ? with : h;
+	}
+	h ^= h >> 33;
+	h *= prime2;
+	h ^= h >> 29;
+	h *= prime3;
+	return h ^ h >> 32;
+}
+
+enum { SHORT_BYTES = 32, TEXT_HEAD_BYTES = 5 };
+
 static void hash_texts(const struct column *c, uint32_t rows, uint64_t *hashes)
+{
+	struct buf long_key = BUF_INIT;
+	uint8_t key[SHORT_BYTES + 8] = {c->type.kind};
+
+	for (uint32_t r = 0; r < rows; r++) {
+		struct text_view t = column_text(c, r);
+		uint32_t len = (uint32_t)t.len;
+
+		if (len < SHORT_BYTES - TEXT_HEAD_BYTES && column_is_valid(c, r)) {
+			memcpy(key + 1, &len, sizeof len);
+			if (len)
+				memcpy(key + TEXT_HEAD_BYTES, t.text, len);
+			hashes[r] = hash_short(key, TEXT_HEAD_BYTES + len);
+			continue;
+		}
+		buf_reset(&long_key);
+		put_column(c, r, &long_key);
+		hashes[r] = XXH64(long_key.data, long_key.len, 0);
+	}
+	buf_clear(&long_key);
+}
+
+/* Two int-like columns without nulls: 18 bytes, as two words and two bytes. */
+static inline uint64_t hash_int_pair(uint8_t tag, uint64_t a, uint8_t tag_b, uint64_t b)
+{
+	uint64_t h = prime5 + 2 * INT_KEY_BYTES;
+
+	h ^= rotate((a << 8 | tag) * prime2, 31) * prime1;
+	h = rotate(h, 27) * prime1 + prime4;
+	h ^= rotate((b << 16 | (uint64_t)tag_b << 8 | a >> 56) * prime2, 31) * prime1;
+	h = rotate(h, 27) * prime1 + prime4;
+	h ^= (b >> 48 & 0xff) * prime5;
+	h = rotate(h, 11) * prime1;
+	h ^= (b >> 56) * prime5;
+	h = rotate(h, 11) * prime1;
+	h ^= h >> 33;
+	h *= prime2;
+	h ^= h >> 29;
+	h *= prime3;
+	return h ^ h >> 32;
+}
+
+static void hash_int_pairs(const struct column *const *c, uint32_t rows, uint64_t *hashes)
+{
+	const uint64_t *a = c[0]->data, *b = c[1]->data;
+	uint8_t tag_a = c[0]->type.kind, tag_b = c[1]->type.kind;
+
+	for (uint32_t r = 0; r < rows; r++)
+		hashes[r] = hash_int_pair(tag_a, a[r], tag_b, b[r]);
+}
+
+static bool is_int_like(const struct column *c)
+{
+	return c->type.kind == TYPE_INT || c->type.kind == TYPE_TIMESTAMP ||
+		c->type.kind == TYPE_DURATION;
+}
+
+static void hash_rows(const struct column *const *columns, size_t columns_len, uint32_t rows,
+	uint64_t *hashes)
 {
 	struct buf key = BUF_INIT;
 
 	for (uint32_t r = 0; r < rows; r++) {
 		buf_reset(&key);
-		put_column(c, r, &key);
+		keys_put(columns, columns_len, r, &key);
 		hashes[r] = XXH64(key.data, key.len, 0);
 	}
 	buf_clear(&key);
@@ -150,26 +238,17 @@ static void hash_texts(const struct column *c, uint32_t rows, uint64_t *hashes)
 void keys_hash(const struct column *const *columns, size_t columns_len, uint32_t rows,
 	uint64_t *hashes)
 {
-	struct buf key = BUF_INIT;
-
-	if (columns_len == 1) {
-		const struct column *c = columns[0];
-
-		if (c->type.kind == TYPE_INT || c->type.kind == TYPE_TIMESTAMP ||
-			c->type.kind == TYPE_DURATION) {
-			hash_ints(c, rows, hashes);
-			hash_nulls(c, rows, hashes);
-		} else {
-			hash_texts(c, rows, hashes);
-		}
-		return;
+	if (columns_len == 1 && is_int_like(columns[0])) {
+		hash_ints(columns[0], rows, hashes);
+		hash_nulls(columns[0], rows, hashes);
+	} else if (columns_len == 1 && type_is_text(columns[0]->type)) {
+		hash_texts(columns[0], rows, hashes);
+	} else if (columns_len == 2 && is_int_like(columns[0]) && is_int_like(columns[1]) &&
+		!columns[0]->valid && !columns[1]->valid) {
+		hash_int_pairs(columns, rows, hashes);
+	} else {
+		hash_rows(columns, columns_len, rows, hashes);
 	}
-	for (uint32_t r = 0; r < rows; r++) {
-		buf_reset(&key);
-		keys_put(columns, columns_len, r, &key);
-		hashes[r] = XXH64(key.data, key.len, 0);
-	}
-	buf_clear(&key);
 }
 
 bool keys_has_null(const struct column *const *columns, size_t columns_len, uint32_t row)
