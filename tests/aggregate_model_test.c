@@ -1045,13 +1045,15 @@ static void load_damaged(struct aggregate *like, const struct column_builder *sa
 	static const uint32_t group = 0;
 	struct error e = ERROR_INIT;
 	struct column_builder out;
+	bool damaged = false;
 
 	for (size_t i = 0; i < columns; i++) {
 		struct text_view v;
 
 		views[i] = builder_column(&saved[i]);
-		if (views[i].type.kind != TYPE_BYTES || bytes.len)
+		if (views[i].type.kind != TYPE_BYTES || damaged)
 			continue;
+		damaged = true;
 		v = column_text(&views[i], 0);
 		buf_put(&bytes, v.text, v.len);
 		if (bytes.len && draw(2))
