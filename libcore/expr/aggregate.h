@@ -12,10 +12,10 @@
  * the stream has one, else its running number; equal orders keep the earlier row (last: the later).
  *
  * Retraction (changelogs, frames of --over): update takes a sign per row; what can't retract says
- * so.  Who will take rows back says it when making the aggregate (spec->retracting): min, max, first,
- * quantile and their like then keep all values in trees, 24 to 40 bytes a row beside its values and a
- * logarithm of time, and give a result at any moment for as little (string_agg and array_agg for as
- * much as they are long); otherwise they stay as small as they can be. */
+ * so.  Who will take rows back says it when making the aggregate (spec->retracting): min, max,
+ * first, quantile and their like then keep all values in trees, 32 to 56 bytes a row beside its
+ * values and a logarithm of time, and give a result at any moment for as little (string_agg and
+ * array_agg for as much as they are long); otherwise they stay as small as they can be. */
 #ifndef RUNNEL_EXPR_AGGREGATE_H
 #define RUNNEL_EXPR_AGGREGATE_H
 

@@ -41,6 +41,46 @@ static int compare_index(const struct bag *b, uint32_t x, uint32_t y)
 	return order ? order : compare_arrival(b, x, y);
 }
 
+/* A number that is not greater than that of any later value. */
+static int64_t key_of(const struct cells *c, uint32_t at)
+{
+	uint64_t first = 0;
+	struct text_view v;
+
+	if (c->ints)
+		return c->ints[at];
+	if (c->decimals)
+		return c->decimals[at] > INT64_MAX   ? INT64_MAX
+		       : c->decimals[at] < INT64_MIN ? INT64_MIN
+						     : (int64_t)c->decimals[at];
+	v = cells_text(c, at);
+	if (v.len)
+		memcpy(&first, v.text, v.len < sizeof first ? v.len : sizeof first);
+	return (int64_t)(__builtin_bswap64(first) ^ (UINT64_C(1) << 63));
+}
+
+static void keys_set(struct bag *b, uint32_t node)
+{
+	int64_t *main = &b->main.links[node].key;
+
+	switch (b->kind) {
+	case BAG_VALUES: *main = key_of(&b->value, node); break;
+	case BAG_ROWS: *main = b->order[node]; break;
+	case BAG_BY: *main = key_of(&b->by, node) ^ (b->descending ? -1 : 0); break;
+	}
+	if (b->kind != BAG_VALUES)
+		b->index.links[node].key = key_of(&b->value, node);
+}
+
+static inline int compare(const struct bag *b, const struct bag_tree *t, uint32_t x, uint32_t y)
+{
+	int64_t a = t->links[x].key, c = t->links[y].key;
+
+	if (a != c)
+		return a < c ? -1 : 1;
+	return t->compare(b, x, y);
+}
+
 /* ---- trees ---- */
 
 /* The finalizer of MurmurHash3: numbers in a row give no order. */
@@ -68,7 +108,7 @@ static void split(struct bag *b, const struct bag_tree *t, uint32_t root, uint32
 		*left = *right = 0;
 		return;
 	}
-	if (t->compare(b, root, node) < 0) {
+	if (compare(b, t, root, node) < 0) {
 		split(b, t, t->links[root].right, node, &t->links[root].right, right);
 		*left = root;
 	} else {
@@ -99,7 +139,7 @@ static uint32_t insert(struct bag *b, const struct bag_tree *t, uint32_t root, u
 		recount(b, t, node);
 		return node;
 	}
-	if (t->compare(b, node, root) < 0)
+	if (compare(b, t, node, root) < 0)
 		t->links[root].left = insert(b, t, t->links[root].left, node);
 	else
 		t->links[root].right = insert(b, t, t->links[root].right, node);
@@ -112,7 +152,7 @@ static uint32_t take_out(struct bag *b, const struct bag_tree *t, uint32_t root,
 	MUST(root);
 	if (root == node)
 		return merge(b, t, t->links[root].left, t->links[root].right);
-	if (t->compare(b, node, root) < 0)
+	if (compare(b, t, node, root) < 0)
 		t->links[root].left = take_out(b, t, t->links[root].left, node);
 	else
 		t->links[root].right = take_out(b, t, t->links[root].right, node);
@@ -127,7 +167,7 @@ static uint32_t find_from(
 	uint32_t found = 0;
 
 	while (root) {
-		if (t->compare(b, root, node) < 0) {
+		if (compare(b, t, root, node) < 0) {
 			root = t->links[root].right;
 		} else {
 			found = root;
@@ -304,8 +344,8 @@ static void totals_add(struct bag *b, uint32_t group, uint32_t node, int64_t cou
 		b->total[at] += count;
 		if (at == node)
 			return;
-		at = compare_value(b, node, at) < 0 ? b->main.links[at].left
-						    : b->main.links[at].right;
+		at = compare(b, &b->main, node, at) < 0 ? b->main.links[at].left
+							: b->main.links[at].right;
 	}
 }
 
@@ -313,7 +353,7 @@ static void value_add(struct bag *b, uint32_t group, uint32_t node, int64_t coun
 {
 	uint32_t same = find_from(b, &b->main, b->main.roots[group], node);
 
-	if (!same || compare_value(b, same, node) != 0) {
+	if (!same || compare(b, &b->main, same, node) != 0) {
 		node_insert(b, group, node, count);
 		return;
 	}
@@ -348,6 +388,7 @@ void bag_add(struct bag *b, uint32_t group, uint32_t node, int64_t count)
 {
 	uint32_t equal = 0;
 
+	keys_set(b, node);
 	if (b->kind == BAG_VALUES) {
 		value_add(b, group, node, count);
 		return;

@@ -1,12 +1,13 @@
 /* Sorted multisets of rows, one per group: what an aggregate keeps whose rows may be taken back.
  *
  *   nodes    value | by | order | arrival | count       arrays, by number; 0 is none
- *   main     left | right [| total]                      the order in which results see the rows
- *   index    left | right                                by value: finds the row to be taken back
+ *   main     left | right | key [| total]                the order in which results see the rows
+ *   index    left | right | key                          by value: finds the row to be taken back
  *
  * Trees are treaps (Seidel, Aragon 1996) with numbers for links and the hash of a node's number for
- * its priority; all groups share the arrays, so that a row costs no allocation.  A bag is of one of
- * three kinds:
+ * its priority; all groups share the arrays, so that a row costs no allocation.  A link's key
+ * decides most comparisons without a look at the node: the whole of an int, the first bytes of a
+ * text.  A bag is of one of three kinds:
  *
  *   BAG_VALUES   equal values are one node with a count; no index: main is by value
  *   BAG_ROWS     by order, then arrival
@@ -27,6 +28,7 @@ enum bag_kind {
 
 struct bag_link {
 	uint32_t left, right;
+	int64_t key; /* lesser: before; equal: look at the node */
 };
 
 struct bag;
@@ -34,7 +36,7 @@ struct bag;
 struct bag_tree {
 	struct bag_link *links; /* by node */
 	uint32_t *roots;        /* by group */
-	int (*compare)(const struct bag *b, uint32_t x, uint32_t y);
+	int (*compare)(const struct bag *b, uint32_t x, uint32_t y); /* where keys are equal */
 };
 
 struct bag {
