@@ -73,6 +73,7 @@ static void restore_time(const struct follow *f, struct partition *p, const stru
 		return;
 	if (x->greatest_us > p->greatest_us)
 		p->greatest_us = x->greatest_us;
+	p->turn = x->turn;
 	p->active_us = f->now_us - x->silent_us;
 }
 
@@ -92,8 +93,8 @@ static int64_t changed_us(const struct stat *st)
 	return st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
 }
 
-static struct followed *add_file(struct follow *f, uint32_t input, const char *path, int fd,
-	const struct stat *st)
+static struct followed *add_file(
+	struct follow *f, uint32_t input, const char *path, int fd, const struct stat *st)
 {
 	bool was_restored = f->is_restored;
 	struct followed *x = follow_put(f, input, path, path);
@@ -236,14 +237,18 @@ static int lose(struct follow *f, struct followed *x, struct error *e)
 {
 	if (x->bytes > x->range.start && !x->is_packed && !x->over) {
 		error_set(e, ERROR_STATE,
-			"%s as it was left is gone, and %llu bytes of it were not read yet", x->name,
-			(unsigned long long)(x->bytes - x->range.start));
-		return error_hint(e, "put it back beside %s under any name, or begin anew: "
-				     "--drop-state and this stage's name", x->name);
+			"%s as it was left is gone, and %llu bytes of it were not read yet",
+			x->name, (unsigned long long)(x->bytes - x->range.start));
+		return error_hint(e,
+			"put it back beside %s under any name, or begin anew: "
+			"--drop-state and this stage's name",
+			x->name);
 	}
 	if (f->inputs[x->input].kind != FOLLOW_DIRECTORY)
-		stage_warn(f->o.stage, "%s as it was left is gone; what was written to it since is "
-				       "not read", x->name);
+		stage_warn(f->o.stage,
+			"%s as it was left is gone; what was written to it since is "
+			"not read",
+			x->name);
 	drop(f, x);
 	return 0;
 }
@@ -256,7 +261,8 @@ static uint64_t bytes_read(const struct followed *x)
 /* The file was cut to nothing and begun anew: what it held may go on in a copy (copytruncate). */
 static void begin_anew(struct follow *f, struct followed *x)
 {
-	bool is_in_directory = input_of(f, x)->kind == FOLLOW_DIRECTORY; /* there a copy is a new file */
+	bool is_in_directory = input_of(f, x)->kind ==
+			       FOLLOW_DIRECTORY; /* there a copy is a new file */
 	struct siblings beside = {.items = NULL};
 	const struct sibling *copy;
 
@@ -393,7 +399,8 @@ static int look_at_stream(struct follow *f, uint32_t input, int fd, const struct
 static int refuse_directory(const struct follow *f, const char *path, struct error *e)
 {
 	error_set(e, ERROR_IO, "%s is a directory", path);
-	return error_hint(e, "name the files in it: %s/*, or follow it: ssource --follow %s", path, path);
+	return error_hint(
+		e, "name the files in it: %s/*, or follow it: ssource --follow %s", path, path);
 }
 
 static int look_at_open(struct follow *f, uint32_t input, int fd, struct error *e)
@@ -451,8 +458,8 @@ static bool ends_with(const char *name, const char *end)
 /* What editors, downloads and careful writers call a file that isn't done. */
 static bool is_temporary(const char *name)
 {
-	static const char *const ends[] = {"~", ".tmp", ".temp", ".part", ".partial", ".swp", ".swx",
-		".crdownload", ".filepart"};
+	static const char *const ends[] = {"~", ".tmp", ".temp", ".part", ".partial", ".swp",
+		".swx", ".crdownload", ".filepart"};
 
 	if (*name == '.' || *name == '#')
 		return true;
@@ -470,9 +477,49 @@ static bool is_own(const struct follow *f, const struct stat *st)
 	return (mixed >> 32) % f->o.subtasks == f->o.subtask;
 }
 
-static struct followed *find_in_directory(
-	const struct follow *f, uint32_t input, const struct stat *st)
+/* A directory's files when its reading began, by inode: so that reading it takes no longer than
+ * n log n. */
+struct directory_index {
+	struct followed **files;
+	size_t len;
+	size_t known; /* all of follow's at that time */
+};
+
+static int by_inode(const void *a, const void *b)
 {
+	const struct file_identity *x = &(*(struct followed *const *)a)->identity;
+	const struct file_identity *y = &(*(struct followed *const *)b)->identity;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	return x->device < y->device ? -1 : x->device > y->device;
+}
+
+static void index_directory(const struct follow *f, uint32_t input, struct directory_index *out)
+{
+	*out = (struct directory_index){.known = f->files_len};
+	out->files = mem_alloc((f->files_len + 1) * sizeof *out->files);
+	for (size_t i = 0; i < f->files_len; i++) {
+		if (f->files[i]->input == input && !f->files[i]->replaced && !f->files[i]->removed)
+			out->files[out->len++] = f->files[i];
+	}
+	if (out->len)
+		qsort(out->files, out->len, sizeof *out->files, by_inode);
+}
+
+/* index NULL: one name was told of. */
+static struct followed *find_in_directory(const struct follow *f,
+	const struct directory_index *index, uint32_t input, const struct stat *st)
+{
+	struct followed wanted = {.input = input}, *key = &wanted, **found;
+
+	identity_take(st, &wanted.identity);
+	if (index) {
+		found = index->len ? bsearch(&key, index->files, index->len, sizeof *index->files,
+					     by_inode)
+				   : NULL;
+		return found && !(*found)->replaced && !(*found)->removed ? *found : NULL;
+	}
 	for (size_t i = 0; i < f->files_len; i++) {
 		struct followed *x = f->files[i];
 
@@ -483,9 +530,11 @@ static struct followed *find_in_directory(
 	return NULL;
 }
 
-static struct followed *find_path(const struct follow *f, uint32_t input, const char *path)
+/* Among the first n. */
+static struct followed *find_path(
+	const struct follow *f, size_t n, uint32_t input, const char *path)
 {
-	for (size_t i = 0; i < f->files_len; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct followed *x = f->files[i];
 
 		if (x->input == input && !x->replaced && !x->removed && strcmp(x->path, path) == 0)
@@ -495,8 +544,7 @@ static struct followed *find_path(const struct follow *f, uint32_t input, const 
 }
 
 /* A file that is known, perhaps under another name.  1: it has begun anew. */
-static int meet_again(
-	struct follow *f, struct followed *x, const char *path, const struct stat *st)
+static int meet_again(struct follow *f, struct followed *x, const char *path, const struct stat *st)
 {
 	int fd, status;
 
@@ -518,7 +566,8 @@ static int meet_again(
 	return status;
 }
 
-static int look_at_entry(struct follow *f, uint32_t input, const char *path, struct error *e)
+static int look_at_entry(struct follow *f, const struct directory_index *index, uint32_t input,
+	const char *path, struct error *e)
 {
 	bool is_first = !f->is_restored && !f->inputs[input].looked_us;
 	struct followed *x, *other;
@@ -527,11 +576,11 @@ static int look_at_entry(struct follow *f, uint32_t input, const char *path, str
 
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || !is_own(f, &st))
 		return 0;
-	x = find_in_directory(f, input, &st);
+	x = find_in_directory(f, index, input, &st);
 	status = x ? meet_again(f, x, path, &st) : 1;
 	if (!status)
 		return status;
-	other = find_path(f, input, path);
+	other = find_path(f, index ? index->known : f->files_len, input, path);
 	if (other) {
 		replace(f, other);
 		other->is_old = true;
@@ -603,6 +652,7 @@ static int look_at_directory(struct follow *f, uint32_t input, struct error *e)
 	struct follow_input *in = &f->inputs[input];
 	const char *path = f->o.inputs[input];
 	DIR *d = opendir(path);
+	struct directory_index index;
 	struct entry *entries;
 	struct stat st;
 	size_t len;
@@ -617,13 +667,15 @@ static int look_at_directory(struct follow *f, uint32_t input, struct error *e)
 			in->partition->over = true; /* each of its files has its own */
 	}
 	f->scans++;
+	index_directory(f, input, &index);
 	entries = d ? list_directory(d, path, &len) : NULL;
 	for (size_t i = 0; d && i < len; i++) {
 		if (!status)
-			status = look_at_entry(f, input, entries[i].path, e);
+			status = look_at_entry(f, &index, input, entries[i].path, e);
 		mem_free(entries[i].path);
 	}
 	mem_free(entries);
+	mem_free(index.files);
 	if (d)
 		closedir(d);
 	if (!status)
@@ -635,7 +687,7 @@ static int look_at_directory(struct follow *f, uint32_t input, struct error *e)
 
 static int64_t look_every_us(const struct follow *f, const struct follow_input *in)
 {
-	return in->kind == FOLLOW_DIRECTORY && in->watch >= 0 ? SCAN_US : f->o.look_us;
+	return in->kind == FOLLOW_DIRECTORY && in->watch >= 0 ? SCAN_US : f->look_us;
 }
 
 static int look(struct follow *f, uint32_t input, struct error *e)
@@ -673,8 +725,8 @@ static bool is_name_of(const char *path, const char *name)
 	return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
-static int hear_of_entry(struct follow *f, uint32_t input, const struct watch_event *event,
-	struct error *e)
+static int hear_of_entry(
+	struct follow *f, uint32_t input, const struct watch_event *event, struct error *e)
 {
 	const char *directory = f->o.inputs[input];
 	struct followed *x;
@@ -689,8 +741,8 @@ static int hear_of_entry(struct follow *f, uint32_t input, const struct watch_ev
 	if (event->gone)
 		f->inputs[input].look = true; /* moved within it, or away */
 	else
-		status = look_at_entry(f, input, path, e);
-	x = event->closed && !status ? find_path(f, input, path) : NULL;
+		status = look_at_entry(f, NULL, input, path, e);
+	x = event->closed && !status ? find_path(f, f->files_len, input, path) : NULL;
 	if (x) {
 		x->closed = true;
 		x->dirty = !x->over;
@@ -762,7 +814,8 @@ int follow_collect(struct follow *f, int64_t mono_us, struct error *e)
 	for (uint32_t i = 0; f->o.follows && i < f->o.inputs_len; i++) {
 		struct follow_input *in = &f->inputs[i];
 
-		if ((in->look || mono_us - in->looked_us >= look_every_us(f, in)) && look(f, i, e) < 0)
+		if ((in->look || mono_us - in->looked_us >= look_every_us(f, in)) &&
+			look(f, i, e) < 0)
 			return -1;
 	}
 	look_for_growth(f);
@@ -798,8 +851,8 @@ static int find_again(struct follow *f, struct followed *x, struct error *e)
 	siblings_list(&beside, f->o.inputs[x->input]);
 	found = siblings_find(&beside, &x->identity);
 	if (!found)
-		found = siblings_find_copy(&beside, &x->identity,
-			(struct copied){x->range.start, x->changed_us});
+		found = siblings_find_copy(
+			&beside, &x->identity, (struct copied){x->range.start, x->changed_us});
 	if (found) {
 		mem_free(x->path);
 		x->path = mem_strdup(found->path);
@@ -934,7 +987,6 @@ int follow_start(struct follow *f, const struct follow_options *o, struct timeli
 	int64_t mono_us, struct error *e)
 {
 	f->o = *o;
-	f->o.look_us = o->look_us ? o->look_us : FOLLOW_LOOK_US;
 	f->timeline = t;
 	f->now_us = mono_us;
 	f->inputs = mem_zero(o->inputs_len * sizeof *f->inputs);
@@ -942,6 +994,7 @@ int follow_start(struct follow *f, const struct follow_options *o, struct timeli
 	if (watch_open(&f->watch, o->polls || !o->follows, e) < 0)
 		return -1;
 	f->is_open = true;
+	f->look_us = f->watch.inotify < 0 ? FOLLOW_POLL_US : FOLLOW_LOOK_US;
 	for (uint32_t i = 0; i < o->inputs_len; i++) {
 		struct follow_input *in = &f->inputs[i];
 		bool is_shared = o->follows && is_directory(o->inputs[i]);
@@ -979,8 +1032,8 @@ static bool may_read(const struct follow *f, size_t i)
 
 	if (x->over || !x->dirty)
 		return false;
-	if (!in_order && (f->inputs[x->input].kind == FOLLOW_DIRECTORY ||
-				 f->inputs[x->input].files_len < 2))
+	if (!in_order &&
+		(f->inputs[x->input].kind == FOLLOW_DIRECTORY || f->inputs[x->input].files_len < 2))
 		return true;
 	for (size_t k = 0; k < i; k++) {
 		const struct followed *y = f->files[k];

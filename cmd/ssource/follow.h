@@ -9,8 +9,9 @@
  *   without --follow and --merge: the inputs one after another, all in one partition
  *
  * A path whose file was renamed goes on with the old one to its end, then with the generations
- * between (app.log.2, app.log.1), then with the new one.  Writers may be slow to notice: the old one
- * is still read for FOLLOW_LINGER_US; a last line without its newline is waited for that long. */
+ * between (app.log.2, app.log.1), then with the new one.  Writers may be slow to notice: the old
+ * one is still read for FOLLOW_LINGER_US; a last line without its newline is waited for that long.
+ */
 #ifndef RUNNEL_CMD_SSOURCE_FOLLOW_H
 #define RUNNEL_CMD_SSOURCE_FOLLOW_H
 
@@ -23,7 +24,8 @@ struct stage;
 
 enum {
 	FOLLOW_LINGER_US = 1000000,
-	FOLLOW_LOOK_US = 1000000, /* what nothing tells of is looked for so often */
+	FOLLOW_LOOK_US = 1000000, /* what nothing tells of is looked for so often, */
+	FOLLOW_POLL_US = 100000,  /* and so often where nothing tells of anything */
 	FOLLOW_OPEN_MAX = 64,     /* files of directories that are held open */
 };
 
@@ -34,8 +36,8 @@ struct followed {
 	struct file_identity identity;
 	struct partition *partition; /* borrowed from the timeline */
 
-	int fd;    /* -1: closed; what it has is read from its path again */
-	int watch; /* -1: none */
+	int fd;                  /* -1: closed; what it has is read from its path again */
+	int watch;               /* -1: none */
 	struct records *records; /* NULL: not open; then range tells where it stands */
 	struct records_source source;
 	struct records_range range;
@@ -45,20 +47,20 @@ struct followed {
 	int64_t content_us; /* monotonic: when it was first seen to hold something; 0: not yet */
 	int64_t due_us;     /* monotonic: to be looked at then, whatever is told; 0: no need */
 	int64_t replaced_us;
-	uint64_t turn;      /* when it was read last */
-	uint64_t scan;      /* of its directory, in which it was seen last */
+	uint64_t turn; /* when it was read last */
+	uint64_t scan; /* of its directory, in which it was seen last */
 
 	bool is_stream;
-	bool is_packed; /* known once it is open: read whole */
-	bool dirty;     /* there may be something to read */
-	bool closed;    /* by its writer */
-	bool replaced;  /* another has its name, or it has none: it is over at its end */
-	bool is_old;    /* replaced, and nobody writes to it any more */
-	bool is_cut;    /* its bytes are gone: what was read of it is all */
+	bool is_packed;   /* known once it is open: read whole */
+	bool dirty;       /* there may be something to read */
+	bool closed;      /* by its writer */
+	bool replaced;    /* another has its name, or it has none: it is over at its end */
+	bool is_old;      /* replaced, and nobody writes to it any more */
+	bool is_cut;      /* its bytes are gone: what was read of it is all */
 	bool is_restored; /* known from a snapshot, not seen yet; then its partition is to have: */
 	int64_t greatest_us, silent_us;
 	bool over;
-	bool removed;   /* and not to be kept in mind */
+	bool removed; /* and not to be kept in mind */
 };
 
 enum follow_kind { FOLLOW_UNKNOWN, FOLLOW_FILE, FOLLOW_STREAM, FOLLOW_DIRECTORY, FOLLOW_FOREIGN };
@@ -77,8 +79,7 @@ struct follow_options {
 	const char *const *inputs; /* borrowed */
 	size_t inputs_len;
 	bool follows, merges, from_end;
-	bool polls;      /* doesn't use inotify */
-	int64_t look_us; /* FOLLOW_LOOK_US unless said */
+	bool polls; /* doesn't use inotify */
 	uint32_t subtask, subtasks;
 	struct stage *stage; /* for warnings */
 };
@@ -92,6 +93,7 @@ struct follow {
 	size_t files_len, files_cap;
 	size_t open_len; /* of directories, that have records */
 	uint64_t scans, turns;
+	int64_t look_us;
 	bool is_open;
 	bool is_restored; /* files were put: none was begun at its end by mistake */
 	int64_t now_us;   /* monotonic, of the last look */

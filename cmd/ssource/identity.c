@@ -95,7 +95,8 @@ static int number_of(const char *name, const char *base)
 
 	if (digits[-1] != '.' || !len || len > 4)
 		return -1;
-	return drop_packed_extension(digits, strlen(digits)) == len ? (int)strtol(digits, NULL, 10) : -1;
+	return drop_packed_extension(digits, strlen(digits)) == len ? (int)strtol(digits, NULL, 10)
+								    : -1;
 }
 
 /* Also app-1.log beside app.log. */
@@ -111,8 +112,8 @@ static bool is_relative(const char *name, const char *base)
 	       len > base_len - stem && strcmp(name + len - (base_len - stem), dot) == 0;
 }
 
-static void add_sibling(struct siblings *s, int directory, const char *prefix, const char *name,
-	const char *base)
+static void add_sibling(
+	struct siblings *s, int directory, const char *prefix, const char *name, const char *base)
 {
 	struct stat st;
 
@@ -128,14 +129,13 @@ static void add_sibling(struct siblings *s, int directory, const char *prefix, c
 		.number = is_generation(name, base) ? number_of(name, base) : -1};
 }
 
-void siblings_list(struct siblings *s, const char *path)
+static void list_beside(struct siblings *s, const char *path)
 {
 	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
 	char *prefix = mem_strndup(path, (size_t)(base - path));
 	DIR *d = opendir(*prefix ? prefix : ".");
 	struct dirent *entry;
 
-	*s = (struct siblings){.items = NULL};
 	while (d && (entry = readdir(d))) {
 		if (is_relative(entry->d_name, base))
 			add_sibling(s, dirfd(d), prefix, entry->d_name, base);
@@ -143,6 +143,19 @@ void siblings_list(struct siblings *s, const char *path)
 	if (d)
 		closedir(d);
 	mem_free(prefix);
+}
+
+void siblings_list(struct siblings *s, const char *path)
+{
+	struct stat st;
+	char *target;
+
+	*s = (struct siblings){.items = NULL};
+	list_beside(s, path);
+	if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode) || !(target = realpath(path, NULL)))
+		return;
+	list_beside(s, target);
+	free(target);
 }
 
 void siblings_clear(struct siblings *s)

@@ -18,7 +18,7 @@ enum {
 
 struct file_identity {
 	uint64_t device, inode;
-	uint32_t head_len; /* first bytes that were there when it was last looked at */
+	uint32_t head_len;  /* first bytes that were there when it was last looked at */
 	uint64_t head_hash; /* XXH64 of them */
 };
 
@@ -37,8 +37,8 @@ struct sibling {
 	char *path;
 	uint64_t device, inode, bytes;
 	int64_t changed_us;
-	int number;          /* of app.log.7, or of app.log.7.gz; -1: none */
-	bool is_generation;  /* called as rotated files are: app.log.1, app.log-20261123.gz */
+	int number;         /* of app.log.7, or of app.log.7.gz; -1: none */
+	bool is_generation; /* called as rotated files are: app.log.1, app.log-20261123.gz */
 };
 
 struct siblings {
@@ -46,8 +46,8 @@ struct siblings {
 	size_t len, cap;
 };
 
-/* Regular files whose names begin or end as this path's does, and the path itself.  What can't be
- * read isn't there. */
+/* Regular files whose names begin or end as this path's does, and the path itself; of
+ * a symbolic link, also those beside what it leads to.  What can't be read isn't there. */
 void siblings_list(struct siblings *s, const char *path);
 void siblings_clear(struct siblings *s);
 

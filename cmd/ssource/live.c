@@ -1,5 +1,6 @@
-/* Live sources, and inputs side by side: --follow, --merge, -t now, --idle, --max-ahead.  Which files
- * there are follow.c knows; each has records of its own and is read in turns, into one batch. */
+/* Live sources, and inputs side by side: --follow, --merge, -t now, --idle, --max-ahead.  Which
+ * files there are follow.c knows; each has records of its own and is read in turns, into one batch.
+ */
 #include "cmd/common/bad.h"
 #include "cmd/ssource/clockwork.h"
 #include "cmd/ssource/live_state.h"
@@ -17,22 +18,22 @@
 #include <unistd.h>
 
 enum {
-	/* Rows of one partition before the others' turn: the stream is nearly in order, and a turn's
-	 * own cost (choosing, a call or two) doesn't show. */
+	/* Rows of one partition before the others' turn: the stream is nearly in order, and a
+	 * turn's own cost (choosing, a call or two) doesn't show. */
 	TURN_ROWS = 1024,
-	/* After a flush so long nothing is read: at 100,000 lines a second the stages behind are woken
-	 * a thousand times a second, not a hundred thousand. */
+	/* After a flush so long nothing is read: at 100,000 lines a second the stages behind are
+	 * woken a thousand times a second, not a hundred thousand. */
 	PACE_US = 1000,
-	SAMPLE_US = 100000, /* of a live input's first records, that types are inferred from */
+	PACE_ROWS = 256,     /* ... unless there were as many: then it is a stream at full speed */
+	SAMPLE_US = 100000,  /* of a live input's first records, that types are inferred from */
 	SETTLE_US = 1000000, /* a compressed file is whole when nobody has written to it so long */
-	LOOK_US = 100000,    /* for what can't be waited for */
 	DRAIN_US = 1000000,  /* a pipe that never runs dry is drained so long */
 };
 
 struct live {
 	struct operator base;
 	const struct source_options *o;
-	struct source_options own; /* *o, with what live inputs default to */
+	struct source_options own;      /* *o, with what live inputs default to */
 	struct records_options records; /* of the next input that is opened */
 	struct clockwork clockwork;
 	struct timeline timeline;
@@ -45,17 +46,17 @@ struct live {
 	struct batch_builder batch;
 	bool has_batch;
 	bool is_restored, is_started;
-	bool is_timed;   /* watermarks go by the clock, not by the count of rows */
-	bool is_idle;    /* as was said last */
+	bool is_timed; /* watermarks go by the clock, not by the count of rows */
+	bool is_idle;  /* as was said last */
 	bool draining, is_drained;
-	int now_column;  /* -1: none */
-	int64_t now_us;  /* -t now: of the last row, or TICK */
+	int now_column; /* -1: none */
+	int64_t now_us; /* -t now: of the last row, or TICK */
 	int64_t latest_us;
 	int64_t watermark_us; /* sent last */
 	int64_t flushed_us;   /* monotonic */
 	int64_t drain_us;
 	uint64_t flushed_rows;
-	uint64_t bytes;       /* of inputs that are closed */
+	uint64_t bytes; /* of inputs that are closed */
 };
 
 static struct live *live_of(struct operator* op)
@@ -98,7 +99,6 @@ static int live_start(struct live *l, int64_t mono_us, struct error *e)
 		.merges = o->merges,
 		.from_end = o->from_end,
 		.polls = o->polls,
-		.look_us = o->polls ? LOOK_US : 0,
 		.subtask = stage_subtask(l->base.stage),
 		.subtasks = stage_subtasks(l->base.stage),
 		.stage = l->base.stage};
@@ -151,9 +151,11 @@ static int settle_schema(struct live *l, const struct followed *x, struct error 
 	schema_copy(&l->schema, records_schema(x->records));
 	if (l->own.time_is_now) {
 		if (schema_find(&l->schema, name, strlen(name)) >= 0) {
-			error_set(e, ERROR_USAGE, "-t now adds a column now, but %s has one", x->name);
-			return error_hint(e, "call it otherwise: -s '*, now as then'; if it is the event "
-					     "time, say -t 'then'");
+			error_set(e, ERROR_USAGE, "-t now adds a column now, but %s has one",
+				x->name);
+			return error_hint(e,
+				"call it otherwise: -s '*, now as then'; if it is the event "
+				"time, say -t 'then'");
 		}
 		l->now_column = schema_add(&l->schema, name, strlen(name), TYPE_OF(TYPE_TIMESTAMP));
 	}
@@ -175,6 +177,7 @@ static bool is_stream_ready(const struct followed *x)
 
 	if (poll(&p, 1, 0) == 0)
 		return false;
+	channel_size_pipe(x->fd);
 	if (x->fd != STDIN_FILENO)
 		fcntl(x->fd, F_SETFL, fcntl(x->fd, F_GETFL) & ~O_NONBLOCK);
 	return true;
@@ -233,7 +236,8 @@ static int open_records(struct live *l, struct followed *x, struct error *e)
 		return status;
 	x->range.input = 0;
 	follow_opened(&l->follow, x);
-	if (settle_schema(l, x, e) < 0 || (!is_new && records_read(x->records, &x->range, 1, e) < 0))
+	if (settle_schema(l, x, e) < 0 ||
+		(!is_new && records_read(x->records, &x->range, 1, e) < 0))
 		return -1;
 	if (l->draining && !x->is_stream && !x->is_packed)
 		records_finish(x->records, x->bytes);
@@ -307,8 +311,8 @@ static int take_turn(struct live *l, struct followed *x, uint32_t rows_max, stru
 	return 0;
 }
 
-/* Rows of whoever's turn it is, until the batch is full, a watermark or the limit is reached, it has
- * taken its time, or nothing has anything more.  1: at the limit, 2: nothing more by now. */
+/* Rows of whoever's turn it is, until the batch is full, a watermark or the limit is reached, it
+ * has taken its time, or nothing has anything more.  1: at the limit, 2: nothing more by now. */
 static int fill(struct live *l, struct error *e)
 {
 	uint32_t rows_max = clockwork_rows_max(&l->clockwork), rows = 0;
@@ -509,7 +513,8 @@ static enum produce_status live_produce(struct operator* op, struct error *e)
 	if (prepare(l, e) < 0)
 		return PRODUCE_ERROR;
 	wait_us = l->draining ? 0 : clockwork_wait_us(&l->clockwork);
-	if (!wait_us && l->is_timed && l->clockwork.rows != l->flushed_rows)
+	if (!wait_us && l->is_timed && l->clockwork.rows > l->flushed_rows &&
+		l->clockwork.rows - l->flushed_rows < PACE_ROWS)
 		wait_us = l->flushed_us + PACE_US - l->follow.now_us;
 	if (wait_us > 0)
 		return flush(l, wait_us);
@@ -564,8 +569,9 @@ static int live_restore(struct operator* op, struct snapshot_reader *r, struct e
 				    ? inputs_check(b, o->inputs, o->inputs_len, &known, e)
 			    : !strcmp(section, "followed")
 				    ? followed_take(&l->follow, o->inputs_len, b, e)
-			    : source_check_section(b, "live", e) < 0 ? -1
-								     : live_state_take(&l->state, b, e);
+			    : source_check_section(b, "live", e) < 0
+				    ? -1
+				    : live_state_take(&l->state, b, e);
 
 		if (taken < 0)
 			return -1;

@@ -138,6 +138,7 @@ enum {
 	F_PACKED,
 	F_GREATEST,
 	F_SILENT,
+	F_TURN,
 	F_COLUMNS
 };
 
@@ -158,6 +159,7 @@ static const struct named_column file_columns[F_COLUMNS] = {
 	[F_PACKED] = {"packed", TYPE_BOOL},
 	[F_GREATEST] = {"greatest_time", TYPE_TIMESTAMP},
 	[F_SILENT] = {"silent", TYPE_DURATION},
+	[F_TURN] = {"turn", TYPE_INT},
 };
 
 static void put_file(const struct followed *x, int64_t mono_us, struct batch_builder *b)
@@ -183,8 +185,9 @@ static void put_file(const struct followed *x, int64_t mono_us, struct batch_bui
 	builder_put_bool(&c[F_OVER], x->over);
 	builder_put_bool(&c[F_PACKED], x->is_packed);
 	put_int_unless(&c[F_GREATEST], greatest_us == WATERMARK_NONE, greatest_us);
-	builder_put_int(&c[F_SILENT],
-		x->partition ? mono_us - x->partition->active_us : x->silent_us);
+	builder_put_int(
+		&c[F_SILENT], x->partition ? mono_us - x->partition->active_us : x->silent_us);
+	builder_put_int(&c[F_TURN], (int64_t)(x->partition ? x->partition->turn : x->turn));
 }
 
 int followed_put(
@@ -216,8 +219,8 @@ int followed_put(
 static void take_file(struct follow *f, const struct column *const *c, uint32_t row)
 {
 	char *path = take_text(c[F_PATH], row), *name = take_text(c[F_NAME], row);
-	struct followed *x = follow_put(f, (uint32_t)int_or(c[F_INPUT], row, 0), path ? path : "",
-		name ? name : "");
+	struct followed *x = follow_put(
+		f, (uint32_t)int_or(c[F_INPUT], row, 0), path ? path : "", name ? name : "");
 
 	mem_free(path);
 	mem_free(name);
@@ -235,6 +238,8 @@ static void take_file(struct follow *f, const struct column *const *c, uint32_t 
 	x->is_packed = column_is_valid(c[F_PACKED], row) && column_bool(c[F_PACKED], row);
 	x->greatest_us = int_or(c[F_GREATEST], row, WATERMARK_NONE);
 	x->silent_us = int_or(c[F_SILENT], row, 0);
+	x->turn = (uint64_t)int_or(c[F_TURN], row, 0);
+	f->turns = x->turn > f->turns ? x->turn : f->turns;
 }
 
 int followed_take(struct follow *f, size_t inputs_len, const struct batch *b, struct error *e)
@@ -246,8 +251,10 @@ int followed_take(struct follow *f, size_t inputs_len, const struct batch *b, st
 	for (uint32_t row = 0; row < b->rows; row++) {
 		if ((uint64_t)int_or(c[F_INPUT], row, 0) >= inputs_len ||
 			int_or(c[F_HEAD_BYTES], row, 0) > IDENTITY_HEAD_MAX)
-			return error_set(e, ERROR_STATE, "a followed file of input %lld, but there are "
-				"only %zu inputs", (long long)int_or(c[F_INPUT], row, 0) + 1, inputs_len);
+			return error_set(e, ERROR_STATE,
+				"a followed file of input %lld, but there are "
+				"only %zu inputs",
+				(long long)int_or(c[F_INPUT], row, 0) + 1, inputs_len);
 		take_file(f, c, row);
 	}
 	return 0;

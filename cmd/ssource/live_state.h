@@ -1,10 +1,10 @@
 /* The snapshot of a live source:
  *
- *   section "live"       one row: schema (a -s text, null: not known yet), format, header, rows, now
- *   section "inputs"     as other sources of records have it, see positions.h
- *   section "followed"   a row for every file: input, path, name, device, inode, head_bytes,
- *                        head_hash, bytes, changed; entry, offset, line (null: unknown), over, packed;
- *                        of its partition: greatest_time (null: none), silent
+ *   section "live"       one row: schema (a -s text, null: not known yet), format, header, rows,
+ * now section "inputs"     as other sources of records have it, see positions.h section "followed"
+ * a row for every file: input, path, name, device, inode, head_bytes, head_hash, bytes, changed;
+ * entry, offset, line (null: unknown), over, packed; of its partition: greatest_time (null: none),
+ * silent, turn
  *
  * silent: for how long nothing had come, in microseconds.  now: with -t now the time of the last
  * row. */

@@ -3,9 +3,11 @@
 #include "cmd/ssource/positions.h"
 #include "cmd/ssource/progress.h"
 
+#include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct source {
@@ -24,6 +26,7 @@ struct source {
 	 * is settled. */
 	struct positions positions;
 	bool is_restored, is_settled;
+	int64_t flushed_us; /* monotonic: when what was read last went out for sure */
 	size_t at; /* the range whose rows were last emitted */
 };
 
@@ -112,6 +115,16 @@ static void source_follow(struct source *s)
 		s->clockwork.greatest_us = s->positions.items[s->at].greatest_us;
 }
 
+/* Rows of a pipe aren't held up for long by there always being one more. */
+static bool source_is_due(const struct source *s)
+{
+	struct stat st;
+	int fd = records_fd(s->records);
+
+	return fd >= 0 && clock_mono_us() - s->flushed_us >= SOURCE_FLUSH_US &&
+	       fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 /* Fills a batch as far as watermarks, limit and what is there allow.  1: at the end of the input or
  * the limit, 2: nothing more at the moment. */
 static int source_fill(struct source *s, struct error *e)
@@ -122,7 +135,7 @@ static int source_fill(struct source *s, struct error *e)
 	while (!status && !batch_builder_is_full(&s->batch)) {
 		uint32_t rows = batch_builder_rows(&s->batch);
 
-		if (rows == rows_max || source_has_moved(s))
+		if (rows == rows_max || source_has_moved(s) || source_is_due(s))
 			break;
 		status = records_next(s->records, false, rows_max - rows, &s->batch, e);
 	}
@@ -165,12 +178,18 @@ static enum produce_status source_produce(struct operator* op, struct error *e)
 	source_follow(s);
 	progress_show(&s->progress, s->clockwork.rows, records_bytes(s->records), false);
 	if (status == 2) {
+		s->flushed_us = clock_mono_us();
 		op->wait_fd = records_fd(s->records);
 		op->wait_us = -1;
 		return PRODUCE_WAIT;
 	}
-	if (!status)
-		return PRODUCE_MORE;
+	if (!status) {
+		if (!source_is_due(s))
+			return PRODUCE_MORE;
+		s->flushed_us = clock_mono_us();
+		op->wait_us = 0;
+		return PRODUCE_WAIT;
+	}
 	progress_show(&s->progress, s->clockwork.rows, records_bytes(s->records), true);
 	return bad_records_commit(&s->bad, e) < 0 ? PRODUCE_ERROR : PRODUCE_END;
 }

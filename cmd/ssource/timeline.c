@@ -62,7 +62,8 @@ static int64_t go_on(const struct timeline *t, int64_t mono_us)
 
 		if (p->over || p->greatest_us == WATERMARK_NONE)
 			continue;
-		by_now = subtract(subtract(add(p->greatest_us, mono_us - p->active_us), t->delay_us), 1);
+		by_now = subtract(
+			subtract(add(p->greatest_us, mono_us - p->active_us), t->delay_us), 1);
 		if (by_now > farthest)
 			farthest = by_now;
 	}

@@ -85,8 +85,9 @@ static struct watch_event event_of(const struct inotify_event *i)
 		.closed = i->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)};
 }
 
-int watch_collect(struct watch *w, int (*take)(void *context, const struct watch_event *event,
-	struct error *e), void *context, struct error *e)
+int watch_collect(struct watch *w,
+	int (*take)(void *context, const struct watch_event *event, struct error *e), void *context,
+	struct error *e)
 {
 	struct epoll_event streams[STREAMS_AT_ONCE];
 	char bytes[EVENTS_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));

@@ -1,7 +1,7 @@
-/* Waiting for files to change and pipes to bring something, as one descriptor: inotify behind epoll.
- * Where the kernel gives no inotify, or was told not to, everything is as if nothing had been told:
- * whoever watches has to look by himself now and then, which he does anyway (network file systems
- * tell only of what this machine does). */
+/* Waiting for files to change and pipes to bring something, as one descriptor: inotify behind
+ * epoll. Where the kernel gives no inotify, or was told not to, everything is as if nothing had
+ * been told: whoever watches has to look by himself now and then, which he does anyway (network
+ * file systems tell only of what this machine does). */
 #ifndef RUNNEL_CMD_SSOURCE_WATCH_H
 #define RUNNEL_CMD_SSOURCE_WATCH_H
 
@@ -17,8 +17,9 @@ struct watch {
 
 /* What was told. */
 struct watch_event {
-	void *stream;     /* a pipe may be read; else NULL, and of a file or directory: */
-	int number;       /* as watch_file and watch_directory gave it; -1: of anything, events were lost */
+	void *stream; /* a pipe may be read; else NULL, and of a file or directory: */
+	int number; /* as watch_file and watch_directory gave it; -1: of anything, events were lost
+		     */
 	const char *name; /* in a directory; "" for what is watched itself.  Until the next event */
 	bool appeared;    /* created or moved to this name */
 	bool gone;        /* deleted or moved from it; of itself: the watch is over */
@@ -38,7 +39,8 @@ bool watch_stream(struct watch *w, int fd, void *stream);
 void watch_remove_stream(struct watch *w, int fd);
 
 /* Calls take for everything told since, without waiting. */
-int watch_collect(struct watch *w, int (*take)(void *context, const struct watch_event *event,
-	struct error *e), void *context, struct error *e);
+int watch_collect(struct watch *w,
+	int (*take)(void *context, const struct watch_event *event, struct error *e), void *context,
+	struct error *e);
 
 #endif
