@@ -272,6 +272,7 @@ struct run {
 	struct lines lines;
 	size_t late;
 	int64_t last_end; /* in the stream at hand */
+	struct operator* ops[2];
 };
 
 /* A reader wants a HELLO; the stage gets it only if it is its first. */
@@ -319,6 +320,7 @@ static void stage_start(struct run *run, size_t i)
 	if (window_operator_new(&run->o, &op, &e))
 		fail_msg("%s", e.text);
 	run->stages[i] = stage_new(&plan, op);
+	run->ops[i] = op;
 }
 
 static void schema_give(struct run *run, size_t i)
@@ -339,10 +341,54 @@ static int64_t int_at(const struct batch *b, const char *name, uint32_t row, boo
 	return *valid ? column_int(&b->columns[i], row) : 0;
 }
 
+/* The last line takes back an equal one. */
+static void line_take_back(struct run *run)
+{
+	struct lines *l = &run->lines;
+	const char *line = l->items[--l->len];
+
+	for (size_t i = 0; i < l->len; i++) {
+		if (strcmp(l->items[i], line) != 0)
+			continue;
+		memmove(l->items[i], l->items[--l->len], LINE);
+		return;
+	}
+	fail_msg("seed %llu: '%s' is taken back and was not there", (unsigned long long)seed, line);
+}
+
+/* -U is followed by its +U, which differs from it and has its key. */
+static void expect_pair(struct run *run, const struct batch *b, uint32_t r)
+{
+	bool differs = false;
+
+	assert_true(r + 1 < b->rows);
+	assert_int_equal(b->ops[r + 1], ROW_UPDATE_AFTER);
+	for (size_t i = 0; i < b->schema->fields_len; i++) {
+		const struct column *c = &b->columns[i];
+		bool same = column_is_valid(c, r) == column_is_valid(c, r + 1) &&
+			    (!column_is_valid(c, r) || column_int(c, r) == column_int(c, r + 1));
+
+		assert_true(same || i >= b->schema->keys_len); /* keys come first */
+		differs |= !same;
+	}
+	assert_true(differs);
+}
+
+static void ops_check(struct run *run, const struct batch *b, uint32_t r)
+{
+	if (b->ops[r] == ROW_UPDATE_BEFORE)
+		expect_pair(run, b, r);
+	if (b->ops[r] == ROW_UPDATE_AFTER)
+		assert_true(r > 0 && b->ops[r - 1] == ROW_UPDATE_BEFORE);
+	if (b->ops[r] == ROW_UPDATE_BEFORE || b->ops[r] == ROW_DELETE)
+		line_take_back(run);
+}
+
 static void batch_lines(struct run *run, const struct batch *b, int64_t watermark)
 {
 	static const char *const names[] = {"k", "n", "s", "m", "d", "f"};
 
+	assert_int_equal(b->ops != NULL, run->o.emit != EMIT_CLOSE);
 	for (uint32_t r = 0; r < b->rows; r++) {
 		char *line = lines_add(&run->lines);
 		bool valid;
@@ -352,7 +398,7 @@ static void batch_lines(struct run *run, const struct batch *b, int64_t watermar
 
 			snprintf(line, LINE, "%08lld ", (long long)end + 1000000);
 			cell_put(line, true, int_at(b, "window_start", r, &valid));
-			if (end < run->last_end)
+			if (end < run->last_end && !b->ops)
 				fail_msg("seed %llu: window ends fall", (unsigned long long)seed);
 			run->last_end = end;
 			if (end - 1 <= watermark)
@@ -365,6 +411,8 @@ static void batch_lines(struct run *run, const struct batch *b, int64_t watermar
 
 			cell_put(line, valid, v);
 		}
+		if (b->ops)
+			ops_check(run, b, r);
 	}
 }
 
@@ -427,6 +475,8 @@ static void run_restart(struct run *run, size_t subtasks)
 	for (size_t i = 0; i < old; i++) {
 		struct channel_writer *w = channel_writer_new_memory(&files[i]);
 
+		if (run->ops[i]->ops->settle(run->ops[i], &e)) /* as before a barrier */
+			fail_msg("seed %llu: %s", (unsigned long long)seed, e.text);
 		if (stage_snapshot(run->stages[i], w, &e))
 			fail_msg("seed %llu: snapshot: %s", (unsigned long long)seed, e.text);
 		channel_writer_free(w);
@@ -511,6 +561,17 @@ static void run_watermark(struct run *run, int64_t watermark)
 	}
 }
 
+static void run_tick(struct run *run, int64_t now_us)
+{
+	for (size_t i = 0; i < run->len; i++) {
+		struct buf frames = BUF_INIT;
+
+		frame_put_tick(&frames, now_us);
+		frames_give(run->stages[i], &frames, false);
+		buf_clear(&frames);
+	}
+}
+
 static void run_init(struct run *run, const struct window_options *o)
 {
 	*run = (struct run){.o = *o, .len = 1};
@@ -537,7 +598,7 @@ static void run_end(struct run *run)
 
 /* ---- one random case ---- */
 
-static struct window_options options_draw(enum window_shape shape)
+static struct window_options options_draw(enum window_shape shape, enum window_emit emit)
 {
 	struct window_options o = {.shape = shape,
 		.keys = "k",
@@ -545,6 +606,8 @@ static struct window_options options_draw(enum window_shape shape)
 		.list = "count(*) as n, sum(v) as s, max(v) as m, count(distinct v) as d, first(v) "
 			"as f"};
 
+	o.emit = emit;
+	o.emit_us = emit == EMIT_EVERY ? 3 : 0;
 	o.step_us = 1 + (int64_t)draw(12);
 	o.size_us = o.step_us;
 	if (shape == WINDOW_HOP)
@@ -583,14 +646,14 @@ static void expect_same(const struct model *m, struct run *run)
 			(unsigned long long)seed, (int)m->o.shape, run->late, m->late);
 }
 
-static void one_case(enum window_shape shape, bool restarts)
+static void one_case(enum window_shape shape, enum window_emit emit, bool restarts)
 {
 	struct model *m = mem_zero(sizeof *m);
 	struct run run;
 	int64_t now = 0, watermark = WATERMARK_NONE, spread = 1 + (int64_t)draw(60);
 	size_t n = draw(ROWS_MAX);
 
-	m->o = options_draw(shape);
+	m->o = options_draw(shape, emit);
 	m->watermark = WATERMARK_NONE;
 	run_init(&run, &m->o);
 	while (m->len < n) {
@@ -615,6 +678,8 @@ static void one_case(enum window_shape shape, bool restarts)
 				model_watermark(m, watermark);
 			}
 		}
+		if (emit == EMIT_EVERY && draw(2))
+			run_tick(&run, (int64_t)m->len);
 		if (restarts && draw(6) == 0)
 			run_restart(&run, 1 + draw(2));
 	}
@@ -626,16 +691,31 @@ static void one_case(enum window_shape shape, bool restarts)
 	mem_free(m);
 }
 
-static void cases(enum window_shape shape)
+static void cases_of(enum window_shape shape, enum window_emit emit)
 {
 	uint64_t given = seed;
 	const char *rounds = getenv("ROUNDS");
 
 	for (int i = 0; i < (rounds ? atoi(rounds) : 60); i++) {
 		seed = state = given + (uint64_t)i * 1000;
-		one_case(shape, i % 2);
+		one_case(shape, emit, i % 2);
 	}
 	seed = given;
+}
+
+static void cases(enum window_shape shape)
+{
+	cases_of(shape, EMIT_CLOSE);
+}
+
+static void changes_add_up_to_the_results_in_every_shape(void **unused)
+{
+	for (int shape = WINDOW_NONE; shape <= WINDOW_SESSION; shape++) {
+		if (shape == WINDOW_GIVEN)
+			continue;
+		cases_of((enum window_shape)shape, EMIT_CHANGES);
+		cases_of((enum window_shape)shape, EMIT_EVERY);
+	}
 }
 
 static void tumbling_windows_agree_with_the_model(void **unused)
@@ -877,6 +957,7 @@ int main(void)
 		cmocka_unit_test(cumulating_windows_agree_with_the_model),
 		cmocka_unit_test(hops_agree_with_the_model),
 		cmocka_unit_test(sessions_agree_with_the_model),
+		cmocka_unit_test(changes_add_up_to_the_results_in_every_shape),
 	};
 	const char *given = getenv("SEED");
 

@@ -1,130 +1,231 @@
 #include "cmd/swindow/changes.h"
 
 #include "libcore/base/memory.h"
+#include "libcore/base/must.h"
 
-enum { SOME = BATCH_ROWS / 2 }; /* entities at once: before and after fit a batch */
-
-void changes_init(struct changes *c, const struct window_plan *p)
-{
-	*c = (struct changes){.rows = SCHEMA_INIT};
-	schema_copy(&c->rows, &p->out);
-	c->rows.changelog = false;
-	batch_builder_init(&c->before, &c->rows);
-	batch_builder_init(&c->after, &c->rows);
-	batch_builder_init(&c->both, &c->rows);
-}
 
 void changes_clear(struct changes *c)
 {
-	mem_free(c->places);
-	mem_free(c->noted);
-	mem_free(c->counts);
-	batch_builder_clear(&c->before);
-	batch_builder_clear(&c->after);
-	batch_builder_clear(&c->both);
-	schema_clear(&c->rows);
+	if (c->rows.schema) {
+		batch_builder_clear(&c->rows);
+		schema_clear(&c->schema);
+	}
+	mem_free(c->list);
+	mem_free(c->marks);
+	*c = (struct changes){.list = NULL};
+}
+
+void changes_reset(struct changes *c)
+{
+	for (size_t i = 0; i < c->len; i++) {
+		if (c->list[i].group != CHANGE_GONE)
+			c->marks[c->list[i].group] = 0;
+	}
+	c->len = c->fetched = 0;
+	if (c->rows.schema)
+		batch_builder_reset(&c->rows);
 }
 
 size_t changes_bytes(const struct changes *c)
 {
-	size_t rows = batch_builder_rows(&c->before), bytes = 0;
+	size_t bytes = c->cap * sizeof *c->list + c->marks_cap * sizeof *c->marks;
 
-	for (size_t i = 0; i < c->before.schema->fields_len; i++)
-		bytes += c->before.columns[i].bytes.len + rows * type_width(c->before.columns[i].type);
-	return bytes + (c->places_cap + c->noted_cap + c->counts_cap) * sizeof *c->noted;
+	for (size_t i = 0; c->rows.schema && i < c->rows.schema->fields_len; i++) {
+		const struct column_builder *b = &c->rows.columns[i];
+
+		bytes += (size_t)b->rows_cap * (b->width ? b->width : sizeof *b->offsets);
+		bytes += b->bytes.cap;
+	}
+	return bytes;
 }
 
-/* ---- noting ---- */
+/* ---- touched groups ---- */
 
-static void places_grow(struct changes *c, uint32_t entity)
+static void marks_grow(struct changes *c, uint32_t groups_len)
 {
-	if (entity < c->places_len)
+	if (groups_len <= c->marks_len)
 		return;
-	MEM_GROW(c->places, c->places_cap, (size_t)entity + 1);
-	memset(c->places + c->places_len, 0, (c->places_cap - c->places_len) * sizeof *c->places);
-	c->places_len = c->places_cap;
+	MEM_GROW(c->marks, c->marks_cap, groups_len);
+	memset(c->marks + c->marks_len, 0, (groups_len - c->marks_len) * sizeof *c->marks);
+	c->marks_len = groups_len;
 }
 
-int changes_note(struct changes *c, struct window *w, const struct changes_source *s,
-	const uint32_t *entities, uint32_t n, struct error *e)
+void changes_touch(struct changes *c, const uint32_t *groups, uint32_t n, uint32_t known,
+	uint32_t groups_len)
 {
-	size_t first = c->noted_len;
-	uint32_t last = UINT32_MAX;
+	size_t len = c->len;
 
+	marks_grow(c, groups_len);
+	MEM_GROW(c->list, c->cap, len + n);
 	for (uint32_t r = 0; r < n; r++) {
-		if (entities[r] == last) /* runs are usual */
-			continue;
-		last = entities[r];
-		places_grow(c, last);
-		if (c->places[last])
-			continue;
-		MEM_GROW(c->noted, c->noted_cap, c->noted_len + 1);
-		c->noted[c->noted_len++] = last;
-		c->places[last] = (uint32_t)c->noted_len;
-	}
-	MEM_GROW(c->counts, c->counts_cap, c->noted_len + 1);
-	for (; first < c->noted_len; first += SOME) {
-		size_t left = c->noted_len - first;
+		uint32_t group = groups[r];
 
-		if (s->rows(w, s->of, c->noted + first, left < SOME ? (uint32_t)left : SOME,
-			    &c->before, c->counts + first, e) < 0)
-			return -1;
+		if (c->marks[group])
+			continue;
+		c->list[len] = (struct change){
+			.group = group, .before = group < known ? CHANGE_OLD : CHANGE_NEW};
+		c->marks[group] = (uint32_t)++len;
 	}
+	c->len = len;
+}
+
+void changes_touch_session(
+	struct changes *c, uint32_t group, bool known, int64_t start_us, int64_t end_us)
+{
+	marks_grow(c, group + 1);
+	if (c->marks[group])
+		return;
+	MEM_GROW(c->list, c->cap, c->len + 1);
+	c->list[c->len] = (struct change){.group = group,
+		.before = known ? CHANGE_OLD : CHANGE_NEW,
+		.start_us = start_us,
+		.end_us = end_us};
+	c->marks[group] = (uint32_t)++c->len;
+}
+
+void changes_gone(struct changes *c, uint32_t group)
+{
+	struct change *change;
+
+	if (group >= c->marks_len || !c->marks[group])
+		return;
+	change = &c->list[c->marks[group] - 1];
+	MUST(change->before != CHANGE_OLD);
+	change->group = CHANGE_GONE;
+	c->marks[group] = 0;
+}
+
+/* ---- what groups look like ---- */
+
+void changes_show_groups(struct window *w, const struct change_source *s,
+	const struct change *const *list, uint32_t n, bool before, struct results *r)
+{
+	uint32_t *pick = arena_alloc(&w->change_arena, ((size_t)n + 1) * sizeof *pick);
+
+	for (uint32_t i = 0; i < n; i++)
+		pick[i] = list[i]->group;
+	*r = (struct results){.keys = s->groups->keys,
+		.key_pick = pick,
+		.aggregates = s->groups->aggregates,
+		.group_pick = pick,
+		.n = n,
+		.start_us = s->start_us,
+		.end_us = s->end_us};
+}
+
+/* Leaves the groups that have rows: those that a changelog has emptied have no result, but without
+ * keys there is always one. */
+static uint32_t leave_living(struct window *w, const struct change_source *s,
+	const struct change **list, uint32_t n, struct error *e)
+{
+	struct column_builder counts;
+	struct results r;
+	struct column c;
+	uint32_t left = 0;
+
+	if (!w->plan->retracts || w->plan->keys_len == 0 || n == 0)
+		return n;
+	s->show(w, s, list, n, false, &r);
+	builder_init(&counts, TYPE_OF(TYPE_INT));
+	aggregate_finalize(r.aggregates[w->plan->calls_len - 1], r.group_pick, n, &counts, e);
+	c = builder_column(&counts);
+	for (uint32_t i = 0; i < n; i++) {
+		list[left] = list[i];
+		left += column_int(&c, i) > 0;
+	}
+	builder_clear(&counts);
+	return left;
+}
+
+/* Appends the rows of some changes. */
+static int rows_fetch(struct window *w, struct changes *c, const struct change_source *s,
+	const struct change *const *list, uint32_t n, bool before, struct error *e)
+{
+	int status = 0;
+
+	if (n == 0)
+		return 0;
+	if (!c->rows.schema) {
+		schema_copy(&c->schema, &w->plan->out);
+		c->schema.changelog = false;
+		batch_builder_init(&c->rows, &c->schema);
+	}
+	for (uint32_t first = 0, some; first < n && status == 0; first += some) {
+		struct results r;
+		struct batch out;
+
+		some = n - first < BATCH_ROWS ? n - first : BATCH_ROWS;
+		s->show(w, s, list + first, some, before, &r);
+		status = results_rows(w, &r, &out, e);
+		if (status == 0)
+			batch_builder_put_rows(&c->rows, &out, 0, some);
+	}
+	return status;
+}
+
+static uint32_t rows_len(struct changes *c)
+{
+	return c->rows.schema ? batch_builder_rows(&c->rows) : 0;
+}
+
+int changes_before(
+	struct window *w, struct changes *c, const struct change_source *s, struct error *e)
+{
+	const struct change **list = arena_alloc(
+		&w->change_arena, (c->len - c->fetched + 1) * sizeof *list);
+	uint32_t n = 0, row = rows_len(c), known;
+
+	for (; c->fetched < c->len; c->fetched++) {
+		if (c->list[c->fetched].before == CHANGE_OLD)
+			list[n++] = &c->list[c->fetched];
+	}
+	known = n;
+	for (uint32_t i = 0; w->plan->retracts && w->plan->keys_len && i < known; i++)
+		c->list[list[i] - c->list].before = CHANGE_NEW;
+	n = leave_living(w, s, list, n, e);
+	if (rows_fetch(w, c, s, list, n, true, e))
+		return -1;
+	for (uint32_t i = 0; i < n; i++)
+		c->list[list[i] - c->list].before = row++;
 	return 0;
 }
 
-/* ---- comparing ---- */
+/* ---- the difference ---- */
 
-static bool same_value(const struct column *a, uint32_t i, const struct column *b, uint32_t k)
+/* Marks the pairs of rows whose values differ; several bytes at once where they are that wide. */
+static void differ_mark(const struct column *c, const uint32_t *x, const uint32_t *y, uint32_t n,
+	uint8_t *differ)
 {
-	size_t width = type_width(a->type);
-	bool valid = column_is_valid(a, i);
+	const uint8_t *data = c->data;
+	size_t width = type_is_text(c->type) ? 0 : type_width(c->type);
 
-	if (valid != column_is_valid(b, k))
-		return false;
-	if (!valid)
-		return true;
-	if (type_is_text(a->type)) {
-		struct text_view x = column_text(a, i), y = column_text(b, k);
+	for (uint32_t i = 0; c->valid && i < n; i++)
+		differ[i] |= column_is_valid(c, x[i]) != column_is_valid(c, y[i]);
+	if (width == sizeof(uint64_t) && !c->valid) {
+		const uint64_t *values = c->data;
 
-		return x.len == y.len && (!x.len || memcmp(x.text, y.text, x.len) == 0);
+		for (uint32_t i = 0; i < n; i++)
+			differ[i] |= values[x[i]] != values[y[i]];
+		return;
 	}
-	return memcmp((const uint8_t *)a->data + i * width, (const uint8_t *)b->data + k * width,
-		       width) == 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct text_view a, b;
+
+		if (differ[i] || !column_is_valid(c, x[i]))
+			continue;
+		if (width) {
+			differ[i] = memcmp(data + x[i] * width, data + y[i] * width, width) != 0;
+			continue;
+		}
+		a = column_text(c, x[i]);
+		b = column_text(c, y[i]);
+		differ[i] = a.len != b.len || (a.len && memcmp(a.text, b.text, a.len) != 0);
+	}
 }
 
-static bool same_row(const struct batch *a, uint32_t i, const struct batch *b, uint32_t k)
-{
-	for (size_t c = 0; c < a->schema->fields_len; c++) {
-		if (!same_value(&a->columns[c], i, &b->columns[c], k))
-			return false;
-	}
-	return true;
-}
-
-/* Below 0: the row of a comes first.  Rows of one entity differ in no more than their window. */
-static int order_rows(const struct window_plan *p, const struct batch *a, uint32_t i,
-	const struct batch *b, uint32_t k)
-{
-	for (size_t c = p->keys_len; p->has_window && c < p->keys_len + 2; c++) {
-		int64_t x = column_int(&a->columns[c], i), y = column_int(&b->columns[c], k);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return 0;
-}
-
-/* ---- emitting ---- */
-
-/* Rows on their way out: numbers of both->rows, before and then after. */
-struct difference {
-	const struct window_plan *plan;
-	const struct batch *before, *after;
-	uint32_t first; /* of after's rows in both */
-	uint32_t *pick;
+struct difference { /* the rows to emit */
+	uint32_t *pick, n;
 	uint8_t *ops;
-	uint32_t n;
 };
 
 static void put(struct difference *d, uint32_t row, enum row_op op)
@@ -133,102 +234,108 @@ static void put(struct difference *d, uint32_t row, enum row_op op)
 	d->ops[d->n++] = (uint8_t)op;
 }
 
-/* Rows [i, i_end) before and [k, k_end) now, of one entity. */
-static void compare(struct difference *d, uint32_t i, uint32_t i_end, uint32_t k, uint32_t k_end)
+/* Of every change: nothing, one row or two. */
+static void difference_make(struct window *w, struct changes *c, const struct batch *rows,
+	const uint32_t *after, struct difference *d)
 {
-	while (i < i_end || k < k_end) {
-		int order = i == i_end ? 1 : k == k_end ? -1
-				       : order_rows(d->plan, d->before, i, d->after, k);
+	struct arena *a = &w->change_arena;
+	size_t keys = w->plan->keys_len + (w->plan->has_window ? 2 : 0);
+	uint32_t *x = arena_alloc(a, (c->len + 1) * sizeof *x);
+	uint32_t *y = arena_alloc(a, (c->len + 1) * sizeof *y), n = 0;
+	uint8_t *other_key = arena_zero(a, c->len + 1), *other = arena_zero(a, c->len + 1);
 
-		if (order < 0) {
-			put(d, i++, ROW_DELETE);
-		} else if (order > 0) {
-			put(d, d->first + k++, ROW_INSERT);
-		} else {
-			if (!same_row(d->before, i, d->after, k)) {
-				put(d, i, ROW_UPDATE_BEFORE);
-				put(d, d->first + k, ROW_UPDATE_AFTER);
-			}
-			i++;
-			k++;
+	d->pick = arena_alloc(a, (2 * c->len + 1) * sizeof *d->pick);
+	d->ops = arena_alloc(a, 2 * c->len + 1);
+	for (size_t i = 0; i < c->len; i++) {
+		if (c->list[i].before == CHANGE_NEW || after[i] == CHANGE_NEW)
+			continue;
+		x[n] = c->list[i].before;
+		y[n++] = after[i];
+	}
+	for (size_t i = 0; i < rows->schema->fields_len; i++)
+		differ_mark(&rows->columns[i], x, y, n, i < keys ? other_key : other);
+	n = 0;
+	for (size_t i = 0; i < c->len; i++) {
+		uint32_t before = c->list[i].before;
+		bool pair = before != CHANGE_NEW && after[i] != CHANGE_NEW, moved;
+
+		if (pair && !other_key[n] && !other[n]) {
+			n++;
+			continue;
 		}
+		moved = !pair || other_key[n];
+		n += pair;
+		if (before != CHANGE_NEW)
+			put(d, before, moved ? ROW_DELETE : ROW_UPDATE_BEFORE);
+		if (after[i] != CHANGE_NEW)
+			put(d, after[i], moved ? ROW_INSERT : ROW_UPDATE_AFTER);
 	}
 }
 
-/* A -U and its +U stay together. */
-static int emit_picked(struct window *w, const struct batch *both, const struct difference *d,
-	struct error *e)
+/* In batches that no update straddles. */
+static int difference_emit(
+	struct window *w, const struct batch *rows, const struct difference *d, struct error *e)
 {
 	struct arena arena = ARENA_INIT;
 	int status = 0;
 
-	for (uint32_t first = 0, n; first < d->n && status == 0; first += n) {
+	for (uint32_t at = 0, n; at < d->n && status == 0; at += n) {
 		struct batch out;
 
-		n = d->n - first < BATCH_ROWS ? d->n - first : BATCH_ROWS;
-		if (d->ops[first + n - 1] == ROW_UPDATE_BEFORE)
-			n--;
+		n = d->n - at < BATCH_ROWS ? d->n - at : BATCH_ROWS;
+		n -= at + n < d->n && d->ops[at + n - 1] == ROW_UPDATE_BEFORE;
 		arena_reset(&arena);
-		batch_gather(both, d->pick + first, n, &arena, &out);
+		batch_gather(rows, d->pick + at, n, &arena, &out);
 		out.schema = &w->plan->out;
-		out.ops = d->ops + first;
+		out.ops = d->ops + at;
 		status = stage_emit(w->op.stage, 0, &out, e);
 	}
 	arena_clear(&arena);
 	return status;
 }
 
-/* The entities noted at [first, first + n); before: the rows they had. */
-static int emit_some(struct changes *c, struct window *w, const struct changes_source *s,
-	size_t first, uint32_t n, const struct batch *before, struct error *e)
+int changes_flush(
+	struct window *w, struct changes *c, const struct change_source *s, struct error *e)
 {
-	struct arena arena = ARENA_INIT;
-	struct difference d = {.plan = w->plan, .before = before, .first = before->rows};
-	uint32_t *counts = arena_alloc(&arena, n * sizeof *counts), k = 0, i = 0;
-	int status = s->rows(w, s->of, c->noted + first, n, &c->after, counts, e);
+	struct arena *a = &w->change_arena;
+	const struct change **list = arena_alloc(a, (c->len + 1) * sizeof *list);
+	uint32_t *after = arena_alloc(a, (c->len + 1) * sizeof *after), n = 0, row = rows_len(c);
+	struct difference d = {.n = 0};
+	const struct batch *rows;
 
-	if (status == 0) {
-		d.after = batch_builder_view(&c->after);
-		d.pick = arena_alloc(&arena, (before->rows + d.after->rows + (size_t)1) * sizeof *d.pick);
-		d.ops = arena_alloc(&arena, before->rows + (size_t)d.after->rows + 1);
-		for (uint32_t x = 0; x < n; x++) {
-			compare(&d, i, i + c->counts[first + x], k, k + counts[x]);
-			i += c->counts[first + x];
-			k += counts[x];
-		}
-		batch_builder_put_rows(&c->both, before, 0, before->rows);
-		batch_builder_put_rows(&c->both, d.after, 0, d.after->rows);
-		status = emit_picked(w, batch_builder_view(&c->both), &d, e);
+	if (c->len == 0)
+		return 0;
+	memset(after, 0xff, c->len * sizeof *after);
+	for (size_t i = 0; i < c->len; i++) {
+		if (c->list[i].group != CHANGE_GONE)
+			list[n++] = &c->list[i];
 	}
-	batch_builder_reset(&c->after);
-	batch_builder_reset(&c->both);
-	arena_clear(&arena);
-	return status;
+	n = leave_living(w, s, list, n, e);
+	if (rows_fetch(w, c, s, list, n, false, e))
+		return -1;
+	for (uint32_t i = 0; i < n; i++)
+		after[list[i] - c->list] = row++;
+	if (row) {
+		rows = batch_builder_view(&c->rows);
+		difference_make(w, c, rows, after, &d);
+		if (difference_emit(w, rows, &d, e))
+			return -1;
+	}
+	changes_reset(c);
+	return 0;
 }
 
-int changes_emit(struct changes *c, struct window *w, const struct changes_source *s,
-	struct error *e)
+/* ---- tables ---- */
+
+int changes_add(struct window *w, struct changes *c, struct groups *g,
+	const struct change_source *s, const struct rows *rows, struct error *e)
 {
-	struct arena arena = ARENA_INIT;
-	uint32_t row = 0;
-	int status = 0;
+	uint32_t known = groups_len(g);
+	uint32_t *ids = groups_insert(g, w->plan, rows, &w->batch_arena);
 
-	for (size_t first = 0; first < c->noted_len && status == 0; first += SOME) {
-		uint32_t left = (uint32_t)(c->noted_len - first), n = left < SOME ? left : SOME;
-		struct batch before;
-		uint32_t rows = 0;
-
-		for (uint32_t i = 0; i < n; i++)
-			rows += c->counts[first + i];
-		arena_reset(&arena);
-		batch_slice(batch_builder_view(&c->before), row, rows, &arena, &before);
-		row += rows;
-		status = emit_some(c, w, s, first, n, &before, e);
-	}
-	for (size_t i = 0; i < c->noted_len; i++)
-		c->places[c->noted[i]] = 0;
-	c->noted_len = 0;
-	batch_builder_reset(&c->before);
-	arena_clear(&arena);
-	return status;
+	changes_touch(c, ids, rows->n, known, groups_len(g));
+	return changes_before(w, c, s, e) ||
+			       aggregates_add(g->aggregates, w->plan, rows, ids, &w->batch_arena, e)
+		       ? -1
+		       : 0;
 }

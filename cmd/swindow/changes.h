@@ -1,50 +1,81 @@
-/* Results as a changelog: what has become of them since they were last handed out.
+/* Changes of results, for --emit: which groups have changed, and what was last said of them.
  *
- * Whatever has results of its own (a group of a window; a key with its sessions) is an entity with a
- * number.  Before rows change an entity for the first time it is noted, with the results it has; at
- * the next emit these are compared with those it has then:
+ *   list     one entry per touched group, in the order in which they were touched
+ *   rows     what the output last had of them, as it was before the first change
  *
- *   noted       3        8     1   ...      entities, in the order in which they were touched
- *   before      [r r]    [ ]   [r]          result rows as they were handed out
- *   emit        what is in both: nothing if the row is the same, else -U and +U
- *               only before: -D     only now: +I
+ *            touch --> before --> (the aggregates change) ... --> flush
  *
- * Rows of an entity are the same row if the columns of plan->out.keys are equal; they come in the
- * order of those.  So between two emits there is one net change, however often rows came. */
+ * A flush compares those rows with what the groups give now and emits the difference as a changelog:
+ * +I for what is new, -U +U where the row differs, -D for what is gone; -D +I where its key differs,
+ * which only sessions do as their bounds move.  Nothing where both are equal.
+ *
+ * Between two flushes there is one net change, however often rows came; before a snapshot all is
+ * flushed, which then needs to hold nothing of this.
+ *
+ * Groups are numbers in aggregates.  It doesn't know windows: a source tells how to show a group. */
 #ifndef RUNNEL_SWINDOW_CHANGES_H
 #define RUNNEL_SWINDOW_CHANGES_H
 
 #include "cmd/swindow/window.h"
 
+enum {
+	CHANGE_GONE = UINT32_MAX,    /* group: there is none any more */
+	CHANGE_NEW = UINT32_MAX,     /* before: the output has no row of it */
+	CHANGE_OLD = UINT32_MAX - 1, /* before: it has, which changes_before fetches */
+};
+
+struct change {
+	uint32_t group;
+	uint32_t before;           /* a row of `rows`, or the above */
+	int64_t start_us, end_us;  /* sessions: of the row before */
+};
+
 struct changes {
-	uint32_t *places; /* by entity: its place among the noted, +1; 0: not noted */
-	size_t places_cap, places_len;
-	uint32_t *noted; /* in order */
-	size_t noted_len, noted_cap;
-	uint32_t *counts; /* by place: its rows in before, which follow one another */
-	size_t counts_cap;
-	struct schema rows; /* plan->out without ops */
-	struct batch_builder before;
-	struct batch_builder after, both; /* of an emit: the memory is kept */
+	struct change *list;
+	size_t len, cap;
+	size_t fetched; /* so many have their row */
+	uint32_t *marks; /* per group: its place in the list, +1 */
+	size_t marks_cap;
+	uint32_t marks_len;
+	struct schema schema; /* of the rows: the output's, no changelog */
+	struct batch_builder rows; /* no schema: not made yet */
 };
 
-/* Who knows results: appends the rows that entities[0 .. n) have to out, how many each to counts. */
-struct changes_source {
-	int (*rows)(struct window *w, const void *of, const uint32_t *entities, uint32_t n,
-		struct batch_builder *out, uint32_t *counts, struct error *e);
-	const void *of;
+/* How to show groups. */
+struct change_source {
+	/* The results of some changes, as they are now, or were before; what it allocates lives in
+	 * w->change_arena. */
+	void (*show)(struct window *w, const struct change_source *s, const struct change *const *list,
+		uint32_t n, bool before, struct results *r);
+	const struct groups *groups; /* changes_show_groups: */
+	int64_t start_us, end_us;
 };
 
-void changes_init(struct changes *c, const struct window_plan *p);
+void changes_show_groups(struct window *w, const struct change_source *s,
+	const struct change *const *list, uint32_t n, bool before, struct results *r);
+
 void changes_clear(struct changes *c);
+void changes_reset(struct changes *c); /* forgets what is gathered */
 size_t changes_bytes(const struct changes *c);
 
-/* entities[0 .. n), among which some may repeat, are about to change. */
-int changes_note(struct changes *c, struct window *w, const struct changes_source *s,
-	const uint32_t *entities, uint32_t n, struct error *e);
+/* These groups are about to change.  Of those from `known` on the output has no row yet. */
+void changes_touch(struct changes *c, const uint32_t *groups, uint32_t n, uint32_t known,
+	uint32_t groups_len);
+/* One, with the bounds of its row. */
+void changes_touch_session(
+	struct changes *c, uint32_t group, bool known, int64_t start_us, int64_t end_us);
+/* A group is gone and its number can be another's; after changes_before. */
+void changes_gone(struct changes *c, uint32_t group);
 
-/* Hands out what is different now, and forgets what was noted. */
-int changes_emit(struct changes *c, struct window *w, const struct changes_source *s,
-	struct error *e);
+/* Fetches the rows of what was touched since the last call, while the aggregates are as they were. */
+int changes_before(
+	struct window *w, struct changes *c, const struct change_source *s, struct error *e);
+
+int changes_flush(
+	struct window *w, struct changes *c, const struct change_source *s, struct error *e);
+
+/* Rows of a table into its groups, noting what they change. */
+int changes_add(struct window *w, struct changes *c, struct groups *g,
+	const struct change_source *s, const struct rows *rows, struct error *e);
 
 #endif

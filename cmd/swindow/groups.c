@@ -46,7 +46,7 @@ size_t groups_bytes(const struct groups *g, const struct window_plan *p)
 	return bytes;
 }
 
-static void groups_resize(struct groups *g, const struct window_plan *p)
+void groups_resize(struct groups *g, const struct window_plan *p)
 {
 	for (size_t i = 0; i < p->calls_len; i++)
 		aggregate_resize(g->aggregates[i], keytable_len(g->keys));

@@ -243,7 +243,7 @@ static int describe(
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct window_options o = {
-		.late_output = late != NULL, .memory_bytes = setup->memory_bytes};
+		.late_output = late != NULL, .memory_bytes = setup->memory_bytes, .temporary = setup->temporary};
 
 	if (setup->arguments_len > 1) {
 		error_set(e, ERROR_USAGE, "one list of aggregates, not %d; the second is '%s'",

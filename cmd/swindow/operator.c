@@ -58,6 +58,14 @@ static void now_set(struct window *w, int64_t now_us)
 	program_set_now(w->plan->results, now_us);
 }
 
+static int emit(struct window *w, struct error *e)
+{
+	int status = w->ops->emit(w, e);
+
+	arena_reset(&w->change_arena);
+	return status;
+}
+
 static int window_tick(struct operator* op, int64_t now_us, struct error *e)
 {
 	struct window *w = window_of(op);
@@ -69,7 +77,7 @@ static int window_tick(struct operator* op, int64_t now_us, struct error *e)
 		(w->emitted_us != WATERMARK_NONE && now_us - w->emitted_us < w->options.emit_us))
 		return 0;
 	w->emitted_us = now_us;
-	return w->ops->emit(w, e);
+	return emit(w, e);
 }
 
 /* So that a snapshot needn't hold what has been handed out and has changed since. */
@@ -77,7 +85,7 @@ static int window_settle(struct operator* op, struct error *e)
 {
 	struct window *w = window_of(op);
 
-	return w->plan && w->ops->emit ? w->ops->emit(w, e) : 0;
+	return w->plan && w->options.emit != EMIT_CLOSE ? emit(w, e) : 0;
 }
 
 /* One window for the whole stream closes with it. */
@@ -237,6 +245,8 @@ static int window_batch(
 	if (w->ops->add(w, &rows, e))
 		return -1;
 	w->batch = NULL;
+	if (w->options.emit == EMIT_CHANGES && emit(w, e))
+		return -1;
 	return memory_check(w, e);
 }
 
@@ -266,6 +276,7 @@ static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 	if (w->ops->fire(w, in_us, e) ||
 		(w->options.emit == EMIT_CLOSE && results_flush(w, e)))
 		return -1;
+	arena_reset(&w->change_arena);
 	w->fired_us = in_us;
 	if (in_us != WATERMARK_FINAL && w->options.shape != WINDOW_NONE) {
 		*out_us = time_add(time_add(in_us, -w->options.lateness_us), -w->ops->hold_us);
@@ -281,13 +292,14 @@ static void window_free(struct operator* op)
 {
 	struct window *w = window_of(op);
 
-	if (w->plan) {
+	if (w->ops) {
 		w->ops->clear(w);
 		batch_builder_clear(&w->parts);
 	}
 	saved_free(w->saved);
 	plan_free(w->plan);
 	arena_clear(&w->batch_arena);
+	arena_clear(&w->change_arena);
 	mem_free(w->input_columns);
 	mem_free(w->result_columns);
 	mem_free(w);

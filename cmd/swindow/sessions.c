@@ -9,7 +9,7 @@
  * A row within the gap of a session joins it; one that lies within the gap of two makes them one:
  * the later one's accumulators are combined into the earlier one's once the batch has been dealt.
  */
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/changes.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -66,12 +66,18 @@ struct sessions {
 	struct merge *merges; /* of the batch at hand */
 	size_t merges_len, merges_cap;
 	size_t list_bytes;
+	struct changes changes; /* --emit */
+	struct change_source source;
+	int64_t least_end_us; /* of the rows that they will take back or give */
 };
 
 static struct sessions *sessions_of(const struct window *w)
 {
 	return w->state;
 }
+
+static void show_sessions(struct window *w, const struct change_source *source,
+	const struct change *const *list, uint32_t n, bool before, struct results *r);
 
 static void sessions_init(struct window *w)
 {
@@ -82,6 +88,8 @@ static void sessions_init(struct window *w)
 	s->aggregates = mem_zero(w->plan->calls_len * sizeof *s->aggregates);
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		s->aggregates[i] = aggregate_new_like(w->plan->calls[i].like);
+	s->source = (struct change_source){.show = show_sessions};
+	s->least_end_us = INT64_MAX;
 	w->state = s;
 }
 
@@ -102,6 +110,7 @@ static void sessions_clear(struct window *w)
 	mem_free(s->unused);
 	mem_free(s->timers);
 	mem_free(s->merges);
+	changes_clear(&s->changes);
 	mem_free(s);
 }
 
@@ -201,7 +210,7 @@ static struct timer timer_pop(struct sessions *s)
 	return top;
 }
 
-/* ---- rows into sessions ---- */
+/* ---- sessions come and go ---- */
 
 static uint32_t session_new(struct sessions *s, uint32_t key, int64_t first_us, int64_t last_us)
 {
@@ -229,18 +238,75 @@ static void session_free(struct window *w, uint32_t id)
 
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		aggregate_clear_group(s->aggregates[i], id);
+	changes_gone(&s->changes, id);
 	s->sessions[id].live = false;
 	s->sessions[id].life++;
 	MEM_GROW(s->unused, s->unused_cap, s->unused_len + 1);
 	s->unused[s->unused_len++] = id;
 }
 
-/* items[at] takes in items[at + 1], which the row between them has reached. */
-static void merge_next(struct sessions *s, struct session_list *l, uint32_t at)
+/* ---- changes ---- */
+
+static void show_sessions(struct window *w, const struct change_source *source,
+	const struct change *const *list, uint32_t n, bool before, struct results *r)
 {
+	struct sessions *s = sessions_of(w);
+	struct arena *a = &w->change_arena;
+	uint32_t *keys = arena_alloc(a, ((size_t)n + 1) * sizeof *keys);
+	uint32_t *groups = arena_alloc(a, ((size_t)n + 1) * sizeof *groups);
+	int64_t *starts = arena_alloc(a, ((size_t)n + 1) * sizeof *starts);
+	int64_t *ends = arena_alloc(a, ((size_t)n + 1) * sizeof *ends);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct session *x = &s->sessions[list[i]->group];
+
+		groups[i] = list[i]->group;
+		keys[i] = x->key;
+		starts[i] = before ? list[i]->start_us : x->first_us;
+		ends[i] = before ? list[i]->end_us : time_add(x->last_us, s->gap_us);
+	}
+	*r = (struct results){.keys = s->keys,
+		.key_pick = keys,
+		.aggregates = s->aggregates,
+		.group_pick = groups,
+		.n = n,
+		.starts = starts,
+		.ends = ends};
+}
+
+/* A session is about to change, or was just made. */
+static inline void session_touch(struct window *w, uint32_t id, bool known)
+{
+	struct sessions *s = sessions_of(w);
+	const struct session *x = &s->sessions[id];
+	int64_t end_us;
+
+	if (w->options.emit == EMIT_CLOSE)
+		return;
+	end_us = time_add(x->last_us, s->gap_us);
+	if (end_us < s->least_end_us)
+		s->least_end_us = end_us;
+	changes_touch_session(&s->changes, id, known, x->first_us, end_us);
+}
+
+static int sessions_emit(struct window *w, struct error *e)
+{
+	struct sessions *s = sessions_of(w);
+
+	s->least_end_us = INT64_MAX;
+	return changes_flush(w, &s->changes, &s->source, e);
+}
+
+/* ---- rows into sessions ---- */
+
+/* items[at] takes in items[at + 1], which the row between them has reached. */
+static void merge_next(struct window *w, struct session_list *l, uint32_t at)
+{
+	struct sessions *s = sessions_of(w);
 	uint32_t *items = list_items(l), to = items[at], from = items[at + 1];
 	struct session *t = &s->sessions[to], *f = &s->sessions[from];
 
+	session_touch(w, from, true);
 	t->last_us = f->last_us > t->last_us ? f->last_us : t->last_us;
 	t->place = f->place < t->place ? f->place : t->place;
 	f->into = to;
@@ -268,18 +334,20 @@ static uint32_t session_of(struct window *w, uint32_t key, int64_t time_us)
 		id = list_items(l)[at - 1];
 		x = &s->sessions[id];
 		if (reaches(s, x->last_us, time_us)) {
+			session_touch(w, id, true);
 			if (time_us <= x->last_us)
 				return id;
 			x->last_us = time_us;
 			if (at < l->len &&
 				reaches(s, time_us, s->sessions[list_items(l)[at]].first_us))
-				merge_next(s, l, at - 1);
+				merge_next(w, l, at - 1);
 			return id;
 		}
 	}
 	if (at < l->len) {
 		id = list_items(l)[at];
 		if (reaches(s, time_us, s->sessions[id].first_us)) {
+			session_touch(w, id, true);
 			s->sessions[id].first_us = time_us;
 			return id;
 		}
@@ -288,6 +356,7 @@ static uint32_t session_of(struct window *w, uint32_t key, int64_t time_us)
 		window_has_passed(w, time_add(time_us, s->gap_us), w->watermark_us))
 		return NONE;
 	id = session_new(s, key, time_us, time_us);
+	session_touch(w, id, false);
 	s->empty_keys -= l->len == 0;
 	list_insert(s, l, at, id);
 	return id;
@@ -388,7 +457,8 @@ static int sessions_add(struct window *w, const struct rows *rows, struct error 
 	for (uint32_t r = 0; r < rows->n; r++)
 		ids[r] = session_of(w, ids[r], rows->times[r]);
 	aggregates_grow(w);
-	if (merges_apply(w, e) || resolved_add(w, rows, ids, e))
+	if (changes_before(w, &s->changes, &s->source, e) || merges_apply(w, e) ||
+		resolved_add(w, rows, ids, e))
 		return -1;
 	merges_forget(w);
 	return 0;
@@ -602,11 +672,14 @@ static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e
 	size_t n;
 	int status;
 
+	if (s->changes.len && window_has_passed(w, s->least_end_us, watermark_us) &&
+		sessions_emit(w, e))
+		return -1;
 	fired_collect(w, watermark_us, &all);
 	fired = (struct fired *)(void *)all.data;
 	n = all.len / sizeof *fired;
 	fired_sort(fired, n);
-	status = fired_emit(w, fired, n, e);
+	status = w->options.emit == EMIT_CLOSE ? fired_emit(w, fired, n, e) : 0;
 	if (watermark_us == WATERMARK_FINAL)
 		all_forget(w);
 	else if (status == 0)
@@ -628,7 +701,7 @@ static size_t sessions_bytes(const struct window *w)
 
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		bytes += aggregate_bytes(s->aggregates[i]);
-	return bytes;
+	return bytes + changes_bytes(&s->changes);
 }
 
 static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)
@@ -690,6 +763,7 @@ const struct window_ops sessions_ops = {
 	.clear = sessions_clear,
 	.add = sessions_add,
 	.fire = sessions_fire,
+	.emit = sessions_emit,
 	.hold_us = 1,
 	.bytes = sessions_bytes,
 	.save = sessions_save,

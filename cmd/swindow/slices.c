@@ -742,4 +742,5 @@ const struct window_ops slices_ops = {
 	.bytes = slices_bytes,
 	.save = slices_save,
 	.load = slices_load,
+	.by_window = true,
 };

@@ -686,7 +686,6 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 	bool all_new;
 	uint32_t *order = order_of_appearance(all, &all_new);
 	struct arena arena = ARENA_INIT;
-	bool by_slice = w->ops == &slices_ops; /* whose batches are of one slice */
 	int status = 0;
 
 	all_new &= w->ops->load_new != NULL;
@@ -695,7 +694,7 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 
 		n = 1;
 		while (at + n < all->rows && n < BATCH_ROWS &&
-			(!by_slice || first_us[order[at + n]] == first_us[order[at]]))
+			(!w->ops->by_window || first_us[order[at + n]] == first_us[order[at]]))
 			n++;
 		arena_reset(&arena);
 		batch_gather(all, order + at, n, &arena, &some);

@@ -4,7 +4,7 @@
  *   batch --> rows ---> slices.c    tumble, hop, cumulate, and window_end among the keys
  *                       sessions.c  --session
  *                       global.c    no window
- *                       updates.c   any of these but sessions, as a changelog (changes.c): --emit
+ *                       updates.c   any of these but sessions, as a changelog: --emit
  *                                 |
  *             results <-----------+   results.c: finalize, the list's expressions, emit
  *
@@ -42,6 +42,7 @@ struct window_options {
 	enum window_shape shape;
 	enum window_emit emit;
 	int64_t emit_us; /* EMIT_EVERY */
+	const char *temporary; /* directory for groups that don't fit; NULL: they must */
 	int64_t size_us; /* the gap of sessions */
 	int64_t step_us; /* hop: slide; cumulate: step; tumble: size */
 	int64_t offset_us;
@@ -130,6 +131,7 @@ uint32_t groups_len(const struct groups *g);
 size_t groups_bytes(const struct groups *g, const struct window_plan *p);
 
 /* The group of each row, new ones inserted; in the arena, as all scratch memory. */
+void groups_resize(struct groups *g, const struct window_plan *p);
 uint32_t *groups_insert(struct groups *g, const struct window_plan *p, const struct rows *rows,
 	struct arena *a);
 int groups_add(struct groups *g, const struct window_plan *p, const struct rows *rows,
@@ -152,7 +154,7 @@ struct window_ops {
 	int (*add)(struct window *w, const struct rows *rows, struct error *e);
 	/* Fires what the watermark has passed. */
 	int (*fire)(struct window *w, int64_t watermark_us, struct error *e);
-	/* Hands out what has changed: EMIT_EVERY.  NULL: nothing is held back. */
+	/* --emit: hands out what has changed. */
 	int (*emit)(struct window *w, struct error *e);
 	int64_t hold_us; /* the output's watermark lags by this, and by the lateness */
 	size_t (*bytes)(const struct window *w);
@@ -164,6 +166,7 @@ struct window_ops {
 	 * load_end.  NULL: load does. */
 	int (*load_new)(struct window *w, const struct batch *b, struct error *e);
 	void (*load_end)(struct window *w);
+	bool by_window; /* load takes rows of one window at a time */
 };
 
 extern const struct window_ops slices_ops, sessions_ops, global_ops, updates_ops;
@@ -180,6 +183,7 @@ struct window {
 	int64_t next_row;           /* running number of rows, where there is no event time */
 	struct batch_builder parts; /* results on their way out */
 	struct arena batch_arena;   /* lives for one batch */
+	struct arena change_arena;  /* until changes have gone out */
 	const struct batch *batch;  /* the rows at hand, after -w: where late ones come from */
 	struct column *input_columns, *result_columns; /* of the programs */
 	size_t bytes;                                  /* held, as far as counted */
