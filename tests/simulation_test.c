@@ -4,16 +4,18 @@
 
 #include "cmd/sjoin/join.h"
 #include "cmd/smap/map.h"
+#include "cmd/ssource/source.h"
 #include "cmd/swindow/window.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-enum { SEEDS = 150, FEWER_SEEDS = 50 };
+enum { SEEDS = 150, FEWER_SEEDS = 50, MERGED_SEEDS = 20 };
 
 static struct operator *made(struct operator *op, int status, struct error *e)
 {
@@ -143,6 +145,55 @@ static void tumbling_windows(void **state)
 {
 	window_case((struct window_options){.shape = WINDOW_TUMBLE, .size_us = 5000000,
 		.step_us = 5000000});
+}
+
+static struct operator *make_merged(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = source_new_live(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+/* Rows of two files, each in order, of times that overlap. */
+static void write_halves(char paths[2][64])
+{
+	for (int f = 0; f < 2; f++) {
+		FILE *out = fopen(paths[f], "w");
+
+		assert_non_null(out);
+		fprintf(out, "id,k,v,at\n");
+		for (int i = 0; i < 40000 * (f + 1); i++)
+			fprintf(out, "%d,%d,%d,%d\n", i * 2 + f, i % 17, i * 7919 % 1000,
+				i * (f ? 5 : 10));
+		fclose(out);
+	}
+}
+
+static void merged_files_in_windows(void **state)
+{
+	char directory[] = "/tmp/simulation_test.XXXXXX", paths[2][64];
+	const char *inputs[] = {paths[0], paths[1]};
+	struct source_options source = {.records = {.inputs = inputs, .inputs_len = 2,
+		.schema_text = "id int, k int, v int, at timestamp(ms)"}, .time_column = "at",
+		.has_delay = true, .merges = true, .limit = -1, .bad = "stop"};
+	struct window_options o = {.shape = WINDOW_TUMBLE, .size_us = 5000000,
+		.step_us = 5000000, .keys = "k",
+		.list = "count(*) as n, sum(v) as total, min(id) as low"};
+	struct sim_node nodes[4];
+
+	assert_non_null(mkdtemp(directory));
+	for (int f = 0; f < 2; f++)
+		snprintf(paths[f], sizeof paths[f], "%s/%d.csv", directory, f);
+	write_halves(paths);
+	straight(nodes, make_window, &o);
+	nodes[0].make = make_merged;
+	nodes[0].context = &source;
+	explore_seeds((struct sim_plan){.nodes = nodes, .nodes_len = 4}, MERGED_SEEDS);
+	unlink(paths[0]);
+	unlink(paths[1]);
+	rmdir(directory);
 }
 
 static void hopping_windows(void **state)
@@ -281,6 +332,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_map_alone),
 		cmocka_unit_test(tumbling_windows),
+		cmocka_unit_test(merged_files_in_windows),
 		cmocka_unit_test(hopping_windows),
 		cmocka_unit_test(cumulating_windows),
 		cmocka_unit_test(sessions),
