@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""sjoin against DuckDB on random files: every family and kind, the same rows expected.
+"""sjoin against DuckDB on random files: every family and kind, the same rows expected; joins by keys of
+changelogs, of streams, and in little memory.
 
     tests/join_oracle.py [--bin build/bin] [--rounds 5] [--seed N]
 
@@ -115,7 +116,9 @@ def cases(rng):
     condition = ["-w", "v < right_v"] if rng.random() < 0.5 else []
     sql = " and l.v < r.v" if condition else ""
     for kind in KINDS:
-        yield (["-k", "k = b", "--kind", kind] + condition, join_sql(kind, "l.k = r.b" + sql))
+        small = ["--memory", "1k"] if rng.random() < 0.5 else []
+        yield (["-k", "k = b", "--kind", kind] + condition + small,
+               join_sql(kind, "l.k = r.b" + sql))
         low = rng.randrange(-60, 30)
         high = low + rng.randrange(60)
         yield (["-k", "k = b", "--kind", kind, "--within", "%ds,%ds" % (low, high)] + condition,
@@ -142,6 +145,99 @@ def distinct_times(path):
             seen.add(tuple(line.split(",")[:2]))
             kept.append(line)
     open(path, "w").write("\n".join(kept) + "\n")
+
+
+# ---- changelogs: random inserts, updates and deletes; DuckDB joins the final tables ----
+
+def changes(rng, count, keys, first_id):
+    """Rows and ops, and the table they leave."""
+    rows, ops, table = [], [], []
+
+    def fresh(number):
+        key = None if rng.random() < 0.05 else rng.choice(keys)
+        return (number, key, rng.randrange(100))
+
+    for number in range(first_id, first_id + count):
+        kind = rng.random() if table else 0
+        at = rng.randrange(len(table)) if table else 0
+        if kind < 0.6:
+            table.append(fresh(number))
+            rows.append(table[-1])
+            ops.append(0)
+        elif kind < 0.75:
+            rows.append(table[at])
+            ops.append(3)
+            table[at] = table[-1]
+            table.pop()
+        else:
+            old, new = table[at], fresh(table[at][0])
+            if rng.random() < 0.7:
+                new = (new[0], old[1], new[2])
+            if old == new:
+                new = (new[0], new[1], new[2] + 1)
+            rows += [old, new]
+            ops += [1, 2]
+            table[at] = new
+    return rows, ops, table
+
+
+def plain(rng, count, keys, first_id):
+    rows = [(n, None if rng.random() < 0.05 else rng.choice(keys), rng.randrange(100))
+            for n in range(first_id, first_id + count)]
+    return rows, None, rows
+
+
+def final_sql(kind, on):
+    if kind in ("semi", "anti"):
+        word = "exists" if kind == "semi" else "not exists"
+        return "select l.* from l where %s (select 1 from r where %s)" % (word, on)
+    key = "coalesce(l.k, r.b)" if kind in ("right", "full") else "l.k"
+    return "select l.id, %s, l.v, r.id, r.v from l %s join r on %s" % (key, kind, on)
+
+
+def final_join(left, right, sql):
+    db = duckdb.connect()
+    for name, key, rows in (("l", "k", left), ("r", "b", right)):
+        db.execute("create table %s (id bigint, %s varchar, v bigint)" % (name, key))
+        if rows:
+            db.executemany("insert into %s values (?, ?, ?)" % name, rows)
+    return sorted(db.execute(sql).fetchall(), key=repr)
+
+
+def run_changes(bin_dir, folder, rng, kind, endless):
+    # One hot key: more candidates than a batch has rows.
+    hot = rng.random() < 0.3
+    keys = ["k%d" % n for n in range(1 if hot else rng.choice([5, 300]))]
+    make_left = changes if rng.random() < 0.7 else plain
+    make_right = changes if rng.random() < 0.7 else plain
+    rows, ops, left = make_left(rng, rng.randrange(1, 12 if hot else 600), keys, 0)
+    right_rows, right_ops, right = make_right(rng, 12000 if hot else rng.randrange(1, 600), keys,
+                                              100000)
+    options = ["-k", "k = b", "--kind", kind, "-q"]
+    on = "l.k = r.b"
+    if rng.random() < 0.5:
+        options += ["-w", "v < right_v"]
+        on += " and l.v < r.v"
+    if not endless and rng.random() < 0.5 and not (hot and right_ops):
+        options += ["--memory", "1k"]
+    for name, key, part, part_ops in (("left", "k", rows, ops), ("right", "b", right_rows, right_ops)):
+        key_columns = ["id"] if part_ops and rng.random() < 0.5 else []
+        with open(os.path.join(folder, name + ".frames"), "wb") as f:
+            frames.write(f, ["id", key, "v"], ["int", "string", "int"], part, ops=part_ops,
+                         keys=key_columns, bounded=name == "left" or not endless)
+    path = os.path.join(folder, "out.frames")
+    with open(os.path.join(folder, "left.frames"), "rb") as f, open(path, "wb") as out:
+        status = subprocess.run([os.path.join(bin_dir, "sjoin")] + options +
+                                [os.path.join(folder, "right.frames")], stdin=f, stdout=out)
+    if status.returncode:
+        sys.exit("sjoin %s failed" % " ".join(options))
+    stream = frames.read(open(path, "rb"))
+    inner = kind == "inner" and ops is None and right_ops is None
+    if any(stream.changelogs.values()) != (ops is not None or (endless and not inner)):
+        sys.exit("sjoin %s: a changelog, or none" % " ".join(options))
+    options += ["(of changelogs%s)" % (", endless" if endless else "")]
+    compare(options, stream.table(), final_join(left, right, final_sql(kind, on)))
+    return len(stream.rows)
 
 
 def compare(options, found, expected):
@@ -174,6 +270,10 @@ def main():
                 found = ours(args.bin, folder, options)
                 compare(options, found, theirs(folder, sql))
                 rows, runs = rows + len(found), runs + 1
+            for kind in KINDS:
+                rows += run_changes(args.bin, folder, rng, kind, True)
+                rows += run_changes(args.bin, folder, rng, kind, False)
+                runs += 2
     print("%d joins, %d rows, all as DuckDB's" % (runs, rows))
 
 

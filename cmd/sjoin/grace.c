@@ -441,17 +441,23 @@ static int cut_results(struct grace *g, struct error *e)
 static int put_results(
 	struct grace *g, const struct batch *rows, const int64_t *numbers, struct error *e)
 {
+	/* Many runs are merged at once: their batches have to be small, whatever comes here. */
+	size_t most = g->bin_bytes / (batch_bytes(rows) / rows->rows + 1) + 1;
+
 	if (!g->results.pending.schema)
 		batch_builder_init(&g->results.pending, &g->out);
 	for (uint32_t first = 0, end; first < rows->rows; first = end) {
 		if (numbers[first] < g->last_number && cut_results(g, e) < 0)
 			return -1;
-		for (end = first + 1; end < rows->rows && numbers[end] >= numbers[end - 1];)
+		for (end = first + 1; end < rows->rows && end - first < most &&
+			numbers[end] >= numbers[end - 1];)
 			end++;
 		batch_builder_put_rows(&g->results.pending, rows, first, end - first);
 		g->last_number = numbers[end - 1];
+		if (bin_is_full(g, &g->results) && bin_flush(g, &g->results, e) < 0)
+			return -1;
 	}
-	return bin_is_full(g, &g->results) ? bin_flush(g, &g->results, e) : 0;
+	return 0;
 }
 
 static int sink_put(
@@ -593,13 +599,16 @@ static int merge_emit(struct merge *m, bool more, struct error *e)
 static int merge_flush(struct merge *m, bool more, struct error *e)
 {
 	struct grace *g = m->g;
+	size_t number = g->j->plan.out.fields_len;
+	const struct batch *rows;
+	int status;
 
 	if (m->is_final)
 		return merge_emit(m, more, e);
-	batch_builder_put_rows(&g->results.pending, batch_builder_view(&m->rows), 0,
-		batch_builder_rows(&m->rows));
+	rows = batch_builder_view(&m->rows);
+	status = rows->rows ? put_results(g, rows, rows->columns[number].data, e) : 0;
 	batch_builder_reset(&m->rows);
-	return bin_flush(g, &g->results, e);
+	return status;
 }
 
 /* Rows of the least cursor, up to where another one comes before it. */
@@ -656,8 +665,6 @@ static int merge(struct grace *g, struct runs *from, bool is_final, struct error
 	m.cursors = mem_zero((from->len + 1) * sizeof *m.cursors);
 	m.heap = mem_zero((from->len + 1) * sizeof *m.heap);
 	batch_builder_init(&m.rows, &g->out);
-	if (!g->results.pending.schema)
-		batch_builder_init(&g->results.pending, &g->out);
 	status = merge_all(&m, from, e);
 	for (size_t i = 0; i < from->len; i++)
 		spill_reader_free(m.cursors[i].reader);

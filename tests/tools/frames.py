@@ -1,11 +1,13 @@
 """Frame streams for tests, decoded without any of the project's own code: python3 and msgpack.
 
     import frames;  s = frames.read(open("x.frames", "rb"))
-    s.names, s.types, s.rows, s.watermarks, s.time, s.kinds
+    s.names, s.types, s.rows, s.watermarks, s.time, s.kinds; of a changelog s.ops and s.table()
+    write(file, names, types, rows, ...), Writer: a stream of plain rows, as a script would write it
 
 As a program: prints rows as JSON lists, one a line; --kinds prints the kinds of the frames.
 """
 
+import collections
 import json
 import struct
 import sys
@@ -21,6 +23,19 @@ class Stream:
     def __init__(self):
         self.schemas, self.kinds, self.rows, self.watermarks = {}, [], [], []
         self.names, self.types, self.time, self.end, self.error = [], [], None, None, None
+        self.changelogs, self.ops, self.keys = {}, [], []
+
+    def table(self):
+        """The rows that a changelog leaves, as tuples, sorted by their text; checks its rules."""
+        left = collections.Counter()
+        for i, (op, row) in enumerate(zip(self.ops, self.rows)):
+            row = tuple(row)
+            if op == 1:
+                assert self.ops[i + 1] == 2, "half an update"
+                assert list(row) != self.rows[i + 1], "an update of nothing"
+            left[row] += 1 if op in (0, 2) else -1
+            assert left[row] >= 0, "%r is taken back and isn't there" % (row,)
+        return sorted(left.elements(), key=repr)
 
 
 def column(kind, rows, buffers):
@@ -50,6 +65,46 @@ def batch(stream, body):
     schema, rows, buffers = stream.schemas[items[0]], items[1], items[2:]
     columns = [column(kind, rows, buffers) for _, kind in schema]
     stream.rows.extend(list(r) for r in zip(*columns))
+    stream.ops.extend(buffers.pop(0) if stream.changelogs[items[0]] else [0] * rows)
+
+
+class Writer:
+    """A stream as a script would write it, piece by piece.  ops: whether it is a changelog."""
+
+    def __init__(self, file, names, types, ops=False, keys=(), bounded=True, time=None):
+        self.file, self.ops, self.sent = file, ops, 0
+        extra = {"changelog": ops}
+        if keys:
+            extra["key"] = list(keys)
+        if time:
+            extra["time"] = [time, 0]
+        self.frame(0, ["runnel", 1, {"endian": "little", "stage": "script", "bounded": bounded}])
+        self.frame(1, [1, [list(f) for f in zip(names, types)], extra])
+
+    def frame(self, kind, value):
+        self.file.write(msgpack.packb(msgpack.ExtType(kind, msgpack.packb(value))))
+        self.file.flush()
+
+    def rows(self, rows):
+        """In a changelog each row ends with its op."""
+        self.frame(3, [1, [list(r) for r in rows]])
+        self.sent += len(rows)
+
+    def watermark(self, us):
+        self.frame(4, us)
+
+    def end(self):
+        self.frame(6, [self.sent])
+        self.file.close()
+
+
+def write(file, names, types, rows, ops=None, keys=(), bounded=True, time=None):
+    """A whole stream; ops: of a changelog, by row; time: the name of the event-time column."""
+    w = Writer(file, names, types, ops is not None, keys, bounded, time)
+    rows = [list(r) for r in rows] if ops is None else [list(r) + [o] for r, o in zip(rows, ops)]
+    for first in range(0, len(rows), 1000):
+        w.rows(rows[first:first + 1000])
+    w.end()
 
 
 def read(file):
@@ -68,6 +123,8 @@ def read(file):
             stream.schemas[schema_id] = fields
             stream.names, stream.types = [f[0] for f in fields], [f[1] for f in fields]
             stream.time = extra.get("time")
+            stream.keys = extra.get("key", [])
+            stream.changelogs[schema_id] = extra.get("changelog", False)
         elif kind == 2:
             batch(stream, body)
         elif kind == 4:
