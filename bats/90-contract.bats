@@ -6,10 +6,12 @@ setup() {
 	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
 	PATH="${BIN:-$root/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR"
-	programs="ssource smap swindow sjoin ssort ssink"
-	readers="smap swindow sjoin ssort ssink"
+	programs="ssource smap swindow sjoin ssort smerge stee speek ssink"
+	readers="smap swindow sjoin ssort smerge stee speek ssink"
 	tools="runnel sctl" # programs that are no stages
 	printf 'a,b,t\n1,x,2024-01-01T00:00:01Z\n2,y,2024-01-01T00:00:02Z\n' >a.csv
+	# A stream that ends before it has told any columns: HELLO, END.
+	printf '\xc9\0\0\0\x0a\0\x93\xa6runnel\1\x80\xc9\0\0\0\2\6\x91\0' >nothing.frames
 }
 
 # Arguments with which a program does something to a stream that has a column a.
@@ -20,6 +22,9 @@ arguments() {
 	swindow) echo -k a ;;
 	sjoin) echo -k a a.csv ;;
 	ssort) echo a ;;
+	smerge) echo nothing.frames ;;
+	stee) echo 'ssink>side' ;;
+	speek) echo -q ;;
 	ssink) echo -f csv ;;
 	esac
 }

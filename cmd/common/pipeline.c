@@ -385,6 +385,9 @@ static int take_redirection(struct reader *r, struct stage_words *s, bool first)
 	if (sign == '<' && !first)
 		return READER_REFUSE(r, place, "a further input is an argument: <(ssource FILE)",
 			"< stands only at the first stage of a pipeline");
+	if (sign == '<' && r->source->reads_stage && !r->depth)
+		return READER_REFUSE(r, place, "a further input is an argument: <(ssource FILE)",
+			"< can't be used here: the rows come from the stage around");
 	if (sign == '>' && r->depth)
 		return READER_REFUSE(r, place, "the rows of <(...) go to the stage that reads it",
 			"> stands only at the end of the whole pipeline");

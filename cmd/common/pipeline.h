@@ -84,6 +84,7 @@ struct pipeline_source {
 	const char *name; /* in errors: the file's, or "-c" */
 	const char *text;
 	size_t len;
+	bool reads_stage; /* an argument of stee: its first stage has its rows from there */
 	/* A variable of the environment, or NULL; NULL: there are none. */
 	const char *(*variable)(void *context, const char *name);
 	void *context;

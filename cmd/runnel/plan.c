@@ -263,7 +263,7 @@ static int add_branch(struct draw *d, size_t stage, unsigned branch)
 	*source = (struct pipeline_source){.text = argument, .len = strlen(argument),
 		.name = arena_printf(a, "%s:%u:%u: pipeline %u", around->source->name, place.line,
 			place.column, branch + 1),
-		.variable = branch_variable, .context = around};
+		.reads_stage = true, .variable = branch_variable, .context = around};
 	if (pipeline_parse(source, a, file, d->e) < 0)
 		return -1;
 	add_variables(d, around->file, file);

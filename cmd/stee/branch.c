@@ -170,7 +170,8 @@ int branches_read(const char *const *texts, size_t n, struct error *e)
 		struct branch *b = &branches[i];
 
 		b->source = (struct pipeline_source){.text = texts[i], .len = strlen(texts[i]),
-			.name = arena_printf(&arena, "pipeline %zu", i + 1), .variable = environment};
+			.name = arena_printf(&arena, "pipeline %zu", i + 1),
+			.reads_stage = true, .variable = environment};
 		status = pipeline_parse(&b->source, &arena, &b->text, e);
 		if (status == 0)
 			status = add_questions(&q, b, &b->text, false, e);

@@ -652,7 +652,8 @@ static void run_fail(struct run *r, const struct error *cause)
 		neighbour_abort(&r->terminal, cause);
 	}
 	/* The last stage of the pipeline repeats the first cause: one message is enough. */
-	silent = stage_was_told(r->st) && stage_operator(r->st)->outputs && !r->has_terminal;
+	silent = stage_was_told_nothing(r->st) ||
+		(stage_was_told(r->st) && stage_operator(r->st)->outputs && !r->has_terminal);
 }
 
 /* To the end of the input, and under a supervisor to the last commit. */

@@ -634,6 +634,8 @@ static int stage_take_error(struct stage *st, const struct frame *f, struct erro
 	if (frame_read_error(f, &st->cause_stage, &st->cause, e) < 0)
 		return -1;
 	st->told = true;
+	if (!st->cause.len)
+		return error_set(e, ERROR_UPSTREAM, "the stage in front failed");
 	/* The stage itself has shown the rest (a caret, a suggestion): one line says which it was. */
 	return error_set(e, ERROR_UPSTREAM, "%s failed: %.*s", buf_cstr(&st->cause_stage),
 		(int)strcspn(buf_cstr(&st->cause), "\n"), buf_cstr(&st->cause));
@@ -738,6 +740,24 @@ int stage_commit(struct stage *st, uint64_t epoch, const uint8_t *handle, size_t
 	return st->op->ops->commit ? st->op->ops->commit(st->op, epoch, handle, len, e) : 0;
 }
 
+/* The cause is said once, by the end of the main output; pipelines behind others needn't repeat it. */
+static void put_failure(struct stage *st, unsigned output, const struct error *cause)
+{
+	buf_reset(&st->scratch);
+	if (!st->began) { /* so that the error arrives behind a HELLO, as every stream starts */
+		struct hello h = {.version = FRAME_VERSION};
+
+		snprintf(h.stage, sizeof h.stage, "%s", st->plan.name);
+		frame_put_hello(&st->scratch, &h);
+	}
+	if (output && st->op->passes && !st->plan.supervised)
+		frame_put_error(&st->scratch, "", "");
+	else if (st->told)
+		frame_put_error(&st->scratch, buf_cstr(&st->cause_stage), buf_cstr(&st->cause));
+	else
+		frame_put_error(&st->scratch, st->plan.name, cause->text);
+}
+
 void stage_fail(struct stage *st, const struct error *cause)
 {
 	struct error ignored = ERROR_INIT;
@@ -746,18 +766,8 @@ void stage_fail(struct stage *st, const struct error *cause)
 		st->op->ops->abort(st->op);
 	if (cause->code == ERROR_CLOSED)
 		return;
-	buf_reset(&st->scratch);
-	if (!st->began) { /* so that the error arrives behind a HELLO, as every stream starts */
-		struct hello h = {.version = FRAME_VERSION};
-
-		snprintf(h.stage, sizeof h.stage, "%s", st->plan.name);
-		frame_put_hello(&st->scratch, &h);
-	}
-	if (st->told)
-		frame_put_error(&st->scratch, buf_cstr(&st->cause_stage), buf_cstr(&st->cause));
-	else
-		frame_put_error(&st->scratch, st->plan.name, cause->text);
 	for (unsigned i = 0; i < st->op->outputs; i++) {
+		put_failure(st, i, cause);
 		if (!st->outlets[i].ended && outlet_put(&st->outlets[i], &st->scratch, &ignored) == 0)
 			outlet_flush(&st->outlets[i], &ignored);
 	}
@@ -960,6 +970,11 @@ const struct operator *stage_operator(const struct stage *st)
 bool stage_rejected_frame(const struct stage *st)
 {
 	return !st->in_operator;
+}
+
+bool stage_was_told_nothing(const struct stage *st)
+{
+	return st->told && !st->cause.len;
 }
 
 bool stage_was_told(const struct stage *st)

@@ -125,6 +125,9 @@ const struct operator *stage_operator(const struct stage *st);
 /* If this failure came from the stage in front and that said why. */
 bool stage_was_told(const struct stage *st);
 
+/* ... that it failed, but not why: somebody else says so. */
+bool stage_was_told_nothing(const struct stage *st);
+
 /* Whether the last error of stage_take was about the frame itself, not about what an operator made
  * of its rows: then its place in the stream helps. */
 bool stage_rejected_frame(const struct stage *st);
