@@ -1,6 +1,43 @@
 #include "cmd/ssort/gather.h"
 
+#include "libcore/base/memory.h"
+
 #include <string.h>
+
+void gathering_init(struct gathering *g, const struct schema *s, size_t sources, size_t bytes)
+{
+	*g = (struct gathering){.schema = s, .bytes = bytes};
+	g->columns = mem_zero((s->fields_len + 1) * sizeof *g->columns);
+	for (size_t c = 0; c < s->fields_len; c++) {
+		g->columns[c].data = mem_zero((sources + 1) * sizeof(void *));
+		g->columns[c].bytes = mem_zero((sources + 1) * sizeof(void *));
+		g->columns[c].valid = mem_zero((sources + 1) * sizeof(void *));
+	}
+}
+
+void gathering_clear(struct gathering *g)
+{
+	for (size_t c = 0; g->columns && c < g->schema->fields_len; c++) {
+		mem_free(g->columns[c].data);
+		mem_free(g->columns[c].bytes);
+		mem_free(g->columns[c].valid);
+	}
+	mem_free(g->columns);
+	*g = (struct gathering){.schema = NULL};
+}
+
+void gathering_set(struct gathering *g, uint32_t source, const struct column *columns)
+{
+	for (size_t c = 0; c < g->schema->fields_len; c++) {
+		struct gather_column *to = &g->columns[c];
+
+		to->data[source] = type_is_text(columns[c].type) ? columns[c].offsets :
+			columns[c].data;
+		to->bytes[source] = columns[c].bytes;
+		to->valid[source] = columns[c].valid;
+		to->has_nulls |= columns[c].valid != NULL;
+	}
+}
 
 /* Where the value of a text column lies. */
 struct piece {
@@ -15,22 +52,19 @@ struct gather {
 	struct arena *arena;
 };
 
-static const struct column *column_at(const struct gather *g, uint32_t i, size_t c)
-{
-	return &g->what->sources[place_source(g->places[i])][c];
-}
-
 /* A row of the input is a miss of the cache for every column: what comes is asked for early, here by
  * reading all offsets (independent loads) and fetching the first line of every value. */
 static uint64_t find_pieces(const struct gather *g, size_t c, uint32_t n, struct piece *out)
 {
+	const struct gather_column *from = &g->what->columns[c];
 	uint64_t total = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		const struct column *from = column_at(g, i, c);
-		const uint32_t *offset = from->offsets + place_row(g->places[i]);
+		uint32_t source = place_source(g->places[i]);
+		const uint32_t *offset = (const uint32_t *)from->data[source] +
+			place_row(g->places[i]);
 
-		out[i].bytes = from->bytes + offset[0];
+		out[i].bytes = from->bytes[source] + offset[0];
 		out[i].len = offset[1] - offset[0];
 		__builtin_prefetch(out[i].bytes);
 		total += out[i].len;
@@ -66,11 +100,13 @@ static void gather_text(const struct gather *g, size_t c, uint32_t n, const stru
 	do { \
 		ctype *to_ = data; \
 		for (uint32_t i = 0; i < n; i++) \
-			to_[i] = ((const ctype *)column_at(g, i, c)->data)[place_row(g->places[i])]; \
+			to_[i] = ((const ctype *)from[place_source(g->places[i])]) \
+				[place_row(g->places[i])]; \
 	} while (0)
 
 static void gather_fixed(const struct gather *g, size_t c, uint32_t n, struct column *out)
 {
+	const void *const *from = g->what->columns[c].data;
 	size_t width = type_width(out->type);
 	void *data = arena_alloc(g->arena, n * width);
 
@@ -81,7 +117,7 @@ static void gather_fixed(const struct gather *g, size_t c, uint32_t n, struct co
 	case 16:
 		for (uint32_t i = 0; i < n; i++)
 			memcpy((uint8_t *)data + i * width,
-				(const uint8_t *)column_at(g, i, c)->data +
+				(const uint8_t *)from[place_source(g->places[i])] +
 				place_row(g->places[i]) * width, width);
 		break;
 	}
@@ -90,11 +126,15 @@ static void gather_fixed(const struct gather *g, size_t c, uint32_t n, struct co
 
 static void gather_valid(const struct gather *g, size_t c, uint32_t n, struct column *out)
 {
+	const uint8_t *const *from = g->what->columns[c].valid;
 	size_t bytes = (n + (size_t)7) / 8;
 	uint8_t *valid = NULL;
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (column_is_valid(column_at(g, i, c), place_row(g->places[i])))
+		const uint8_t *bits = from[place_source(g->places[i])];
+		uint32_t row = place_row(g->places[i]);
+
+		if (!bits || (bits[row >> 3] >> (row & 7) & 1))
 			continue;
 		if (!valid) {
 			valid = arena_alloc(g->arena, bytes);
@@ -146,7 +186,8 @@ uint32_t gather_places(const struct gathering *what, const uint32_t *places, uin
 	n = measure(&g, n, pieces, totals);
 	for (size_t c = 0; c < s->fields_len; c++) {
 		columns[c].type = s->fields[c].type;
-		gather_valid(&g, c, n, &columns[c]);
+		if (what->columns[c].has_nulls)
+			gather_valid(&g, c, n, &columns[c]);
 		if (type_is_text(columns[c].type))
 			gather_text(&g, c, n, pieces[c], totals[c], &columns[c]);
 		else

@@ -29,11 +29,24 @@ static inline uint32_t place_row(uint32_t place)
 	return place & (PLACE_ROWS - 1);
 }
 
+/* Where the values of a column lie, by source: one load away from a place, and small enough for the
+ * first-level cache. */
+struct gather_column {
+	const void **data;         /* of text: the offsets */
+	const uint8_t **bytes;     /* of text */
+	const uint8_t **valid;
+	bool has_nulls;
+};
+
 struct gathering {
 	const struct schema *schema;
-	const struct column *const *sources; /* the columns of every source */
-	size_t bytes;                        /* about so many make a batch */
+	struct gather_column *columns;
+	size_t bytes;              /* about so many make a batch */
 };
+
+void gathering_init(struct gathering *g, const struct schema *s, size_t sources, size_t bytes);
+void gathering_clear(struct gathering *g); /* also of zero bytes */
+void gathering_set(struct gathering *g, uint32_t source, const struct column *columns); /* borrowed */
 
 /* Gathers the first of n places (at most BATCH_ROWS, n > 0): as many as make a batch, at least one;
  * returns how many.  out lives in the arena. */

@@ -12,11 +12,10 @@ struct source {
 };
 
 struct merge {
-	const struct schema *schema;
 	struct order *order;
 	struct source *sources;
 	size_t sources_len;
-	const struct column **columns;  /* of the sources' batches */
+	struct gathering gathering;     /* from the sources' batches */
 	uint32_t *heap;                 /* numbers of sources; the least row is that of heap[0] */
 	size_t heap_len;
 	uint32_t places[BATCH_ROWS];
@@ -31,11 +30,10 @@ struct merge *merge_new(const struct schema *s, struct order *order, struct spil
 {
 	struct merge *m = mem_zero(sizeof *m);
 
-	m->schema = s;
 	m->order = order;
 	m->sources = mem_zero(runs_len * sizeof *m->sources);
 	m->sources_len = runs_len;
-	m->columns = mem_zero(runs_len * sizeof *m->columns);
+	gathering_init(&m->gathering, s, runs_len, BATCH_BYTES);
 	m->heap = mem_zero(runs_len * sizeof *m->heap);
 	for (size_t i = 0; i < runs_len; i++) {
 		m->sources[i].reader = spill_reader_new(runs[i], 0, SPILL_TO_END);
@@ -53,7 +51,7 @@ void merge_free(struct merge *m)
 		order_keys_clear(&m->sources[i].keys);
 	}
 	mem_free(m->sources);
-	mem_free(m->columns);
+	gathering_clear(&m->gathering);
 	mem_free(m->heap);
 	arena_clear(&m->arena);
 	mem_free(m);
@@ -68,7 +66,7 @@ static int load(struct merge *m, uint32_t number, struct error *e)
 	s->row = 0;
 	if (status)
 		return status;
-	m->columns[number] = s->batch->columns;
+	gathering_set(&m->gathering, number, s->batch->columns);
 	return order_keys_of(m->order, s->batch, &s->keys, e);
 }
 
@@ -151,7 +149,6 @@ static void pick(struct merge *m)
 
 int merge_next(struct merge *m, const struct batch **out, struct error *e)
 {
-	struct gathering g = {.schema = m->schema, .sources = m->columns, .bytes = BATCH_BYTES};
 	uint32_t n;
 
 	if (!m->began && begin(m, e) < 0)
@@ -164,7 +161,7 @@ int merge_next(struct merge *m, const struct batch **out, struct error *e)
 		pick(m);
 	}
 	arena_reset(&m->arena);
-	n = gather_places(&g, m->places, m->places_len, &m->arena, &m->out);
+	n = gather_places(&m->gathering, m->places, m->places_len, &m->arena, &m->out);
 	m->places_len -= n;
 	for (uint32_t i = 0; i < m->places_len; i++)
 		m->places[i] = m->places[i + n];

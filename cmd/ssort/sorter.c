@@ -3,6 +3,7 @@
 #include "cmd/ssort/gather.h"
 #include "cmd/ssort/merge.h"
 #include "cmd/ssort/radix.h"
+#include "cmd/ssort/slabs.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
@@ -13,6 +14,8 @@ enum {
 	/* A batch of so many rows or bytes is a chunk of its own. */
 	CHUNK_ROWS_MIN = BATCH_ROWS / 4,
 	CHUNK_BYTES_MIN = BATCH_BYTES / 2,
+	SLAB_BYTES_MIN = 64 << 10,
+	SLAB_BYTES_MAX = 32 << 20,
 	RUN_BATCH_BYTES_MIN = 16 << 10,
 	/* What a run under a merge holds beside its batch: the reader's buffer, keys. */
 	RUN_OTHER_BYTES = 96 << 10,
@@ -22,11 +25,12 @@ enum {
 	TIE_DEPTH_MAX = 64,
 };
 
-/* Rows as they came, with what is behind the prefix of their keys. */
+/* Rows as they came, with what is behind the prefix of their keys; all of it lies in slabs. */
 struct chunk {
-	struct batch_builder rows;
-	struct column_builder rest;
+	struct column *columns;
+	struct column rest;
 	bool has_rest;
+	uint32_t rows;
 };
 
 struct run {
@@ -37,10 +41,12 @@ struct run {
 struct sorter {
 	struct sorter_options o;
 	struct order_keys keys;         /* of the batch being put */
-	struct chunk **chunks;
+	struct slabs slabs;             /* the chunks' */
+	struct chunk *chunks;
 	size_t chunks_len, chunks_cap;
-	bool open;                      /* the last chunk takes more rows */
-	size_t sealed_bytes;
+	struct batch_builder staged;    /* small batches, until they make a chunk */
+	struct column_builder staged_rest;
+	bool staged_has_rest;
 	struct sort_entry *entries;
 	size_t entries_len, entries_cap;
 	struct run *runs;
@@ -50,7 +56,7 @@ struct sorter {
 
 	/* Reading: */
 	bool sorted;
-	const struct column **columns;  /* of the chunks */
+	struct gathering gathering;     /* from the chunks */
 	size_t next;                    /* entry */
 	struct merge *merge;
 	struct arena arena;
@@ -60,28 +66,23 @@ struct sorter {
 struct sorter *sorter_new(const struct sorter_options *o)
 {
 	struct sorter *s = mem_zero(sizeof *s);
+	size_t slab = o->memory_bytes ? o->memory_bytes / 16 : SLAB_BYTES_MAX;
 
 	s->o = *o;
 	s->loading = -1;
 	order_keys_init(&s->keys);
+	slabs_init(&s->slabs, slab < SLAB_BYTES_MIN ? SLAB_BYTES_MIN :
+		slab > SLAB_BYTES_MAX ? SLAB_BYTES_MAX : slab);
+	batch_builder_init(&s->staged, o->schema);
+	builder_init(&s->staged_rest, TYPE_OF(TYPE_BYTES));
 	return s;
-}
-
-static void chunk_free(struct chunk *c)
-{
-	batch_builder_clear(&c->rows);
-	builder_clear(&c->rest);
-	mem_free(c);
 }
 
 static void forget_chunks(struct sorter *s)
 {
-	for (size_t i = 0; i < s->chunks_len; i++)
-		chunk_free(s->chunks[i]);
-	s->chunks_len = s->entries_len = s->sealed_bytes = 0;
-	s->open = false;
-	mem_free(s->columns);
-	s->columns = NULL;
+	slabs_reset(&s->slabs);
+	s->chunks_len = s->entries_len = 0;
+	gathering_clear(&s->gathering);
 }
 
 void sorter_free(struct sorter *s)
@@ -89,6 +90,9 @@ void sorter_free(struct sorter *s)
 	if (!s)
 		return;
 	forget_chunks(s);
+	slabs_clear(&s->slabs);
+	batch_builder_clear(&s->staged);
+	builder_clear(&s->staged_rest);
 	merge_free(s->merge);
 	for (size_t i = 0; i < s->runs_len; i++)
 		spill_run_free(s->runs[i].file);
@@ -112,75 +116,54 @@ uint64_t sorter_runs(const struct sorter *s)
 
 /* ---- rows come in ---- */
 
-static size_t column_bytes(const struct column_builder *b)
+static const void *copy(struct sorter *s, const void *from, size_t bytes)
 {
-	size_t bytes = (size_t)b->rows_cap * b->width + b->bytes.cap;
+	void *to = slabs_alloc(&s->slabs, bytes);
 
-	return bytes + (b->valid ? b->rows_cap / 8 : 0) + (b->offsets ? b->rows_cap * (size_t)4 : 0);
+	if (bytes)
+		memcpy(to, from, bytes);
+	return to;
 }
 
-static size_t chunk_bytes(const struct sorter *s, const struct chunk *c)
+static struct column copy_column(struct sorter *s, const struct column *c, uint32_t rows)
 {
-	size_t bytes = sizeof *c + column_bytes(&c->rest);
+	struct column out = {.type = c->type};
+	uint32_t *offsets;
 
-	for (size_t i = 0; i < s->o.schema->fields_len; i++)
-		bytes += column_bytes(&c->rows.columns[i]);
-	return bytes;
-}
-
-static struct chunk *last_chunk(const struct sorter *s)
-{
-	return s->chunks[s->chunks_len - 1];
-}
-
-static void seal(struct sorter *s)
-{
-	if (s->open)
-		s->sealed_bytes += chunk_bytes(s, last_chunk(s));
-	s->open = false;
-}
-
-static void open_chunk(struct sorter *s)
-{
-	struct chunk *c = mem_zero(sizeof *c);
-
-	MEM_GROW(s->chunks, s->chunks_cap, s->chunks_len + 1);
-	batch_builder_init(&c->rows, s->o.schema);
-	builder_init(&c->rest, TYPE_OF(TYPE_BYTES));
-	s->chunks[s->chunks_len++] = c;
-	s->open = true;
-}
-
-static void put_empty(struct column_builder *b, uint32_t rows)
-{
-	while (b->rows < rows)
-		builder_put_text(b, NULL, 0);
-}
-
-static void put_rest(struct chunk *c, const struct order_keys *k, uint32_t first, uint32_t n)
-{
-	uint32_t before = batch_builder_rows(&c->rows);
-
-	if (k->has_rest && !c->has_rest)
-		put_empty(&c->rest, before);
-	c->has_rest |= k->has_rest;
-	if (k->has_rest) {
-		struct column rest = builder_column(&k->rest);
-
-		builder_put_rows(&c->rest, &rest, first, n);
-	} else if (c->has_rest) {
-		put_empty(&c->rest, before + n);
+	if (c->valid && column_nulls(c, rows))
+		out.valid = copy(s, c->valid, (rows + (size_t)7) / 8);
+	if (!type_is_text(c->type)) {
+		out.data = copy(s, c->data, rows * type_width(c->type));
+		return out;
 	}
+	offsets = slabs_alloc(&s->slabs, (rows + (size_t)1) * sizeof *offsets);
+	for (uint32_t r = 0; r <= rows; r++)
+		offsets[r] = c->offsets[r] - c->offsets[0];
+	out.offsets = offsets;
+	out.bytes = copy(s, c->bytes + c->offsets[0], offsets[rows]);
+	return out;
 }
 
-/* The last chunk takes rows [first, first + n), for which it has places. */
-static void put_part(struct sorter *s, const struct batch *b, uint32_t first, uint32_t n)
+/* At most PLACE_ROWS rows become a chunk. */
+static void add_chunk(struct sorter *s, const struct batch *b, const struct column *rest)
 {
-	struct chunk *c = last_chunk(s);
-	uint32_t row = batch_builder_rows(&c->rows), number = (uint32_t)s->chunks_len - 1;
+	size_t fields = s->o.schema->fields_len;
+	struct chunk c = {.rows = b->rows, .has_rest = rest != NULL};
 
-	put_rest(c, &s->keys, first, n);
-	batch_builder_put_rows(&c->rows, b, first, n);
+	c.columns = slabs_alloc(&s->slabs, fields * sizeof *c.columns);
+	for (size_t i = 0; i < fields; i++)
+		c.columns[i] = copy_column(s, &b->columns[i], b->rows);
+	if (rest)
+		c.rest = copy_column(s, rest, b->rows);
+	MEM_GROW(s->chunks, s->chunks_cap, s->chunks_len + 1);
+	s->chunks[s->chunks_len++] = c;
+}
+
+/* Rows [first, first + n) of the batch whose keys are known, as rows of the next chunk from `row` on. */
+static void add_entries(struct sorter *s, uint32_t first, uint32_t n, uint32_t row)
+{
+	uint32_t number = (uint32_t)s->chunks_len;
+
 	MEM_GROW(s->entries, s->entries_cap, s->entries_len + n);
 	for (uint32_t i = 0; i < n; i++)
 		s->entries[s->entries_len + i] = (struct sort_entry){
@@ -189,42 +172,82 @@ static void put_part(struct sorter *s, const struct batch *b, uint32_t first, ui
 	s->rows += n;
 }
 
-static size_t held_bytes(const struct sorter *s)
+/* What has been staged becomes a chunk. */
+static void seal(struct sorter *s)
 {
-	return s->sealed_bytes + (s->open ? chunk_bytes(s, last_chunk(s)) : 0) +
-		2 * s->entries_len * sizeof *s->entries;
+	struct column rest = builder_column(&s->staged_rest);
+
+	if (!batch_builder_rows(&s->staged))
+		return;
+	add_chunk(s, batch_builder_view(&s->staged), s->staged_has_rest ? &rest : NULL);
+	batch_builder_reset(&s->staged);
+	builder_reset(&s->staged_rest);
+	s->staged_has_rest = false;
+}
+
+static void put_empty(struct column_builder *b, uint32_t rows)
+{
+	while (b->rows < rows)
+		builder_put_text(b, NULL, 0);
+}
+
+static void stage_rest(struct sorter *s, uint32_t first, uint32_t n)
+{
+	uint32_t before = batch_builder_rows(&s->staged);
+
+	if (s->keys.has_rest && !s->staged_has_rest)
+		put_empty(&s->staged_rest, before);
+	s->staged_has_rest |= s->keys.has_rest;
+	if (s->keys.has_rest) {
+		struct column rest = builder_column(&s->keys.rest);
+
+		builder_put_rows(&s->staged_rest, &rest, first, n);
+	} else if (s->staged_has_rest) {
+		put_empty(&s->staged_rest, before + n);
+	}
+}
+
+static void stage_rows(struct sorter *s, const struct batch *b)
+{
+	for (uint32_t first = 0; first < b->rows;) {
+		uint32_t row = batch_builder_rows(&s->staged), room = PLACE_ROWS - row;
+		uint32_t n = b->rows - first < room ? b->rows - first : room;
+
+		add_entries(s, first, n, row);
+		stage_rest(s, first, n);
+		batch_builder_put_rows(&s->staged, b, first, n);
+		first += n;
+		if (batch_builder_is_full(&s->staged))
+			seal(s);
+	}
 }
 
 static int spill(struct sorter *s, struct error *e);
 
 static bool is_over(const struct sorter *s)
 {
-	/* An eighth is for the output, and for what the allocator leaves between. */
+	/* An eighth is for what is staged and for the output. */
 	size_t budget = s->o.memory_bytes - s->o.memory_bytes / 8;
 
 	return s->chunks_len >= PLACE_SOURCES - 2 ||
-		(s->o.memory_bytes && held_bytes(s) >= budget);
+		(s->o.memory_bytes && slabs_bytes(&s->slabs) +
+			2 * s->entries_len * sizeof *s->entries >= budget);
 }
 
 int sorter_put(struct sorter *s, const struct batch *b, struct error *e)
 {
-	bool large = b->rows >= CHUNK_ROWS_MIN || batch_bytes(b) >= CHUNK_BYTES_MIN;
-
 	MUST(!s->sorted);
 	if (order_keys_of(s->o.order, b, &s->keys, e) < 0)
 		return -1;
-	if (large)
-		seal(s);
-	for (uint32_t first = 0; first < b->rows;) {
-		uint32_t left = b->rows - first, room;
+	if (b->rows <= PLACE_ROWS &&
+		(b->rows >= CHUNK_ROWS_MIN || batch_bytes(b) >= CHUNK_BYTES_MIN)) {
+		struct column rest = builder_column(&s->keys.rest);
 
-		if (!s->open)
-			open_chunk(s);
-		room = PLACE_ROWS - batch_builder_rows(&last_chunk(s)->rows);
-		put_part(s, b, first, left < room ? left : room);
-		first += left < room ? left : room;
-		if (large || left >= room || batch_builder_is_full(&last_chunk(s)->rows))
-			seal(s);
+		seal(s);
+		add_entries(s, 0, b->rows, 0);
+		add_chunk(s, b, s->keys.has_rest ? &rest : NULL);
+	} else {
+		stage_rows(s, b);
 	}
 	return is_over(s) ? spill(s, e) : 0;
 }
@@ -233,13 +256,10 @@ int sorter_put(struct sorter *s, const struct batch *b, struct error *e)
 
 static struct text_view rest_of(const struct sorter *s, uint32_t place)
 {
-	const struct chunk *c = s->chunks[place_source(place)];
-	const uint32_t *offset = c->rest.offsets + place_row(place);
+	const struct chunk *c = &s->chunks[place_source(place)];
 
-	if (!c->has_rest)
-		return (struct text_view){.text = NULL};
-	return (struct text_view){(const char *)c->rest.bytes.data + offset[0],
-		offset[1] - offset[0]};
+	return c->has_rest ? column_text(&c->rest, place_row(place)) :
+		(struct text_view){.text = NULL};
 }
 
 /* Eight bytes of a rest, big endian, zeros behind its end: as no key is the beginning of another,
@@ -309,10 +329,10 @@ static void sort_entries(struct sorter *s)
 	bool has_rest = false;
 
 	seal(s);
-	s->columns = mem_zero((s->chunks_len + 1) * sizeof *s->columns);
+	gathering_init(&s->gathering, s->o.schema, s->chunks_len, BATCH_BYTES);
 	for (size_t i = 0; i < s->chunks_len; i++) {
-		s->columns[i] = batch_builder_view(&s->chunks[i]->rows)->columns;
-		has_rest |= s->chunks[i]->has_rest;
+		gathering_set(&s->gathering, (uint32_t)i, s->chunks[i].columns);
+		has_rest |= s->chunks[i].has_rest;
 	}
 	radix_sort(s->entries, room, s->entries_len);
 	if (has_rest)
@@ -323,14 +343,14 @@ static void sort_entries(struct sorter *s)
 /* The next rows of the sorted entries. */
 static void next_sorted(struct sorter *s, size_t bytes)
 {
-	struct gathering g = {.schema = s->o.schema, .sources = s->columns, .bytes = bytes};
 	size_t left = s->entries_len - s->next;
 	uint32_t places[BATCH_ROWS], n = left < BATCH_ROWS ? (uint32_t)left : BATCH_ROWS;
 
 	for (uint32_t i = 0; i < n; i++)
 		places[i] = s->entries[s->next + i].place;
 	arena_reset(&s->arena);
-	s->next += gather_places(&g, places, n, &s->arena, &s->out);
+	s->gathering.bytes = bytes;
+	s->next += gather_places(&s->gathering, places, n, &s->arena, &s->out);
 }
 
 /* ---- runs ---- */
@@ -553,8 +573,13 @@ int sorter_save(struct sorter *s, struct snapshot_writer *w, struct error *e)
 	status = snapshot_section(w, &saved, e);
 	for (size_t i = 0; i < s->runs_len && status == 0; i++)
 		status = save_run(s, i, &saved, w, e);
-	for (size_t i = 0; i < s->chunks_len && status == 0; i++)
-		status = save_batch(&saved, batch_builder_view(&s->chunks[i]->rows), -1, w, e);
+	for (size_t i = 0; i < s->chunks_len && status == 0; i++) {
+		struct batch b = {.rows = s->chunks[i].rows, .columns = s->chunks[i].columns};
+
+		status = save_batch(&saved, &b, -1, w, e);
+	}
+	if (status == 0)
+		status = save_batch(&saved, batch_builder_view(&s->staged), -1, w, e);
 	schema_clear(&saved);
 	return status;
 }
