@@ -116,9 +116,10 @@ $(O)/tests/coordinator_test: $(O)/cmd/runnel/coordinator.o $(O)/cmd/runnel/check
 $(O)/tests/window_test: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/source_test $(O)/tests/live_test $(O)/tests/split_test $(O)/tests/sink_restore_test: $(filter-out %/main.o,$(call cmd_obj,ssource))
 $(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
+$(O)/tests/sort_test: $(filter-out %/main.o,$(call cmd_obj,ssort))
 $(O)/tests/join_test $(O)/tests/join_changes_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
-operators = $(foreach p,smap swindow sjoin ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
+operators = $(foreach p,smap swindow sjoin ssort ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
 $(O)/tests/simulation_test: $(operators)
 
 .PHONY: tests

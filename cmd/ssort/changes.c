@@ -12,7 +12,7 @@ void changes_clear(struct changes *c)
 	mem_free(c->left);
 	mem_free(c->entered);
 	mem_free(c->scratch);
-	*c = (struct changes){.kept = NULL};
+	*c = (struct changes){.held = NULL};
 }
 
 void changes_reset(struct changes *c)
@@ -52,14 +52,14 @@ uint32_t changes_visible(const struct changes *c, const struct ranks *l)
 		return l->len;
 	if (!c->ties)
 		return (uint32_t)c->limit;
-	last = kept_key(c->kept, ranks_at(l, (uint32_t)c->limit - 1));
+	last = held_key(c->held, ranks_at(l, (uint32_t)c->limit - 1));
 	last.seq = INT64_MAX;
-	return ranks_find(l, c->kept, &last);
+	return ranks_find(l, c->held, &last);
 }
 
 static bool same_rank(const struct changes *c, uint32_t a, uint32_t b)
 {
-	struct rank_key x = kept_key(c->kept, a), y = kept_key(c->kept, b);
+	struct rank_key x = held_key(c->held, a), y = held_key(c->held, b);
 
 	return rank_compare_order(&x, &y) == 0;
 }
@@ -107,7 +107,7 @@ static void compare_places(struct changes *c)
 			put(c, *old, ROW_DELETE);
 		else if (i >= c->before_len)
 			put(c, *new, ROW_INSERT);
-		else if (old->row != new->row && !kept_equal(c->kept, old->row, new->row))
+		else if (old->row != new->row && !held_equal(c->held, old->row, new->row))
 			put_update(c, *old, *new);
 	}
 }
@@ -137,8 +137,8 @@ static void compare_rows(struct changes *c)
 			continue;
 		}
 		if (both) {
-			x = kept_key(c->kept, old->row);
-			y = kept_key(c->kept, new->row);
+			x = held_key(c->held, old->row);
+			y = held_key(c->held, new->row);
 		}
 		if (j == c->after_len || (both && rank_compare(&x, &y) <= 0))
 			note(&c->left, &c->left_len, &c->left_cap, c->before[i++]);
@@ -149,7 +149,7 @@ static void compare_rows(struct changes *c)
 
 static bool is_same(const struct changes *c, struct shown a, struct shown b)
 {
-	return (!c->numbered || a.number == b.number) && kept_equal(c->kept, a.row, b.row);
+	return (!c->numbered || a.number == b.number) && held_equal(c->held, a.row, b.row);
 }
 
 /* A row that leaves and an equal one that enters are no change. */

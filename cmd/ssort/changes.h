@@ -16,7 +16,7 @@ struct shown {
 };
 
 struct changes {
-	const struct kept *kept;
+	const struct held *held;
 	int64_t limit;
 	bool ties, numbered;
 	/* The rows to emit: */

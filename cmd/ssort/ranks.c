@@ -75,18 +75,18 @@ uint32_t ranks_at(const struct ranks *l, uint32_t position)
 	return l->more->blocks[block]->rows[position];
 }
 
-static bool row_before(const struct kept *k, uint32_t row, const struct rank_key *key)
+static bool row_before(const struct held *k, uint32_t row, const struct rank_key *key)
 {
-	uint64_t prefix = kept_prefix(k, row);
+	uint64_t prefix = held_prefix(k, row);
 	struct rank_key own;
 
 	if (prefix != key->prefix)
 		return prefix < key->prefix;
-	own = kept_key(k, row);
+	own = held_key(k, row);
 	return rank_compare(&own, key) < 0;
 }
 
-uint32_t ranks_find(const struct ranks *l, const struct kept *k, const struct rank_key *key)
+uint32_t ranks_find(const struct ranks *l, const struct held *k, const struct rank_key *key)
 {
 	const struct rank_blocks *b = l->more;
 	const struct rank_block *block;

@@ -8,7 +8,7 @@
 #ifndef RUNNEL_SSORT_RANKS_H
 #define RUNNEL_SSORT_RANKS_H
 
-#include "cmd/ssort/kept.h"
+#include "cmd/ssort/held.h"
 
 struct rank_blocks;
 
@@ -23,7 +23,7 @@ void ranks_clear(struct ranks *l); /* frees; all zero bytes are empty */
 uint32_t ranks_at(const struct ranks *l, uint32_t position);
 
 /* How many rows come before a key. */
-uint32_t ranks_find(const struct ranks *l, const struct kept *k, const struct rank_key *key);
+uint32_t ranks_find(const struct ranks *l, const struct held *k, const struct rank_key *key);
 
 void ranks_insert(struct ranks *l, uint32_t position, uint32_t row);
 void ranks_remove(struct ranks *l, uint32_t position);

@@ -1,7 +1,7 @@
 #include "cmd/ssort/sorter.h"
 
 #include "cmd/ssort/gather.h"
-#include "cmd/ssort/merge.h"
+#include "cmd/ssort/run_merge.h"
 #include "cmd/ssort/radix.h"
 #include "cmd/ssort/slabs.h"
 #include "libcore/base/memory.h"
@@ -58,7 +58,7 @@ struct sorter {
 	bool sorted;
 	struct gathering gathering;     /* from the chunks */
 	size_t next;                    /* entry */
-	struct merge *merge;
+	struct run_merge *merge;
 	struct arena arena;
 	struct batch out;
 };
@@ -93,7 +93,7 @@ void sorter_free(struct sorter *s)
 	slabs_clear(&s->slabs);
 	batch_builder_clear(&s->staged);
 	builder_clear(&s->staged_rest);
-	merge_free(s->merge);
+	run_merge_free(s->merge);
 	for (size_t i = 0; i < s->runs_len; i++)
 		spill_run_free(s->runs[i].file);
 	mem_free(s->runs);
@@ -382,20 +382,20 @@ static int add_run(struct sorter *s, unsigned level, struct error *e)
 	return 0;
 }
 
-static struct merge *merge_of(struct sorter *s, size_t first, size_t n)
+static struct run_merge *merge_of(struct sorter *s, size_t first, size_t n)
 {
 	struct spill_run **files = mem_alloc(n * sizeof(struct spill_run *));
-	struct merge *m;
+	struct run_merge *m;
 
 	for (size_t i = 0; i < n; i++)
 		files[i] = s->runs[first + i].file;
-	m = merge_new(s->o.schema, s->o.order, files, n);
+	m = run_merge_new(s->o.schema, s->o.order, files, n);
 	mem_free(files);
 	return m;
 }
 
 /* Gathers what a merge gives into batches of a run's size. */
-static int write_merged(struct sorter *s, struct merge *m, struct spill_run *to, struct error *e)
+static int write_merged(struct sorter *s, struct run_merge *m, struct spill_run *to, struct error *e)
 {
 	struct batch_builder rows;
 	const struct batch *part;
@@ -403,7 +403,7 @@ static int write_merged(struct sorter *s, struct merge *m, struct spill_run *to,
 	int status;
 
 	batch_builder_init(&rows, s->o.schema);
-	while ((status = merge_next(m, &part, e)) == 0) {
+	while ((status = run_merge_next(m, &part, e)) == 0) {
 		if (bytes >= run_batch_bytes(s) ||
 			batch_builder_rows(&rows) + part->rows > BATCH_ROWS) {
 			if (spill_run_put(to, batch_builder_view(&rows), e) < 0)
@@ -427,7 +427,7 @@ static int merge_last(struct sorter *s, size_t n, struct error *e)
 {
 	size_t first = s->runs_len - n;
 	unsigned level = s->runs[first].level + 1;
-	struct merge *m;
+	struct run_merge *m;
 	struct run merged;
 	int status;
 
@@ -436,7 +436,7 @@ static int merge_last(struct sorter *s, size_t n, struct error *e)
 	merged = s->runs[--s->runs_len];
 	m = merge_of(s, first, n);
 	status = write_merged(s, m, merged.file, e);
-	merge_free(m);
+	run_merge_free(m);
 	for (size_t i = first; i < s->runs_len; i++)
 		spill_run_free(s->runs[i].file);
 	s->runs[first] = merged;
@@ -503,7 +503,7 @@ int sorter_next(struct sorter *s, const struct batch **out, struct error *e)
 	if (!s->sorted && begin(s, e) < 0)
 		return -1;
 	if (s->merge)
-		return merge_next(s->merge, out, e);
+		return run_merge_next(s->merge, out, e);
 	if (s->next == s->entries_len)
 		return 1;
 	next_sorted(s, BATCH_BYTES);

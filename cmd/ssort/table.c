@@ -1,6 +1,6 @@
 #include "cmd/ssort/table.h"
 
-#include "cmd/ssort/kept.h"
+#include "cmd/ssort/held.h"
 #include "cmd/ssort/radix.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -9,7 +9,7 @@
 
 struct table {
 	const struct ssort *s;
-	struct kept kept;
+	struct held held;
 	struct order_keys no_keys; /* the order is the sorter's affair */
 	struct arena arena;
 };
@@ -19,7 +19,7 @@ struct table *table_new(const struct ssort *s)
 	struct table *t = mem_zero(sizeof *t);
 
 	t->s = s;
-	kept_init(&t->kept, &s->in, true);
+	held_init(&t->held, &s->in, true);
 	order_keys_init(&t->no_keys);
 	return t;
 }
@@ -28,7 +28,7 @@ void table_free(struct table *t)
 {
 	if (!t)
 		return;
-	kept_clear(&t->kept);
+	held_clear(&t->held);
 	order_keys_clear(&t->no_keys);
 	arena_clear(&t->arena);
 	mem_free(t);
@@ -40,10 +40,10 @@ static uint32_t add_rows(struct table *t, const struct batch *b, const uint32_t 
 	int64_t *seqs = arena_alloc(&t->arena, n * sizeof *seqs);
 
 	for (uint32_t i = 0; i < n; i++)
-		seqs[i] = t->kept.next_seq++;
+		seqs[i] = t->held.next_seq++;
 	MEM_GROW(t->no_keys.prefix, t->no_keys.prefix_cap, b->rows);
 	memset(t->no_keys.prefix, 0, b->rows * sizeof *t->no_keys.prefix);
-	return kept_add(&t->kept, b, &t->no_keys, pick, n, seqs, NULL);
+	return held_add(&t->held, b, &t->no_keys, pick, n, seqs, NULL);
 }
 
 static int refuse_retraction(const struct table *t, const struct batch *b, uint32_t row,
@@ -60,7 +60,7 @@ static int refuse_retraction(const struct table *t, const struct batch *b, uint3
 
 static int check_memory(struct table *t, struct error *e)
 {
-	if (!t->s->o.memory_bytes || kept_bytes(&t->kept) <= (size_t)t->s->o.memory_bytes)
+	if (!t->s->o.memory_bytes || held_bytes(&t->held) <= (size_t)t->s->o.memory_bytes)
 		return 0;
 	return error_set(e, ERROR_DATA, "the rows of the changelog take more than --memory allows\n"
 		"they can't be spilled, as each may be taken back: give a larger --memory");
@@ -70,16 +70,16 @@ static void compact(struct table *t)
 {
 	uint32_t *remap;
 
-	if (!rowstore_wants_compact(&t->kept.store, 0))
+	if (!rowstore_wants_compact(&t->held.store, 0))
 		return;
-	remap = mem_alloc((t->kept.store.len + (size_t)1) * sizeof *remap);
-	kept_compact(&t->kept, remap);
+	remap = mem_alloc((t->held.store.len + (size_t)1) * sizeof *remap);
+	held_compact(&t->held, remap);
 	mem_free(remap);
 }
 
 int table_apply(struct table *t, const struct batch *b, struct error *e)
 {
-	struct kept *k = &t->kept;
+	struct held *k = &t->held;
 	uint32_t *pick, n = 0, next;
 	uint64_t *hashes;
 	int64_t place = -1; /* of the row that a -U has just taken back */
@@ -87,7 +87,7 @@ int table_apply(struct table *t, const struct batch *b, struct error *e)
 	arena_reset(&t->arena);
 	pick = arena_alloc(&t->arena, b->rows * sizeof *pick);
 	hashes = arena_alloc(&t->arena, b->rows * sizeof *hashes);
-	kept_hash(k, b, hashes);
+	held_hash(k, b, hashes);
 	for (uint32_t r = 0; r < b->rows; r++) {
 		if (b->ops[r] == ROW_INSERT || b->ops[r] == ROW_UPDATE_AFTER)
 			pick[n++] = r;
@@ -99,11 +99,11 @@ int table_apply(struct table *t, const struct batch *b, struct error *e)
 		if (b->ops[r] == ROW_INSERT || b->ops[r] == ROW_UPDATE_AFTER) {
 			if (b->ops[r] == ROW_UPDATE_AFTER && place >= 0)
 				k->store.time_us[next] = place;
-			kept_index(k, next++);
+			held_index(k, next++);
 			place = -1;
 			continue;
 		}
-		row = kept_take(k, b, r, hashes[r]);
+		row = held_take(k, b, r, hashes[r]);
 		if (row == ROW_NONE)
 			return refuse_retraction(t, b, r, e);
 		place = b->ops[r] == ROW_UPDATE_BEFORE ? k->store.time_us[row] : -1;
@@ -117,7 +117,7 @@ int table_apply(struct table *t, const struct batch *b, struct error *e)
 
 static uint32_t *rows_by_seq(struct table *t, uint32_t *n)
 {
-	const struct rowstore *s = &t->kept.store;
+	const struct rowstore *s = &t->held.store;
 	struct sort_entry *entries = mem_alloc((s->len + (size_t)1) * 2 * sizeof *entries);
 	uint32_t *rows = mem_alloc((s->len + (size_t)1) * sizeof *rows);
 
@@ -137,8 +137,8 @@ static uint32_t *rows_by_seq(struct table *t, uint32_t *n)
 /* Columns of the stream, of some rows; behind `before` free columns. */
 static struct column *gather_rows(struct table *t, const uint32_t *rows, uint32_t n, size_t before)
 {
-	const struct batch *all = rowstore_view(&t->kept.store);
-	size_t fields = t->kept.fields;
+	const struct batch *all = rowstore_view(&t->held.store);
+	size_t fields = t->held.fields;
 	struct column *columns = ARENA_ARRAY(&t->arena, struct column, fields + before);
 
 	for (size_t i = 0; i < fields; i++)
@@ -160,8 +160,8 @@ int table_drain(struct table *t, struct sorter *to, struct error *e)
 		status = sorter_put(to, &b, e);
 	}
 	mem_free(rows);
-	kept_clear(&t->kept);
-	kept_init(&t->kept, &t->s->in, true);
+	held_clear(&t->held);
+	held_init(&t->held, &t->s->in, true);
 	return status;
 }
 
@@ -174,7 +174,7 @@ static void saved_schema(const struct table *t, struct schema *s)
 	schema_init(s);
 	schema_set_name(s, "table");
 	schema_add(s, "seq", 3, TYPE_OF(TYPE_INT));
-	for (size_t i = 0; i < t->kept.fields; i++) {
+	for (size_t i = 0; i < t->held.fields; i++) {
 		buf_reset(&name);
 		buf_printf(&name, "row.%s", t->s->in.fields[i].name);
 		schema_add(s, (const char *)name.data, name.len, t->s->in.fields[i].type);
@@ -200,7 +200,7 @@ int table_save(struct table *t, struct snapshot_writer *w, struct error *e)
 		columns = gather_rows(t, rows + done, b.rows, 1);
 		seqs = arena_alloc(&t->arena, b.rows * sizeof *seqs);
 		for (uint32_t i = 0; i < b.rows; i++)
-			seqs[i] = t->kept.store.time_us[rows[done + i]];
+			seqs[i] = t->held.store.time_us[rows[done + i]];
 		columns[0] = (struct column){.type = TYPE_OF(TYPE_INT), .data = seqs};
 		b.columns = columns;
 		status = snapshot_put(w, &b, e);
@@ -213,7 +213,7 @@ int table_save(struct table *t, struct snapshot_writer *w, struct error *e)
 int table_load(struct table *t, const struct batch *saved, struct error *e)
 {
 	struct batch b = {.schema = &t->s->in, .rows = saved->rows, .columns = saved->columns + 1};
-	struct kept *k = &t->kept;
+	struct held *k = &t->held;
 	struct schema wanted;
 	uint32_t first;
 	bool fits;
@@ -230,7 +230,7 @@ int table_load(struct table *t, const struct batch *saved, struct error *e)
 		int64_t seq = column_int(&saved->columns[0], r);
 
 		k->store.time_us[first + r] = seq;
-		kept_index(k, first + r);
+		held_index(k, first + r);
 		if (seq >= k->next_seq)
 			k->next_seq = seq + 1;
 	}

@@ -1,6 +1,6 @@
 /* The first N rows of an order, overall or per key.
  *
- *   keys -> group -> ranks (rows in order)          rows: kept.h
+ *   keys -> group -> ranks (rows in order)          rows: held.h
  *
  * Of a stream that only inserts a group keeps the rows that are shown and no others: what comes
  * behind the N-th never shows.  Of a changelog it keeps all, as what is taken back makes room.
@@ -12,7 +12,7 @@
  * live: one row in gives its changes out, whatever the batches are, so that what is emitted depends
  * on the order of the rows alone, also after a restart in the middle. */
 #include "cmd/ssort/changes.h"
-#include "cmd/ssort/kept.h"
+#include "cmd/ssort/held.h"
 #include "cmd/ssort/radix.h"
 #include "cmd/ssort/ranks.h"
 #include "cmd/ssort/ssort.h"
@@ -29,7 +29,7 @@ struct way {
 	struct sort_keys keys;
 	struct order_keys ranks_of;  /* of the batch */
 	struct keytable *table;
-	struct kept kept;
+	struct held held;
 	struct ranks *groups;        /* by number in the table */
 	int64_t *appeared;           /* their place among all groups */
 	size_t groups_len, groups_cap, appeared_cap;
@@ -93,8 +93,8 @@ static int top_open(struct ssort *s, struct error *e)
 	struct way *w = s->state = mem_zero(sizeof *w);
 
 	order_keys_init(&w->ranks_of);
-	kept_init(&w->kept, &s->in, s->in.changelog);
-	w->changes = (struct changes){.kept = &w->kept, .limit = s->o.limit, .ties = s->o.ties,
+	held_init(&w->held, &s->in, s->in.changelog);
+	w->changes = (struct changes){.held = &w->held, .limit = s->o.limit, .ties = s->o.ties,
 		.numbered = s->o.number != NULL};
 	if (sort_keys_compile(&w->keys, s, e) < 0)
 		return -1;
@@ -120,7 +120,7 @@ static void top_close(struct ssort *s)
 		ranks_clear(&w->groups[i]);
 	mem_free(w->groups);
 	mem_free(w->appeared);
-	kept_clear(&w->kept);
+	held_clear(&w->held);
 	changes_clear(&w->changes);
 	order_keys_clear(&w->ranks_of);
 	timequeue_clear(&w->closing);
@@ -139,7 +139,7 @@ static int flush(struct ssort *s, struct error *e)
 {
 	struct way *w = s->state;
 	struct changes *c = &w->changes;
-	const struct batch *all = rowstore_view(&w->kept.store);
+	const struct batch *all = rowstore_view(&w->held.store);
 	size_t done = 0;
 
 	while (done < c->len) {
@@ -167,20 +167,27 @@ static int flush(struct ssort *s, struct error *e)
 
 /* ---- groups ---- */
 
-static void grow_groups(struct way *w, const struct taking *t)
+/* New keys have got the next numbers; returns how many groups there were before. */
+static size_t grow_groups(struct way *w)
 {
 	size_t old = w->groups_len, n = keytable_len(w->table);
 
 	if (n <= old)
-		return;
+		return old;
 	MEM_GROW(w->groups, w->groups_cap, n);
 	MEM_GROW(w->appeared, w->appeared_cap, n);
 	memset(w->groups + old, 0, (n - old) * sizeof *w->groups);
 	for (size_t i = old; i < n; i++)
 		w->appeared[i] = w->next_group++;
 	w->groups_len = n;
-	if (w->kept.indexed)
+	if (w->held.indexed)
 		w->gone += (uint32_t)(n - old); /* until their first row is in */
+	return old;
+}
+
+/* Groups from number `old` on are new, with their first row in this batch. */
+static void await_closing(struct way *w, const struct taking *t, size_t old)
+{
 	for (uint32_t r = 0; w->time_key >= 0 && r < t->b->rows; r++) {
 		if (t->groups[r] < old)
 			continue;
@@ -194,17 +201,17 @@ static void compact_rows(struct way *w)
 {
 	uint32_t *remap;
 
-	if (!rowstore_wants_compact(&w->kept.store, 0))
+	if (!rowstore_wants_compact(&w->held.store, 0))
 		return;
-	remap = mem_alloc((w->kept.store.len + (size_t)1) * sizeof *remap);
-	kept_compact(&w->kept, remap);
+	remap = mem_alloc((w->held.store.len + (size_t)1) * sizeof *remap);
+	held_compact(&w->held, remap);
 	for (size_t i = 0; i < w->groups_len; i++)
 		ranks_remap(&w->groups[i], remap);
 	mem_free(remap);
 }
 
-/* Keys of groups that are left, BATCH_ROWS at a time, into a new table, in the same order. */
-static struct keytable *rebuilt_table(struct way *w, const uint32_t *left, uint32_t n)
+/* Keys of the groups that stay, BATCH_ROWS at a time, into a new table. */
+static struct keytable *rebuilt_table(struct way *w, const uint32_t *stay, uint32_t n)
 {
 	struct keytable *table = keytable_new(w->keys.types, w->keys.len);
 
@@ -219,7 +226,7 @@ static struct keytable *rebuilt_table(struct way *w, const uint32_t *left, uint3
 		for (size_t i = 0; i < w->keys.len; i++) {
 			struct column all = keytable_column(w->table, i);
 
-			column_gather(&all, left + done, part, &w->arena, &w->keys.columns[i]);
+			column_gather(&all, stay + done, part, &w->arena, &w->keys.columns[i]);
 		}
 		keys_hash(w->keys.pointers, w->keys.len, part, hashes);
 		keytable_insert(table, w->keys.pointers, part, hashes, ids);
@@ -228,39 +235,52 @@ static struct keytable *rebuilt_table(struct way *w, const uint32_t *left, uint3
 	return table;
 }
 
+/* Group stay[i] becomes number i; the others are empty, and forgotten. */
+static void renumber_groups(struct way *w, const uint32_t *stay, uint32_t n)
+{
+	struct keytable *table = rebuilt_table(w, stay, n);
+	struct ranks *groups = mem_alloc((n + (size_t)1) * sizeof *groups);
+	int64_t *appeared = mem_alloc((n + (size_t)1) * sizeof *appeared);
+
+	for (uint32_t i = 0; i < n; i++) {
+		groups[i] = w->groups[stay[i]];
+		appeared[i] = w->appeared[stay[i]];
+	}
+	keytable_free(w->table);
+	mem_free(w->groups);
+	mem_free(w->appeared);
+	w->table = table;
+	w->groups = groups;
+	w->appeared = appeared;
+	w->groups_len = n;
+	w->groups_cap = w->appeared_cap = n + (size_t)1;
+	w->gone = 0;
+}
+
 /* Forgets the keys of groups that are gone, once they are most. */
 static void compact_groups(struct way *w)
 {
-	uint32_t *left, *remap, n = 0;
-	struct keytable *table;
+	uint32_t *stay, *remap, n = 0;
 
 	if (!w->keys.len || w->gone < GROUPS_SLACK || w->gone < w->groups_len / 2)
 		return;
-	left = mem_alloc(w->groups_len * sizeof *left);
+	stay = mem_alloc(w->groups_len * sizeof *stay);
 	remap = mem_alloc(w->groups_len * sizeof *remap);
 	for (uint32_t i = 0; i < w->groups_len; i++) {
 		remap[i] = w->groups[i].len ? n : UINT32_MAX;
 		if (w->groups[i].len)
-			left[n++] = i;
-	}
-	table = rebuilt_table(w, left, n);
-	keytable_free(w->table);
-	w->table = table;
-	for (uint32_t i = 0; i < n; i++) {
-		w->groups[i] = w->groups[left[i]];
-		w->appeared[i] = w->appeared[left[i]];
+			stay[n++] = i;
 	}
 	timequeue_remap(&w->closing, remap);
-	w->groups_len = n;
-	w->gone = 0;
-	mem_free(left);
+	renumber_groups(w, stay, n);
+	mem_free(stay);
 	mem_free(remap);
 }
 
 static int check_memory(const struct ssort *s, struct error *e)
 {
 	const struct way *w = s->state;
-	size_t bytes = kept_bytes(&w->kept) + keytable_bytes(w->table) + w->ranks_bytes +
+	size_t bytes = held_bytes(&w->held) + keytable_bytes(w->table) + w->ranks_bytes +
 		w->groups_cap * sizeof *w->groups + timequeue_bytes(&w->closing);
 
 	if (!s->o.memory_bytes || bytes <= (size_t)s->o.memory_bytes)
@@ -282,10 +302,10 @@ static bool is_hopeless(const struct way *w, const struct ranks *l, uint32_t r, 
 	if ((int64_t)l->len < w->changes.limit)
 		return false;
 	row = ranks_at(l, l->len - 1);
-	prefix = kept_prefix(&w->kept, row);
+	prefix = held_prefix(&w->held, row);
 	if (w->ranks_of.prefix[r] != prefix)
 		return w->ranks_of.prefix[r] > prefix;
-	last = kept_key(&w->kept, row);
+	last = held_key(&w->held, row);
 	own = (struct rank_key){prefix, order_rest(&w->ranks_of, r), 0};
 	way = rank_compare_order(&own, &last);
 	return ties ? way > 0 : way >= 0;
@@ -294,25 +314,25 @@ static bool is_hopeless(const struct way *w, const struct ranks *l, uint32_t r, 
 /* Of one row per group: what comes better takes its place. */
 static void enter_alone(struct way *w, struct ranks *l, uint32_t row)
 {
-	struct rank_key key = kept_key(&w->kept, row);
+	struct rank_key key = held_key(&w->held, row);
 	uint32_t old = l->len ? l->only : ROW_NONE;
 
-	if (old != ROW_NONE && ranks_find(l, &w->kept, &key) > 0) {
-		rowstore_kill(&w->kept.store, row);
+	if (old != ROW_NONE && ranks_find(l, &w->held, &key) > 0) {
+		rowstore_kill(&w->held.store, row);
 		return;
 	}
 	if (w->live)
 		changes_replace(&w->changes, old, row, 1);
 	if (old != ROW_NONE)
-		rowstore_kill(&w->kept.store, old);
+		rowstore_kill(&w->held.store, old);
 	l->only = row;
 	l->len = 1;
 }
 
 static void enter(struct way *w, struct ranks *l, uint32_t row)
 {
-	struct rank_key key = kept_key(&w->kept, row);
-	uint32_t position = ranks_find(l, &w->kept, &key), visible;
+	struct rank_key key = held_key(&w->held, row);
+	uint32_t position = ranks_find(l, &w->held, &key), visible;
 
 	if (w->live)
 		changes_begin(&w->changes, l, position);
@@ -320,7 +340,7 @@ static void enter(struct way *w, struct ranks *l, uint32_t row)
 	ranks_insert(l, position, row);
 	visible = changes_visible(&w->changes, l);
 	while (l->len > visible) {
-		rowstore_kill(&w->kept.store, ranks_at(l, l->len - 1));
+		rowstore_kill(&w->held.store, ranks_at(l, l->len - 1));
 		ranks_remove(l, l->len - 1);
 	}
 	w->ranks_bytes += ranks_bytes(l);
@@ -338,10 +358,10 @@ static int take_inserts(struct ssort *s, const struct taking *t, struct error *e
 	for (uint32_t r = 0; r < t->b->rows; r++) {
 		if (is_hopeless(w, &w->groups[t->groups[r]], r, s->o.ties))
 			continue;
-		seqs[n] = w->kept.next_seq++;
+		seqs[n] = w->held.next_seq++;
 		pick[n++] = r;
 	}
-	first = kept_add(&w->kept, t->b, &w->ranks_of, pick, n, seqs, NULL);
+	first = held_add(&w->held, t->b, &w->ranks_of, pick, n, seqs, NULL);
 	for (uint32_t i = 0; i < n; i++) {
 		struct ranks *l = &w->groups[t->groups[pick[i]]];
 
@@ -369,9 +389,9 @@ static int refuse_retraction(const struct ssort *s, const struct batch *b, uint3
 
 static uint32_t position_of(const struct way *w, const struct ranks *l, uint32_t row)
 {
-	struct rank_key key = kept_key(&w->kept, row);
+	struct rank_key key = held_key(&w->held, row);
 
-	return ranks_find(l, &w->kept, &key);
+	return ranks_find(l, &w->held, &key);
 }
 
 static void list_remove(struct way *w, struct ranks *l, uint32_t row)
@@ -383,7 +403,7 @@ static void list_remove(struct way *w, struct ranks *l, uint32_t row)
 	ranks_remove(l, position);
 	w->ranks_bytes += ranks_bytes(l);
 	w->gone += !l->len;
-	rowstore_kill(&w->kept.store, row);
+	rowstore_kill(&w->held.store, row);
 }
 
 static void list_insert(struct way *w, struct ranks *l, uint32_t row)
@@ -392,7 +412,7 @@ static void list_insert(struct way *w, struct ranks *l, uint32_t row)
 	w->ranks_bytes -= ranks_bytes(l);
 	ranks_insert(l, position_of(w, l, row), row);
 	w->ranks_bytes += ranks_bytes(l);
-	kept_index(&w->kept, row);
+	held_index(&w->held, row);
 }
 
 /* One change of one group: a row goes, comes, or both (ROW_NONE: not). */
@@ -407,6 +427,8 @@ static void change(struct way *w, uint32_t group, uint32_t old, uint32_t new)
 		from = position_of(w, l, new);
 	if (w->live)
 		changes_begin(&w->changes, l, from);
+	if (old == ROW_NONE && !l->len) /* a key that has had no rows for a while appears anew */
+		w->appeared[group] = w->next_group++;
 	if (old != ROW_NONE)
 		list_remove(w, l, old);
 	if (new != ROW_NONE)
@@ -431,11 +453,11 @@ static int take_changes(struct ssort *s, const struct taking *t, struct error *e
 	for (uint32_t r = 0; r < b->rows; r++) {
 		if (!adds(b->ops[r]))
 			continue;
-		seqs[n] = w->kept.next_seq++;
+		seqs[n] = w->held.next_seq++;
 		pick[n++] = r;
 	}
-	kept_hash(&w->kept, b, hashes);
-	next = kept_add(&w->kept, b, &w->ranks_of, pick, n, seqs, NULL);
+	held_hash(&w->held, b, hashes);
+	next = held_add(&w->held, b, &w->ranks_of, pick, n, seqs, NULL);
 	for (uint32_t r = 0; r < b->rows; r++) {
 		uint32_t old;
 
@@ -443,7 +465,7 @@ static int take_changes(struct ssort *s, const struct taking *t, struct error *e
 			change(w, t->groups[r], ROW_NONE, next++);
 			continue;
 		}
-		old = kept_take(&w->kept, b, r, hashes[r]);
+		old = held_take(&w->held, b, r, hashes[r]);
 		if (old == ROW_NONE)
 			return refuse_retraction(s, b, r, e);
 		if (b->ops[r] == ROW_DELETE || r + 1 == b->rows ||
@@ -452,7 +474,7 @@ static int take_changes(struct ssort *s, const struct taking *t, struct error *e
 			continue;
 		}
 		/* The new row takes the place of the old one among equals. */
-		w->kept.store.time_us[next] = w->kept.store.time_us[old];
+		w->held.store.time_us[next] = w->held.store.time_us[old];
 		change(w, t->groups[r++], old, next++);
 	}
 	return flush(s, e);
@@ -512,7 +534,7 @@ static int top_batch(struct ssort *s, const struct batch *in, struct error *e)
 	if (sort_keys_run(&w->keys, &b, hashes, e) < 0)
 		return -1;
 	keytable_insert(w->table, w->keys.pointers, b.rows, hashes, t.groups);
-	grow_groups(w, &t);
+	await_closing(w, &t, grow_groups(w));
 	if (order_keys_of(&s->order, &b, &w->ranks_of, e) < 0)
 		return -1;
 	status = s->in.changelog ? take_changes(s, &t, e) : take_inserts(s, &t, e);
@@ -530,7 +552,7 @@ static void forget_group(struct way *w, uint32_t group)
 	struct ranks *l = &w->groups[group];
 
 	for (uint32_t i = l->len; i-- > 0;)
-		rowstore_kill(&w->kept.store, ranks_at(l, i));
+		rowstore_kill(&w->held.store, ranks_at(l, i));
 	w->ranks_bytes -= ranks_bytes(l);
 	ranks_clear(l);
 	w->gone++;
@@ -645,7 +667,7 @@ struct saving {
 
 static int put_saved(struct way *w, struct saving *x, struct error *e)
 {
-	const struct batch *all = rowstore_view(&w->kept.store);
+	const struct batch *all = rowstore_view(&w->held.store);
 	struct batch b = {.schema = x->schema, .rows = x->len};
 	size_t ints = saved_ints(w);
 	struct column *columns;
@@ -673,7 +695,7 @@ static int save_group(struct way *w, uint32_t group, struct saving *x, struct er
 		for (uint32_t i = x->len; i < x->len + n; i++) {
 			x->ints[0][i] = key_group(keytable_hash(w->table, group));
 			x->ints[1][i] = w->appeared[group];
-			x->ints[2][i] = w->kept.store.time_us[x->rows[i]];
+			x->ints[2][i] = w->held.store.time_us[x->rows[i]];
 		}
 		x->len += n;
 		done += n;
@@ -717,13 +739,13 @@ static void load_row(struct way *w, uint32_t group, uint32_t row, int64_t appear
 	struct ranks *l = &w->groups[group];
 
 	w->appeared[group] = appeared;
-	w->gone -= w->kept.indexed && !l->len;
+	w->gone -= w->held.indexed && !l->len;
 	if (appeared >= w->next_group)
 		w->next_group = appeared + 1;
-	if (w->kept.store.time_us[row] >= w->kept.next_seq)
-		w->kept.next_seq = w->kept.store.time_us[row] + 1;
-	if (w->kept.indexed)
-		kept_index(&w->kept, row);
+	if (w->held.store.time_us[row] >= w->held.next_seq)
+		w->held.next_seq = w->held.store.time_us[row] + 1;
+	if (w->held.indexed)
+		held_index(&w->held, row);
 	w->ranks_bytes -= ranks_bytes(l);
 	ranks_insert(l, position_of(w, l, row), row);
 	w->ranks_bytes += ranks_bytes(l);
@@ -753,11 +775,29 @@ static int top_load(struct ssort *s, const struct batch *saved, struct error *e)
 		order_keys_of(&s->order, &b, &w->ranks_of, e) < 0)
 		return -1;
 	keytable_insert(w->table, w->keys.pointers, b.rows, hashes, t.groups);
-	grow_groups(w, &t);
-	first = kept_add(&w->kept, &b, &w->ranks_of, NULL, b.rows, saved->columns[ints - 1].data,
+	grow_groups(w);
+	first = held_add(&w->held, &b, &w->ranks_of, NULL, b.rows, saved->columns[ints - 1].data,
 		NULL);
 	for (uint32_t r = 0; r < b.rows; r++)
 		load_row(w, t.groups[r], first + r, column_int(&saved->columns[ints - 2], r));
+	return 0;
+}
+
+/* Groups came by key group: they get the numbers of their appearance again. */
+static int top_load_end(struct ssort *s, struct error *e)
+{
+	struct way *w = s->state;
+	uint32_t *order = groups_in_order(w);
+	struct column times;
+
+	if (w->keys.len)
+		renumber_groups(w, order, (uint32_t)w->groups_len);
+	mem_free(order);
+	if (w->time_key < 0)
+		return 0;
+	times = keytable_column(w->table, (size_t)w->time_key);
+	for (uint32_t i = 0; i < w->groups_len; i++)
+		timequeue_push(&w->closing, column_int(&times, i), i);
 	return 0;
 }
 
@@ -768,4 +808,5 @@ const struct way_ops top_way = {
 	.watermark = top_watermark,
 	.save = top_save,
 	.load = top_load,
+	.load_end = top_load_end,
 };

@@ -1,4 +1,4 @@
-#include "cmd/ssort/kept.h"
+#include "cmd/ssort/held.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -8,9 +8,9 @@
 
 enum { SLOTS_FIRST = 1024 };
 
-void kept_init(struct kept *k, const struct schema *in, bool indexed)
+void held_init(struct held *k, const struct schema *in, bool indexed)
 {
-	*k = (struct kept){.in = in, .fields = in->fields_len, .indexed = indexed};
+	*k = (struct held){.in = in, .fields = in->fields_len, .indexed = indexed};
 	schema_init(&k->schema);
 	for (size_t i = 0; i < in->fields_len; i++)
 		schema_add_field(&k->schema, &in->fields[i]);
@@ -20,20 +20,21 @@ void kept_init(struct kept *k, const struct schema *in, bool indexed)
 	rowstore_init(&k->store, &k->schema);
 }
 
-void kept_clear(struct kept *k)
+void held_clear(struct held *k)
 {
 	if (!k->in)
 		return;
 	rowstore_clear(&k->store);
 	schema_clear(&k->schema);
 	mem_free(k->slots);
+	mem_free(k->next);
 	arena_clear(&k->arena);
-	*k = (struct kept){.in = NULL};
+	*k = (struct held){.in = NULL};
 }
 
 /* ---- adding ---- */
 
-static void rest_column(struct kept *k, const struct order_keys *keys, uint32_t rows,
+static void rest_column(struct held *k, const struct order_keys *keys, uint32_t rows,
 	struct column *out)
 {
 	if (keys->has_rest) {
@@ -44,7 +45,7 @@ static void rest_column(struct kept *k, const struct order_keys *keys, uint32_t 
 		.offsets = arena_zero(&k->arena, (rows + (size_t)1) * sizeof *out->offsets)};
 }
 
-uint32_t kept_add(struct kept *k, const struct batch *b, const struct order_keys *keys,
+uint32_t held_add(struct held *k, const struct batch *b, const struct order_keys *keys,
 	const uint32_t *pick, uint32_t n, const int64_t *seqs, const uint32_t *groups)
 {
 	struct column *columns;
@@ -57,7 +58,7 @@ uint32_t kept_add(struct kept *k, const struct batch *b, const struct order_keys
 	if (k->fields)
 		memcpy(columns, b->columns, k->fields * sizeof *columns);
 	if (k->indexed)
-		kept_hash(k, b, hashes);
+		held_hash(k, b, hashes);
 	columns[k->fields] = (struct column){.type = TYPE_OF(TYPE_INT), .data = keys->prefix};
 	rest_column(k, keys, b->rows, &columns[k->fields + 1]);
 	columns[k->fields + 2] = (struct column){.type = TYPE_OF(TYPE_INT), .data = hashes};
@@ -68,7 +69,7 @@ uint32_t kept_add(struct kept *k, const struct batch *b, const struct order_keys
 /* ---- the index ---- */
 
 /* As keys hash them, and what can't be a key by its bytes. */
-void kept_hash(const struct kept *k, const struct batch *b, uint64_t *hashes)
+void held_hash(const struct held *k, const struct batch *b, uint64_t *hashes)
 {
 	size_t n = k->in->keys_len ? k->in->keys_len : k->fields;
 	struct column *columns = mem_alloc((n + 1) * sizeof *columns);
@@ -85,21 +86,22 @@ void kept_hash(const struct kept *k, const struct batch *b, uint64_t *hashes)
 	mem_free(columns);
 }
 
-static uint64_t hash_of(const struct kept *k, uint32_t row)
+static uint64_t hash_of(const struct held *k, uint32_t row)
 {
 	return ((const uint64_t *)(const void *)k->store.rows.columns[k->fields + 2].data)[row];
 }
 
-static void put_slot(struct kept *k, uint32_t row)
+static void put_slot(struct held *k, uint32_t row)
 {
 	size_t at = hash_of(k, row) >> 7 & (k->slots_len - 1);
 
 	while (k->slots[at] != ROW_NONE)
 		at = (at + 1) & (k->slots_len - 1);
 	k->slots[at] = row;
+	k->slots_used++;
 }
 
-static void grow_slots(struct kept *k)
+static void grow_slots(struct held *k)
 {
 	uint32_t *old = k->slots;
 	size_t old_len = k->slots_len;
@@ -107,6 +109,7 @@ static void grow_slots(struct kept *k)
 	k->slots_len = old_len ? old_len * 2 : SLOTS_FIRST;
 	k->slots = mem_alloc(k->slots_len * sizeof *k->slots);
 	memset(k->slots, 0xff, k->slots_len * sizeof *k->slots);
+	k->slots_used = 0;
 	for (size_t i = 0; i < old_len; i++) {
 		if (old[i] != ROW_NONE)
 			put_slot(k, old[i]);
@@ -114,17 +117,8 @@ static void grow_slots(struct kept *k)
 	mem_free(old);
 }
 
-void kept_index(struct kept *k, uint32_t row)
-{
-	MUST(k->indexed);
-	if (k->indexed_len >= k->slots_len / 2)
-		grow_slots(k);
-	put_slot(k, row);
-	k->indexed_len++;
-}
-
 /* What lies behind a hole moves up, unless its own place is behind the hole (Knuth, 6.4 R). */
-static void clear_slot(struct kept *k, size_t hole)
+static void clear_slot(struct held *k, size_t hole)
 {
 	size_t mask = k->slots_len - 1;
 
@@ -137,9 +131,10 @@ static void clear_slot(struct kept *k, size_t hole)
 		hole = at;
 	}
 	k->slots[hole] = ROW_NONE;
-	k->indexed_len--;
+	k->slots_used--;
 }
 
+/* To the bit: what was sent as -0 is taken back as -0. */
 static bool cell_equal(const struct column *a, uint32_t row, const struct column *b, uint32_t other)
 {
 	bool valid = column_is_valid(a, row);
@@ -154,18 +149,18 @@ static bool cell_equal(const struct column *a, uint32_t row, const struct column
 
 		return x.len == y.len && (!x.len || !memcmp(x.text, y.text, x.len));
 	}
-	if (a->type.kind == TYPE_FLOAT && column_float(a, row) == column_float(b, other))
-		return true; /* -0 */
 	return !memcmp((const uint8_t *)a->data + row * width,
 		(const uint8_t *)b->data + other * width, width);
 }
 
-uint32_t kept_take(struct kept *k, const struct batch *b, uint32_t row, uint64_t hash)
+/* The slot of rows that equal row `row` of columns, where they lie by their number in the stream. */
+static size_t find_slot(const struct held *k, const struct column *columns, uint32_t row,
+	uint64_t hash)
 {
 	size_t mask = k->slots_len - 1, n = k->in->keys_len ? k->in->keys_len : k->fields;
+	size_t at = hash >> 7 & mask;
 
-	for (size_t at = hash >> 7 & mask; k->slots_len && k->slots[at] != ROW_NONE;
-		at = (at + 1) & mask) {
+	for (; k->slots_len && k->slots[at] != ROW_NONE; at = (at + 1) & mask) {
 		uint32_t found = k->slots[at];
 		bool equal = hash_of(k, found) == hash;
 
@@ -173,17 +168,53 @@ uint32_t kept_take(struct kept *k, const struct batch *b, uint32_t row, uint64_t
 			size_t c = k->in->keys_len ? (size_t)k->in->keys[i] : i;
 			struct column own = builder_column(&k->store.rows.columns[c]);
 
-			equal = cell_equal(&b->columns[c], row, &own, found);
+			equal = cell_equal(&columns[c], row, &own, found);
 		}
-		if (!equal)
-			continue;
-		clear_slot(k, at);
-		return found;
+		if (equal)
+			return at;
 	}
-	return ROW_NONE;
+	return SIZE_MAX;
 }
 
-bool kept_equal(const struct kept *k, uint32_t a, uint32_t b)
+/* Equal rows are a list, the one that came last first: mostly that is the new one. */
+void held_index(struct held *k, uint32_t row)
+{
+	const struct batch *all = rowstore_view(&k->store);
+	uint32_t *to;
+	size_t at;
+
+	MUST(k->indexed);
+	if (k->slots_used >= k->slots_len / 2)
+		grow_slots(k);
+	MEM_GROW(k->next, k->next_cap, k->store.len);
+	k->next[row] = ROW_NONE;
+	at = find_slot(k, all->columns, row, hash_of(k, row));
+	if (at == SIZE_MAX) {
+		put_slot(k, row);
+		return;
+	}
+	for (to = &k->slots[at]; *to != ROW_NONE && k->store.time_us[*to] > k->store.time_us[row];)
+		to = &k->next[*to];
+	k->next[row] = *to;
+	*to = row;
+}
+
+uint32_t held_take(struct held *k, const struct batch *b, uint32_t row, uint64_t hash)
+{
+	size_t at = find_slot(k, b->columns, row, hash);
+	uint32_t found;
+
+	if (at == SIZE_MAX)
+		return ROW_NONE;
+	found = k->slots[at];
+	if (k->next[found] == ROW_NONE)
+		clear_slot(k, at);
+	else
+		k->slots[at] = k->next[found];
+	return found;
+}
+
+bool held_equal(const struct held *k, uint32_t a, uint32_t b)
 {
 	for (size_t i = 0; i < k->fields; i++) {
 		struct column c = builder_column(&k->store.rows.columns[i]);
@@ -196,18 +227,20 @@ bool kept_equal(const struct kept *k, uint32_t a, uint32_t b)
 
 /* ---- compaction ---- */
 
-void kept_compact(struct kept *k, uint32_t *remap)
+void held_compact(struct held *k, uint32_t *remap)
 {
 	rowstore_compact(&k->store, remap);
 	if (!k->indexed)
 		return;
 	for (size_t i = 0; i < k->slots_len; i++)
 		k->slots[i] = ROW_NONE;
-	for (uint32_t r = 0; r < k->store.len && k->slots_len; r++)
-		put_slot(k, r);
+	k->slots_used = 0;
+	for (uint32_t r = 0; r < k->store.len; r++)
+		held_index(k, r);
 }
 
-size_t kept_bytes(const struct kept *k)
+size_t held_bytes(const struct held *k)
 {
-	return rowstore_bytes(&k->store) + k->slots_len * sizeof *k->slots;
+	return rowstore_bytes(&k->store) + k->slots_len * sizeof *k->slots +
+		k->next_cap * sizeof *k->next;
 }

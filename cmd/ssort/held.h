@@ -5,14 +5,15 @@
  *   index      hash of what identifies a row -> row                     (changelogs only)
  *
  * seq is unique and rises; an update takes the place of the row it replaces.  What identifies a row
- * are the changelog's keys, or all of its columns: then a retraction takes back one equal row. */
-#ifndef RUNNEL_SSORT_KEPT_H
-#define RUNNEL_SSORT_KEPT_H
+ * are the changelog's keys, or all of its columns: then a retraction takes back one equal row, that of
+ * the greatest seq. */
+#ifndef RUNNEL_SSORT_HELD_H
+#define RUNNEL_SSORT_HELD_H
 
 #include "cmd/ssort/order.h"
 #include "libcore/state/rowstore.h"
 
-struct kept {
+struct held {
 	const struct schema *in;   /* borrowed */
 	size_t fields;             /* of in; behind them prefix, rest, hash */
 	struct schema schema;
@@ -20,7 +21,9 @@ struct kept {
 	int64_t next_seq;
 	bool indexed;
 	uint32_t *slots;           /* open addressing, ROW_NONE empty, at most half full */
-	size_t slots_len, indexed_len;
+	size_t slots_len, slots_used;
+	uint32_t *next;            /* by row: the equal row that came before it, ROW_NONE */
+	size_t next_cap;
 	struct arena arena;
 };
 
@@ -31,38 +34,38 @@ struct rank_key {
 	int64_t seq;
 };
 
-void kept_init(struct kept *k, const struct schema *in, bool indexed);
-void kept_clear(struct kept *k);
+void held_init(struct held *k, const struct schema *in, bool indexed);
+void held_clear(struct held *k);
 
 /* Appends the picked rows of b (pick NULL: the first n) with their keys; seqs and groups are by
  * position in the n.  Returns the number of the first.  They are not in the index yet. */
-uint32_t kept_add(struct kept *k, const struct batch *b, const struct order_keys *keys,
+uint32_t held_add(struct held *k, const struct batch *b, const struct order_keys *keys,
 	const uint32_t *pick, uint32_t n, const int64_t *seqs, const uint32_t *groups);
 
 /* Changelogs: makes a row findable; the number of a row that equals row `row` of b (ROW_NONE: there
- * is none), which is out of the index then.  hashes: of kept_hash over b. */
-void kept_index(struct kept *k, uint32_t row);
-void kept_hash(const struct kept *k, const struct batch *b, uint64_t *hashes);
-uint32_t kept_take(struct kept *k, const struct batch *b, uint32_t row, uint64_t hash);
+ * is none), which is out of the index then.  hashes: of held_hash over b. */
+void held_index(struct held *k, uint32_t row);
+void held_hash(const struct held *k, const struct batch *b, uint64_t *hashes);
+uint32_t held_take(struct held *k, const struct batch *b, uint32_t row, uint64_t hash);
 
 /* Whether two kept rows are equal in all columns of the stream. */
-bool kept_equal(const struct kept *k, uint32_t a, uint32_t b);
+bool held_equal(const struct held *k, uint32_t a, uint32_t b);
 
 /* Copies the live rows together; remap as rowstore_compact.  Rows in the index are those alive. */
-void kept_compact(struct kept *k, uint32_t *remap);
+void held_compact(struct held *k, uint32_t *remap);
 
-size_t kept_bytes(const struct kept *k);
+size_t held_bytes(const struct held *k);
 
-static inline uint64_t kept_prefix(const struct kept *k, uint32_t row)
+static inline uint64_t held_prefix(const struct held *k, uint32_t row)
 {
 	return ((const uint64_t *)(const void *)k->store.rows.columns[k->fields].data)[row];
 }
 
-static inline struct rank_key kept_key(const struct kept *k, uint32_t row)
+static inline struct rank_key held_key(const struct held *k, uint32_t row)
 {
 	const struct column_builder *rest = &k->store.rows.columns[k->fields + 1];
 
-	return (struct rank_key){kept_prefix(k, row),
+	return (struct rank_key){held_prefix(k, row),
 		{(const char *)rest->bytes.data + rest->offsets[row],
 			rest->offsets[row + 1] - rest->offsets[row]}, k->store.time_us[row]};
 }

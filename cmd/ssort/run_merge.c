@@ -1,4 +1,4 @@
-#include "cmd/ssort/merge.h"
+#include "cmd/ssort/run_merge.h"
 
 #include "cmd/ssort/gather.h"
 #include "libcore/base/memory.h"
@@ -11,7 +11,7 @@ struct source {
 	uint32_t row;
 };
 
-struct merge {
+struct run_merge {
 	struct order *order;
 	struct source *sources;
 	size_t sources_len;
@@ -25,10 +25,10 @@ struct merge {
 	struct batch out;
 };
 
-struct merge *merge_new(const struct schema *s, struct order *order, struct spill_run *const *runs,
+struct run_merge *run_merge_new(const struct schema *s, struct order *order, struct spill_run *const *runs,
 	size_t runs_len)
 {
-	struct merge *m = mem_zero(sizeof *m);
+	struct run_merge *m = mem_zero(sizeof *m);
 
 	m->order = order;
 	m->sources = mem_zero(runs_len * sizeof *m->sources);
@@ -42,7 +42,7 @@ struct merge *merge_new(const struct schema *s, struct order *order, struct spil
 	return m;
 }
 
-void merge_free(struct merge *m)
+void run_merge_free(struct run_merge *m)
 {
 	if (!m)
 		return;
@@ -58,7 +58,7 @@ void merge_free(struct merge *m)
 }
 
 /* 0, 1: the run is over, -1. */
-static int load(struct merge *m, uint32_t number, struct error *e)
+static int load(struct run_merge *m, uint32_t number, struct error *e)
 {
 	struct source *s = &m->sources[number];
 	int status = spill_reader_next(s->reader, &s->batch, e);
@@ -71,7 +71,7 @@ static int load(struct merge *m, uint32_t number, struct error *e)
 }
 
 /* Of equal rows that of the earlier run comes first. */
-static bool before(const struct merge *m, uint32_t a, uint32_t b)
+static bool before(const struct run_merge *m, uint32_t a, uint32_t b)
 {
 	const struct source *x = &m->sources[a], *y = &m->sources[b];
 	uint64_t p = x->keys.prefix[x->row], q = y->keys.prefix[y->row];
@@ -83,7 +83,7 @@ static bool before(const struct merge *m, uint32_t a, uint32_t b)
 	return way ? way < 0 : a < b;
 }
 
-static void sift(struct merge *m, size_t at)
+static void sift(struct run_merge *m, size_t at)
 {
 	uint32_t moving = m->heap[at];
 
@@ -102,7 +102,7 @@ static void sift(struct merge *m, size_t at)
 	m->heap[at] = moving;
 }
 
-static int begin(struct merge *m, struct error *e)
+static int begin(struct run_merge *m, struct error *e)
 {
 	m->began = true;
 	for (uint32_t i = 0; i < m->sources_len; i++) {
@@ -119,7 +119,7 @@ static int begin(struct merge *m, struct error *e)
 }
 
 /* The rows picked from the batch that is over have been handed out. */
-static int go_on(struct merge *m, struct error *e)
+static int go_on(struct run_merge *m, struct error *e)
 {
 	int status = load(m, m->heap[0], e);
 
@@ -133,7 +133,7 @@ static int go_on(struct merge *m, struct error *e)
 	return 0;
 }
 
-static void pick(struct merge *m)
+static void pick(struct run_merge *m)
 {
 	while (m->places_len < BATCH_ROWS) {
 		struct source *s = &m->sources[m->heap[0]];
@@ -147,7 +147,7 @@ static void pick(struct merge *m)
 	}
 }
 
-int merge_next(struct merge *m, const struct batch **out, struct error *e)
+int run_merge_next(struct run_merge *m, const struct batch **out, struct error *e)
 {
 	uint32_t n;
 
