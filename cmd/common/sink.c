@@ -2,8 +2,7 @@
 
 #include "cmd/common/live_table.h"
 #include "cmd/common/output.h"
-#include "formats/compress.h"
-#include "formats/extension.h"
+#include "cmd/common/sink_format.h"
 #include "libcore/base/memory.h"
 
 #include <stdio.h>
@@ -20,8 +19,7 @@ enum {
 struct sink {
 	struct operator op;
 	struct sink_options o;
-	char format[16];
-	char extension[32];
+	struct sink_format format;
 	struct output *output;       /* opened with the first schema */
 	struct sheet sheet;          /* of a stream, a file, null: */
 	struct parts *parts;         /* of a directory, once it is open */
@@ -71,35 +69,7 @@ static int64_t sink_now(const struct sink *s)
 	return s->o.clock_us ? s->o.clock_us() : tick_us < 0 ? 0 : tick_us;
 }
 
-/* ---- format ---- */
-
-static const char *const format_names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames",
-	"json", "msgpack"}; /* their places stand in snapshots */
-
-enum { FORMATS = sizeof format_names / sizeof *format_names, FORMAT_BITS = 4 };
-
-/* Its number in snapshots; -1: there is none. */
-static int format_number(const char *name)
-{
-	for (int i = 0; i < FORMATS; i++) {
-		if (!strcmp(format_names[i], name))
-			return i;
-	}
-	return -1;
-}
-
-static bool is_format(const char *name)
-{
-	return format_number(name) >= 0;
-}
-
-/* Format and compression as one number, for snapshots. */
-static int text_number(const struct sink *s)
-{
-	enum compression c = compression_of(s->o.output);
-
-	return format_number(s->format) | (int)(c ? c : compression_of(s->extension)) << FORMAT_BITS;
-}
+/* ---- where it goes on ---- */
 
 static int check_restored_kind(const struct sink *s, struct error *e)
 {
@@ -114,28 +84,29 @@ static int check_restored_kind(const struct sink *s, struct error *e)
 /* A file goes on as it was begun. */
 static int check_restored_text(const struct sink *s, struct error *e)
 {
-	unsigned then = (unsigned)s->restored_text & ((1u << FORMAT_BITS) - 1);
+	int now = sink_format_number(&s->format, s->o.output);
+	const char *then = sink_format_of_number(s->restored_text);
 
 	if (!s->restored_offset || s->restored_kind == OUTPUT_DIRECTORY || s->finished_before ||
-		s->restored_text == text_number(s) || then >= FORMATS)
+		s->restored_text == now || !then)
 		return 0;
 	error_set(e, ERROR_STATE, "%s: begun as %s%s, and now it would go on as %s%s", s->o.output,
-		format_names[then], s->restored_text >> FORMAT_BITS ? ", compressed," : "", s->format,
-		text_number(s) >> FORMAT_BITS ? ", compressed" : "");
-	return error_hint(e, "say -f %s, or begin a new file: --drop-state %s", format_names[then],
+		then, sink_format_is_compressed(s->restored_text) ? ", compressed," : "",
+		s->format.name, sink_format_is_compressed(now) ? ", compressed" : "");
+	return error_hint(e, "say -f %s, or begin a new file: --drop-state %s", then,
 		stage_name(s->op.stage));
 }
 
 static int sink_open(struct sink *s, struct error *e)
 {
 	char job[9];
-	struct output_options o = {.path = s->o.output, .extension = s->extension,
+	struct output_options o = {.path = s->o.output, .extension = s->format.extension,
 		.subtask = stage_subtask(s->op.stage), .subtasks = stage_subtasks(s->op.stage),
 		.supervised = s->o.supervised, .job = stage_job(s->op.stage),
 		.attempt = stage_attempt(s->op.stage), .spool = s->o.spool, .stage = s->op.stage,
 		.appends = s->partition || s->o.roll.bytes || s->o.roll.age_us,
 		.finished = s->finished_before};
-	struct parts_options parts = {.format = s->format, .writer = s->o.writer,
+	struct parts_options parts = {.format = s->format.name, .writer = s->o.writer,
 		.partition = s->partition, .roll = s->o.roll, .open_max = s->o.parts_open_max};
 
 	if (s->output)
@@ -178,14 +149,14 @@ static int sink_begin(struct sink *s, struct error *e)
  * table begins with its first row. */
 static bool is_between_tables(const struct sink *s)
 {
-	return s->o.supervised && !strcmp(s->format, "table") && !s->in_part;
+	return s->o.supervised && !strcmp(s->format.name, "table") && !s->in_part;
 }
 
 static int sink_begin_table(struct sink *s, struct error *e)
 {
 	sheet_close(&s->sheet);
 	s->in_part = true;
-	if (sheet_open(&s->sheet, s->format, &s->o.writer, e) < 0)
+	if (sheet_open(&s->sheet, s->format.name, &s->o.writer, e) < 0)
 		return -1;
 	return sink_begin(s, e);
 }
@@ -250,7 +221,7 @@ static int sink_schema_text(struct sink *s, struct error *e)
 	s->has_restored_schema = false;
 	if (s->live && sink_leave_table(s, e) < 0)
 		return -1;
-	if (s->interactive && s->schema.changelog && !strcmp(s->format, "table") && can_redraw() &&
+	if (s->interactive && s->schema.changelog && !strcmp(s->format.name, "table") && can_redraw() &&
 		s->o.clock_us) {
 		s->live = live_table_new(&s->schema);
 		return 0;
@@ -357,7 +328,7 @@ static int sink_prepare(struct operator *op, uint64_t epoch, struct buf *handle,
 		return 0; /* what it had prepared has been committed */
 	if (sink_open(s, e) < 0)
 		return -1;
-	epoch_is_whole = s->parts || (s->o.supervised && !strcmp(s->format, "table"));
+	epoch_is_whole = s->parts || (s->o.supervised && !strcmp(s->format.name, "table"));
 	if (epoch_is_whole && !s->finished && sink_finish_text(s, e) < 0)
 		return -1;
 	s->in_part = false;
@@ -430,7 +401,7 @@ static int sink_idle(struct operator *op, struct error *e)
 		return sink_draw(s, e);
 	if (output_kind(s->output) != OUTPUT_STREAM)
 		return 0;
-	if (s->interactive && s->rows && s->has_schema && !strcmp(s->format, "table") &&
+	if (s->interactive && s->rows && s->has_schema && !strcmp(s->format.name, "table") &&
 		sink_settle(s, e) < 0)
 		return -1;
 	return output_flush(s->output, e);
@@ -449,7 +420,7 @@ static int sink_snapshot(struct operator *op, struct snapshot_writer *w, struct 
 	int64_t values[STATE_COLUMNS] = {(int64_t)s->restored_offset, (int64_t)s->rows,
 		s->restored_job, s->finished, s->restored_kind, s->sheet.schema_id,
 		s->sheet.schema_ids,
-		s->output || !s->has_restored ? text_number(s) : s->restored_text};
+		s->output || !s->has_restored ? sink_format_number(&s->format, s->o.output) : s->restored_text};
 
 	if (s->output) {
 		values[0] = (int64_t)output_offset(s->output);
@@ -506,22 +477,6 @@ static const struct operator_ops sink_ops = {
 
 /* ---- making one ---- */
 
-static void choose_format(struct sink *s)
-{
-	char extension[16] = "";
-
-	if (s->o.format) {
-		snprintf(s->format, sizeof s->format, "%s", s->o.format);
-	} else {
-		format_extension(s->o.output, extension, sizeof extension);
-		snprintf(s->format, sizeof s->format, "%s", is_format(extension) ? extension :
-			!strcmp(extension, "jsonl") ? "ndjson" :
-			!strcmp(s->o.output, "-") && isatty(STDOUT_FILENO) ? "table" : "ndjson");
-	}
-	snprintf(s->extension, sizeof s->extension, "%s%s%s", s->format,
-		s->o.compress ? "." : "", s->o.compress ? s->o.compress : "");
-}
-
 static void look_at_terminal(struct sink *s)
 {
 	struct winsize size;
@@ -531,66 +486,16 @@ static void look_at_terminal(struct sink *s)
 		s->o.writer.columns_max = size.ws_col;
 }
 
-static int check_output(const char *output, struct error *e)
-{
-	const char *scheme = strstr(output, "://");
-
-	if (scheme)
-		return error_set(e, ERROR_USAGE, "can't write to %.*s://\n"
-			"an output is -, a path, a directory with its slash (out/) or null:",
-			(int)(scheme - output), output);
-	if (!strncmp(output, "unix:", 5) || !strncmp(output, "unix-listen:", 12))
-		return error_set(e, ERROR_USAGE, "can't write to a socket: %s\n"
-			"an output is -, a path, a directory with its slash (out/) or null:", output);
-	return 0;
-}
-
-/* A name that promises what wouldn't be in the file. */
-static int check_name(const struct sink_options *o, struct error *e)
-{
-	static const char *const packings[] = {"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
-	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx", "xls",
-		"xml", "yaml", "html", "md", "db", "sqlite", "duckdb", NULL};
-	const char *slash = strrchr(o->output, '/');
-	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');
-	char extension[16];
-
-	for (size_t i = 0; dot && packings[i]; i++) {
-		if (!strcasecmp(dot + 1, packings[i]))
-			return error_set(e, ERROR_USAGE, "%s: can't compress to %s\n"
-				"a name may end in .gz, .zst or .lz4", o->output, dot);
-	}
-	format_extension(o->output, extension, sizeof extension);
-	for (size_t i = 0; !o->format && others[i]; i++) {
-		if (!strcasecmp(extension, others[i]))
-			return error_set(e, ERROR_USAGE, "%s: there is no format %s\n"
-				"-f csv, for example, says what to write", o->output, extension);
-	}
-	return 0;
-}
-
-static int check_parts(const struct sink_options *o, struct error *e)
-{
-	bool rolls = o->roll.bytes || o->roll.age_us;
-
-	if ((!o->partition && !rolls) || output_kind_of(o->output) == OUTPUT_DIRECTORY)
-		return 0;
-	error_set(e, ERROR_USAGE, "%s writes to a directory, not to %s",
-		o->partition ? "--partition" : "--roll",
-		strcmp(o->output, "-") ? o->output : "standard output");
-	return error_hint(e, "a directory has a slash at its end: out/");
-}
-
 static int sink_init(struct sink *s, const struct sink_options *o, struct error *e)
 {
-	if (check_output(o->output, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0)
+	if (sink_format_check(o, e) < 0)
 		return -1;
 	if (o->partition && partition_new(o->partition, &s->partition, e) < 0)
 		return -1;
 	s->o = *o;
-	choose_format(s);
+	sink_format_choose(o, &s->format);
 	look_at_terminal(s);
-	return sheet_open(&s->sheet, s->format, &s->o.writer, e);
+	return sheet_open(&s->sheet, s->format.name, &s->o.writer, e);
 }
 
 int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)
