@@ -1,58 +1,18 @@
-#include "cmd/common/output.h"
+#include "cmd/common/output_impl.h"
 
-#include "cmd/common/growing.h"
 #include "cmd/common/leftovers.h"
-#include "cmd/common/prepared.h"
 #include "formats/compress.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
-#include "libcore/base/outfile.h"
 #include "libcore/stage/operator.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-	OUTPUT_CHUNK_BYTES = 128 << 10, /* what one write takes: fits a pipe, amortises the call */
-	DIRECTORY_MODE = 0777,
-};
-
-/* A file as it is being written: a stream's epoch, a file alone, a part. */
-struct output_part {
-	char *sub; /* of a directory: where below it the part will lie, "day=1/"; else NULL */
-	struct outfile file; /* fd -1: none open */
-	struct compressor *compressor;
-	struct buf pending; /* bytes as they will stand in the file */
-	uint64_t written;   /* to the file, before pending */
-	bool dirty;         /* something came since the compressor ended a frame */
-};
-
-struct output {
-	struct output_options o;
-	enum output_kind kind;
-	char *path;
-	char *word; /* begins the names of parts */
-	char *room; /* where parts lie, with its slash; NULL: not in parts */
-	char job8[JOB8_BYTES];
-	char from_job8[JOB8_BYTES];
-	struct output_part main; /* what output_put writes to */
-	struct growing growing;  /* a file under a supervisor */
-	int stream_fd;           /* a pipe or a device, once something was committed to it */
-	uint64_t offset;         /* of the last prepare; a stream's counts on over its parts */
-	bool started;            /* something has been put into the present file, this stream */
-	bool done;               /* the last prepare has been */
-	bool swept;              /* no leftovers of earlier attempts are there */
-	uint64_t hidden;         /* the number of the last name given to a finished part */
-	uint64_t shown;          /* ... to a part of an output that appends */
-	struct prepared_list finished; /* parts whose epoch isn't known yet; `to`: their sub */
-	struct prepared_list prepared;
-};
+enum { DIRECTORY_MODE = 0777 };
 
 static bool ends_in_slash(const char *path)
 {
@@ -82,7 +42,7 @@ enum output_kind output_kind_of(const char *path)
 	return exists && !S_ISREG(st.st_mode) ? OUTPUT_STREAM : OUTPUT_FILE;
 }
 
-static bool is_stdout(const struct output *o)
+bool output_is_stdout(const struct output *o)
 {
 	return !strcmp(o->path, "-");
 }
@@ -167,7 +127,7 @@ int output_open(const struct output_options *options, struct output **out, struc
 	o->path = mem_strdup(options->path);
 	o->kind = output_kind_of(options->path);
 	/* Alone, what is no regular file is left to outfile. */
-	if (o->kind == OUTPUT_STREAM && !options->supervised && !is_stdout(o))
+	if (o->kind == OUTPUT_STREAM && !options->supervised && !output_is_stdout(o))
 		o->kind = OUTPUT_FILE;
 	o->main.file = (struct outfile)OUTFILE_INIT;
 	o->growing = (struct growing)GROWING_INIT;
@@ -210,90 +170,7 @@ const char *output_job8(const struct output *o)
 	return o->job8;
 }
 
-/* ---- names ---- */
-
-static int rename_to(const char *from, const char *to, struct error *e)
-{
-	return rename(from, to) < 0 ? error_errno(e, "%s: can't rename to %s", from, to) : 0;
-}
-
-static const char *extension_of(const struct output *o)
-{
-	return o->o.extension ? o->o.extension : "ndjson";
-}
-
-/* Begins the name of a part until it is prepared. */
-static char *part_base(const struct output *o)
-{
-	char *name;
-
-	if (!o->o.supervised)
-		name = mem_printf("%spart", o->room);
-	else
-		name = mem_printf("%s%s-%s-%llu-%u", o->room, o->word, o->job8,
-			     (unsigned long long)o->o.attempt, o->o.subtask);
-	return name;
-}
-
-/* "-2" where an epoch has several parts. */
-static const char *ordinal(uint64_t nth, char text[24])
-{
-	text[0] = 0;
-	if (nth > 1)
-		snprintf(text, 24, "-%llu", (unsigned long long)nth);
-	return text;
-}
-
-/* Of a part that is complete, before its epoch is: no process that lives has it. */
-static char *finished_name(struct output *o)
-{
-	unsigned long long number = ++o->hidden;
-
-	if (!o->o.supervised)
-		return mem_printf("%s.part-%d.%llu.%s", o->room, (int)getpid(), number,
-			extension_of(o));
-	return mem_printf("%s.part-%s-%llu-%u.%llu.%s", o->room, o->job8,
-		(unsigned long long)o->o.attempt, o->o.subtask, number, extension_of(o));
-}
-
-static char *hidden_name(const struct output *o, uint64_t epoch, uint64_t nth)
-{
-	unsigned long long number = epoch, attempt = o->o.attempt;
-	char end[24];
-
-	if (o->kind == OUTPUT_STREAM)
-		return mem_printf("%s%s-%s-%llu-%u-%llu", o->room, o->word, o->job8, attempt,
-			o->o.subtask, number);
-	if (!o->o.supervised)
-		return mem_printf("%s.part-%u-%llu%s.%s", o->room, o->o.subtask, number,
-			ordinal(nth, end), extension_of(o));
-	return mem_printf("%s.part-%s-%llu-%u-%llu%s.%s", o->room, o->job8, attempt, o->o.subtask,
-		number, ordinal(nth, end), extension_of(o));
-}
-
-/* The next name that nothing has.  sub_len: "out/day=1/" of a path. */
-static char *appended_name(struct output *o, const char *directory, int directory_len)
-{
-	return mem_printf("%.*spart-%u-%llu.%s", directory_len, directory, o->o.subtask,
-		(unsigned long long)++o->shown, extension_of(o));
-}
-
-static char *final_name(struct output *o, const char *sub, uint64_t epoch, uint64_t nth)
-{
-	char *directory, *name, end[24];
-
-	if (o->kind == OUTPUT_STREAM)
-		return mem_strdup("-");
-	directory = mem_printf("%s%s", o->room, sub);
-	if (!o->o.supervised && o->o.appends)
-		name = appended_name(o, directory, (int)strlen(directory));
-	else
-		name = mem_printf("%spart-%s%s%u-%llu%s.%s", directory,
-			o->o.supervised ? o->job8 : "", o->o.supervised ? "-" : "", o->o.subtask,
-			(unsigned long long)epoch, ordinal(nth, end), extension_of(o));
-	mem_free(directory);
-	return name;
-}
+/* ---- before the first byte ---- */
 
 /* Files are opened with their first byte, so that an epoch without rows leaves none. */
 static int open_part(struct output *o, struct output_part *p, struct error *e)
@@ -303,7 +180,7 @@ static int open_part(struct output *o, struct output_part *p, struct error *e)
 
 	if (!o->room || p->file.fd >= 0)
 		return 0;
-	base = part_base(o);
+	base = output_name_open(o);
 	status = outfile_open(&p->file, base, e);
 	mem_free(base);
 	p->written = 0;
@@ -450,7 +327,7 @@ static int check_part_is_new(const struct output *o, const char *name, struct er
 	return error_set(e, ERROR_USAGE,
 		"%s: two sinks of this job write to it\n"
 		"give each its own directory",
-		is_stdout(o) ? "standard output" : o->path);
+		output_is_stdout(o) ? "standard output" : o->path);
 }
 
 static int sync_file(const struct output *o, const struct outfile *f, struct error *e)
@@ -467,7 +344,7 @@ static int finish_part(struct output *o, struct output_part *p, struct error *e)
 		return -1;
 	if (p->file.fd < 0)
 		return 0; /* nothing was put */
-	name = finished_name(o);
+	name = output_name_finished(o);
 	if (sync_file(o, &p->file, e) < 0 || check_part_is_new(o, name, e) < 0 ||
 		outfile_name(&p->file, name, e) < 0) {
 		mem_free(name);
@@ -498,12 +375,12 @@ static int prepare_main(struct output *o, uint64_t epoch, struct error *e)
 
 	if (o->main.file.fd < 0)
 		return 0; /* an epoch without rows */
-	from = hidden_name(o, epoch, o->finished.len + 1);
+	from = output_name_hidden(o, epoch, o->finished.len + 1);
 	if (check_part_is_new(o, from, e) < 0 || outfile_prepare(&o->main.file, from, e) < 0) {
 		mem_free(from);
 		return -1;
 	}
-	prepared_add(&o->prepared, from, final_name(o, "", epoch, o->finished.len + 1));
+	prepared_add(&o->prepared, from, output_name_final(o, "", epoch, o->finished.len + 1));
 	outfile_abort(&o->main.file); /* it has its name: only closed */
 	if (o->kind == OUTPUT_STREAM)
 		o->offset += o->main.written;
@@ -519,9 +396,9 @@ static int prepare_finished(struct output *o, uint64_t epoch, struct error *e)
 	struct prepared_list *l = &o->finished;
 
 	for (size_t i = 0; i < l->len; i++) {
-		char *from = hidden_name(o, epoch, i + 1);
+		char *from = output_name_hidden(o, epoch, i + 1);
 
-		if (check_part_is_new(o, from, e) < 0 || rename_to(l->items[i].from, from, e) < 0) {
+		if (check_part_is_new(o, from, e) < 0 || output_rename(l->items[i].from, from, e) < 0) {
 			mem_free(from);
 			return -1;
 		}
@@ -531,7 +408,7 @@ static int prepare_finished(struct output *o, uint64_t epoch, struct error *e)
 	}
 	for (size_t i = 0; i < l->len; i++)
 		prepared_add(&o->prepared, mem_strdup(l->items[i].from),
-			final_name(o, l->items[i].to, epoch, i + 1));
+			output_name_final(o, l->items[i].to, epoch, i + 1));
 	if (l->len && o->o.supervised && outfile_sync_directory(l->items[0].from, e) < 0)
 		return -1;
 	prepared_clear(l);
@@ -570,140 +447,7 @@ int output_prepare(struct output *o, uint64_t epoch, bool last, struct buf *hand
 	return 0;
 }
 
-/* ---- commit ---- */
-
-/* Where the next free name is taken, it is never one that somebody else just took. */
-static int rename_to_new(struct output *o, const char *from, const char *to, struct error *e)
-{
-	int directory_len = outfile_directory_len(to);
-	char *name = mem_strdup(to);
-	int status;
-
-	while ((status = renameat2(AT_FDCWD, from, AT_FDCWD, name, RENAME_NOREPLACE)) < 0) {
-		char *next;
-
-		if (errno == EINVAL || errno == ENOSYS) { /* a file system that can't */
-			if (access(name, F_OK) < 0) {
-				status = rename_to(from, name, e);
-				break;
-			}
-		} else if (errno != EEXIST) {
-			status = error_errno(e, "%s: can't rename to %s", from, name);
-			break;
-		}
-		next = appended_name(o, name, directory_len);
-		mem_free(name);
-		name = next;
-	}
-	mem_free(name);
-	return status;
-}
-
-/* Prepared means that it was there: if it no longer is, it has been committed before, and if it
- * isn't under its own name either, somebody has taken it from there. */
-static int commit_rename(struct output *o, const char *from, const char *to, struct error *e)
-{
-	if (directories_make(to, from, e) < 0)
-		return -1;
-	if (!o->o.supervised && o->o.appends)
-		return rename_to_new(o, from, to, e);
-	if (rename(from, to) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return error_errno(e, "%s: can't rename to %s", from, to);
-	if (access(to, F_OK) < 0 && o->o.stage)
-		stage_warn(
-			o->o.stage, "%s was committed before, and has been taken away since", to);
-	return 0;
-}
-
-/* In pieces that a pipe with room for one takes at once: its reader may be a pager. */
-static int write_patiently(const struct output *o, int to, const char *to_path,
-	const uint8_t *bytes, size_t len, struct error *e)
-{
-	int status = 0;
-
-	for (size_t at = 0; at < len && status == 0; at += PIPE_BUF) {
-		size_t n = len - at < PIPE_BUF ? len - at : PIPE_BUF;
-
-		status = o->o.stage ? stage_wait_writable(o->o.stage, to, e) : 0;
-		if (status == 0)
-			status = fd_write_all(to, to_path, bytes + at, n, e);
-	}
-	return status;
-}
-
-static int copy_out(const struct output *o, int from, const char *from_path, int to,
-	const char *to_path, struct error *e)
-{
-	uint8_t *piece = mem_alloc(OUTPUT_CHUNK_BYTES);
-	int status = 0;
-
-	while (status == 0) {
-		ssize_t n = read(from, piece, OUTPUT_CHUNK_BYTES);
-
-		if (n == 0)
-			break;
-		if (n > 0)
-			status = write_patiently(o, to, to_path, piece, (size_t)n, e);
-		else if (errno != EINTR)
-			status = error_errno(e, "%s: can't read", from_path);
-	}
-	mem_free(piece);
-	return status;
-}
-
-static int open_stream(struct output *o, struct error *e)
-{
-	if (is_stdout(o) || o->kind != OUTPUT_STREAM)
-		return STDOUT_FILENO;
-	if (o->stream_fd < 0)
-		o->stream_fd = open(o->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
-	if (o->stream_fd < 0)
-		error_errno(e, "%s: can't open for writing", o->path);
-	return o->stream_fd;
-}
-
-/* Removed only when all of it is out: at least once. */
-static int commit_stream(struct output *o, const char *from, struct error *e)
-{
-	int fd = open(from, O_RDONLY | O_CLOEXEC), to, status;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : error_errno(e, "%s: can't open", from);
-	to = open_stream(o, e);
-	status = to < 0 ? -1
-			: copy_out(o, fd, from, to,
-				  to == STDOUT_FILENO ? "standard output" : o->path, e);
-	close(fd);
-	if (status == 0 && unlink(from) < 0 && errno != ENOENT)
-		status = error_errno(e, "%s: can't remove", from);
-	return status;
-}
-
-int output_commit(struct output *o, const uint8_t *handle, size_t len, struct error *e)
-{
-	const char *at = (const char *)handle, *end = at + len, *from, *to;
-	struct directory_list renamed = {.len = 0};
-	struct error ignored = ERROR_INIT;
-	int status;
-
-	if (o->kind == OUTPUT_FILE && !o->o.supervised)
-		return outfile_commit(&o->main.file, false, e);
-	while ((status = prepared_next(&at, end, &from, &to, e)) == 0) {
-		bool is_stream = !strcmp(to, "-");
-
-		if ((is_stream ? commit_stream(o, from, e) : commit_rename(o, from, to, e)) < 0) {
-			status = -1;
-			break;
-		}
-		if (!is_stream && o->o.supervised)
-			directories_add(&renamed, to, from);
-		prepared_forget(&o->prepared, from);
-	}
-	/* Also after one that failed: those in front of it aren't renamed again. */
-	return directories_sync(&renamed, status < 0 ? &ignored : e) < 0 || status < 0 ? -1 : 0;
-}
+/* ---- the end ---- */
 
 /* Alone there is nobody to wait for. */
 static int show_finished(struct output *o, struct error *e)
