@@ -33,54 +33,57 @@ static bool is_number(struct type t)
 	return t.kind == TYPE_INT || t.kind == TYPE_FLOAT || t.kind == TYPE_DECIMAL;
 }
 
-/* What the values must be, beside what sum and avg say. */
+static bool takes(const struct aggregate_function_row *f, struct type t)
+{
+	switch (f->values) {
+	case AGGREGATE_ALL: return true;
+	case AGGREGATE_BOOL: return t.kind == TYPE_BOOL;
+	case AGGREGATE_ADDS: return can_sum(t);
+	case AGGREGATE_NUMBERS: return is_number(t) || t.kind == TYPE_BOOL;
+	case AGGREGATE_BETWEEN:
+		return is_number(t) || t.kind == TYPE_DURATION || t.kind == TYPE_TIMESTAMP;
+	case AGGREGATE_SCALE: return is_number(t) || t.kind == TYPE_DURATION;
+	case AGGREGATE_TEXT: return t.kind == TYPE_STRING;
+	case AGGREGATE_ANY: return t.kind == TYPE_ANY;
+	case AGGREGATE_HASHED: return t.kind != TYPE_ANY;
+	}
+	return false;
+}
+
 static int check_values(
 	const struct aggregate_spec *s, const struct aggregate_function_row *f, struct error *e)
 {
+	static const struct {
+		const char *takes, *cast;
+	} words[] = {
+		[AGGREGATE_BOOL] = {"bool", "bool"},
+		[AGGREGATE_NUMBERS] = {"numbers", "float"},
+		[AGGREGATE_BETWEEN] = {"numbers, timestamps and durations", "float"},
+		[AGGREGATE_SCALE] = {"numbers and durations", "float"},
+		[AGGREGATE_TEXT] = {"strings", "string"},
+		[AGGREGATE_ANY] = {"any", "any"},
+	};
+	static const char *const behind[] = {"", ", 0.5", ", ','"}; /* by kind of parameter */
 	struct type t = s->args[0];
-	bool good = true;
+	const char *cast;
 
-	switch (f->values) {
-	case AGGREGATE_ALL: break;
-	case AGGREGATE_BOOL: good = t.kind == TYPE_BOOL; break;
-	case AGGREGATE_ADDS: good = can_sum(t); break;
-	case AGGREGATE_NUMBERS: good = is_number(t) || t.kind == TYPE_BOOL; break;
-	case AGGREGATE_BETWEEN:
-		good = is_number(t) || t.kind == TYPE_DURATION || t.kind == TYPE_TIMESTAMP;
-		break;
-	case AGGREGATE_SCALE: good = is_number(t) || t.kind == TYPE_DURATION; break;
-	case AGGREGATE_TEXT: good = t.kind == TYPE_STRING; break;
-	case AGGREGATE_ANY: good = t.kind == TYPE_ANY; break;
-	case AGGREGATE_HASHED: good = t.kind != TYPE_ANY; break;
-	}
-	if (good)
+	if (takes(f, t))
 		return 0;
+	if (f->values == AGGREGATE_ADDS)
+		return error_set(e, ERROR_USAGE, "%s can't add values of type %s", s->function,
+			type_name(t));
 	if (f->values == AGGREGATE_HASHED)
 		return error_set(e, ERROR_USAGE,
 			"%s can't compare values of type any; cast it, as in x::string",
 			s->function);
-	if (f->values == AGGREGATE_ADDS)
-		return error_set(e, ERROR_USAGE, "%s can't add values of type %s", s->function,
-			type_name(t));
-	error_set(e, ERROR_USAGE, "%s takes %s, not %s", s->function,
-		f->values == AGGREGATE_BOOL      ? "bool"
-		: f->values == AGGREGATE_NUMBERS ? "numbers"
-		: f->values == AGGREGATE_BETWEEN ? "numbers, timestamps and durations"
-		: f->values == AGGREGATE_SCALE   ? "numbers and durations"
-		: f->values == AGGREGATE_TEXT    ? "strings"
-						 : "any",
+	error_set(e, ERROR_USAGE, "%s takes %s, not %s", s->function, words[f->values].takes,
 		type_name(t));
 	if (f->values == AGGREGATE_SCALE && t.kind == TYPE_TIMESTAMP)
 		return error_hint(e, "quantile takes timestamps, too, and is exact");
-	return error_hint(e, "cast it, as in %s(x::%s%s)", s->function,
-		f->values == AGGREGATE_BOOL                             ? "bool"
-		: f->values == AGGREGATE_BETWEEN && t.kind == TYPE_DATE ? "timestamp"
-		: f->values == AGGREGATE_TEXT                           ? "string"
-		: f->values == AGGREGATE_ANY                            ? "any"
-									: "float",
-		f->parameter == AGGREGATE_FRACTION    ? ", 0.5"
-		: f->parameter == AGGREGATE_SEPARATOR ? ", ','"
-						      : "");
+	cast = words[f->values].cast;
+	if (f->values == AGGREGATE_BETWEEN && t.kind == TYPE_DATE)
+		cast = "timestamp";
+	return error_hint(e, "cast it, as in %s(x::%s%s)", s->function, cast, behind[f->parameter]);
 }
 
 static int check_count(
