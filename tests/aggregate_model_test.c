@@ -964,6 +964,35 @@ static void small_ints_are_exact_in_approx_quantile(void **unused)
 	}
 }
 
+static void the_ends_of_floats_have_buckets_too(void **unused)
+{
+	static const double values[] = {0x1.fffffffffffffp1023, 0x1.fcp1023, -0x1.8p1023,
+		__builtin_inf(), -__builtin_inf(), 0.0, 0x1p-1022, __builtin_nan("")};
+	struct function f = {.name = "approx_quantile", .fraction = 0.5};
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		struct aggregate *a = make(&f, TYPE_OF(TYPE_FLOAT), TYPE_OF(TYPE_INT), false);
+		struct column c = {.type = TYPE_OF(TYPE_FLOAT), .data = &values[i]};
+		struct aggregate_rows rows = {.rows = 1};
+		struct column_builder out;
+		struct error e = ERROR_INIT;
+		double got;
+
+		aggregate_resize(a, 1);
+		builder_init(&out, aggregate_result(a));
+		assert_int_equal(aggregate_update(a, &c, &rows, &e), 0);
+		assert_int_equal(aggregate_finalize(a, NULL, 1, &out, &e), 0);
+		c = builder_column(&out);
+		got = column_float(&c, 0);
+		if (isfinite(values[i]))
+			assert_true(fabs(got - values[i]) <= fabs(values[i]) / 128);
+		else
+			assert_true(got == values[i] || (isnan(got) && isnan(values[i])));
+		builder_clear(&out);
+		aggregate_free(a);
+	}
+}
+
 /* ---- memory ---- */
 
 static void groups_of_few_values_are_small_and_memory_comes_back(void **unused)
@@ -1124,6 +1153,7 @@ int main(void)
 		cmocka_unit_test(groups_of_few_values_are_small_and_memory_comes_back),
 		cmocka_unit_test(a_large_group_grows_alone_and_is_given_back),
 		cmocka_unit_test(small_ints_are_exact_in_approx_quantile),
+		cmocka_unit_test(the_ends_of_floats_have_buckets_too),
 		cmocka_unit_test(approx_quantile_is_within_a_128th_of_its_neighbours),
 		cmocka_unit_test(approx_count_distinct_errs_by_less_than_two_percent_on_the_whole),
 	};

@@ -284,6 +284,7 @@ int aggregate_new(const struct aggregate_spec *spec, struct aggregate **out, str
 		return -1;
 	like.function = f->function;
 	like.args_len = spec->star ? 0 : spec->args_len;
+	MUST(like.args_len <= AGGREGATE_ARGS);
 	for (size_t i = 0; i < like.args_len; i++)
 		like.args[i] = spec->args[i];
 	*out = make_described(&like);

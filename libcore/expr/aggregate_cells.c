@@ -93,7 +93,7 @@ struct text_view cells_text(const struct cells *c, uint32_t at)
 static int text_compare(struct text_view a, struct text_view b)
 {
 	size_t len = a.len < b.len ? a.len : b.len;
-	int order = len ? memcmp(a.text, b.text, len) : 0;
+	int order = a.text && b.text ? memcmp(a.text, b.text, len) : 0; /* NULL: empty */
 
 	return order ? order : (a.len > b.len) - (a.len < b.len);
 }

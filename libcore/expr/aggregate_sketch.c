@@ -101,9 +101,9 @@ static double value_of(int32_t key, bool whole)
 	if (key == KEY_NAN)
 		return NAN;
 	low = bucket_edge(size);
-	if (size >= KEY_INFINITE - 1)
+	if (size >= KEY_INFINITE)
 		return copysign(low, key);
-	high = bucket_edge(size + 1);
+	high = size + 1 < KEY_INFINITE ? bucket_edge(size + 1) : 0x1.fffffffffffffp1023;
 	middle = whole ? (ceil(low) + ceil(high) - 1) / 2 : low + (high - low) / 2;
 	return copysign(middle, key);
 }

@@ -157,6 +157,13 @@ static const struct {
 			.keys = "k",
 			.list = TWO}},
 	{"count distinct, 10 k keys", 10000, true, {.keys = "k", .list = "count(distinct v) as n"}},
+	{"stddev, 10 k keys", 10000, true, {.keys = "k", .list = "stddev(v) as s"}},
+	{"median, 10 k keys", 10000, true, {.keys = "k", .list = "median(v) as m"}},
+	{"approx_quantile, 10 k keys", 10000, true,
+		{.keys = "k", .list = "approx_quantile(v, 0.9) as q"}},
+	{"approx_count_distinct", 10000, true,
+		{.keys = "k", .list = "approx_count_distinct(v) as n"}},
+	{"string_agg, 10 k keys", 10000, true, {.keys = "k", .list = "string_agg(v::string) as s"}},
 };
 
 int main(int argc, char **argv)
