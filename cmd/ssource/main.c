@@ -374,12 +374,9 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 	return 0;
 }
 
-static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
+static void take_options(const struct stage_setup *setup)
 {
-	struct records_options *r = &source.records;
-	bool nexmark, recorded;
-
-	*r = (struct records_options){
+	struct records_options r = {
 		.inputs = setup->arguments_len ? (const char *const *)setup->arguments
 					       : standard_input,
 		.inputs_len = setup->arguments_len ? (size_t)setup->arguments_len : 1,
@@ -394,7 +391,7 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 			.nulls_len = opt.nulls.len,
 			.regex = opt.regex},
 	};
-	source = (struct source_options){.records = *r,
+	source = (struct source_options){.records = r,
 		.time_column = opt.time,
 		.has_delay = opt.delay_given,
 		.delay_us = opt.delay,
@@ -411,6 +408,14 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 		.has_ahead = opt.max_ahead_given,
 		.ahead_us = opt.max_ahead,
 		.progress = opt.progress && !setup->quiet};
+}
+
+static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
+{
+	struct records_options *r = &source.records;
+	bool nexmark, recorded;
+
+	take_options(setup);
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
 	if (opt.regex && opt.format != FORMAT_AUTO && opt.format != FORMAT_REGEX)

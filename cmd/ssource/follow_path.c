@@ -1,0 +1,142 @@
+#include "cmd/ssource/follow_parts.h"
+
+#include "libcore/base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* Those that came and went between the old one and what has the path now; the last of them, or
+ * NULL. */
+static struct followed *take_generations(struct follow *f, struct followed *old, const char *path)
+{
+	struct siblings beside;
+	const struct sibling *found;
+	struct followed *last = NULL;
+
+	siblings_list(&beside, path);
+	found = siblings_find(&beside, &old->identity);
+	if (found) {
+		mem_free(old->path);
+		old->path = mem_strdup(found->path);
+	}
+	siblings_between(&beside, path, found, old->changed_us);
+	for (size_t i = 0; i < beside.len; i++) {
+		int fd = open(beside.items[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		struct followed *x;
+		struct stat st;
+
+		if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+			if (fd >= 0)
+				close(fd);
+			continue;
+		}
+		x = follow_add_file(f, old->input, beside.items[i].path, fd, &st);
+		mem_free(x->name);
+		x->name = mem_strdup(path);
+		follow_replace(f, x);
+		x->is_old = true;
+		last = x;
+	}
+	siblings_clear(&beside);
+	return last;
+}
+
+/* Nothing has the path: it was renamed, and so may others have been since.  The last of them may
+ * still be written to. */
+static void miss_path(struct follow *f, uint32_t input)
+{
+	struct followed *newest = follow_newest(f, input), *last;
+
+	if (!newest || newest->is_stream)
+		return;
+	last = take_generations(f, newest, f->o.inputs[input]);
+	if (!last)
+		return;
+	follow_replace(f, newest);
+	newest->is_old = true;
+	last->replaced = last->is_old = false;
+}
+
+/* Another file has the path. */
+static void take_successor(struct follow *f, uint32_t input, int fd, const struct stat *st)
+{
+	const char *path = f->o.inputs[input];
+	struct followed *newest = follow_newest(f, input);
+
+	for (size_t i = 0; i < f->files_len; i++) {
+		if (f->files[i]->input == input && f->files[i]->replaced)
+			f->files[i]->is_old = true;
+	}
+	if (newest && !newest->replaced) {
+		follow_replace(f, newest);
+		take_generations(f, newest, path);
+		if (newest->over)
+			follow_drop(f, newest);
+	}
+	follow_add_file(f, input, path, fd, st);
+	f->inputs[input].kind = FOLLOW_FILE;
+}
+
+static int look_at_stream(struct follow *f, uint32_t input, int fd, const struct stat *st)
+{
+	const struct followed *newest = follow_newest(f, input);
+
+	if (newest && !newest->over) {
+		close(fd);
+		return 0;
+	}
+	f->inputs[input].kind = FOLLOW_STREAM;
+	follow_add_stream(f, input, fd, st);
+	return 0;
+}
+
+static int refuse_directory(const struct follow *f, const char *path, struct error *e)
+{
+	error_set(e, ERROR_IO, "%s is a directory", path);
+	return error_hint(
+		e, "name the files in it: %s/*, or follow it: ssource --follow %s", path, path);
+}
+
+static int look_at_open(struct follow *f, uint32_t input, int fd, struct error *e)
+{
+	const char *path = f->o.inputs[input];
+	struct followed *newest = follow_newest(f, input);
+	struct stat st;
+	int status;
+
+	if (fstat(fd, &st) < 0) {
+		close(fd);
+		return error_errno(e, "can't read %s", path);
+	}
+	if (S_ISDIR(st.st_mode)) {
+		close(fd);
+		if (!f->o.follows)
+			return refuse_directory(f, path, e);
+		f->inputs[input].kind = FOLLOW_DIRECTORY;
+		return follow_look_at_directory(f, input, e);
+	}
+	if (!S_ISREG(st.st_mode))
+		return look_at_stream(f, input, fd, &st);
+	status = !newest || newest->replaced || !identity_is_inode(&newest->identity, &st)
+			 ? 1
+			 : follow_look_at_file(f, newest, fd, &st);
+	if (status)
+		take_successor(f, input, fd, &st);
+	else
+		close(fd);
+	return 0;
+}
+
+int follow_look_at_path(struct follow *f, uint32_t input, struct error *e)
+{
+	const char *path = f->o.inputs[input];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0)
+		return look_at_open(f, input, fd, e);
+	if (!f->o.follows || (errno != ENOENT && errno != ENOTDIR))
+		return error_errno(e, "can't open %s", path);
+	miss_path(f, input);
+	return 0;
+}
