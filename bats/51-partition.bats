@@ -116,6 +116,18 @@ for row in msgpack.Unpacker(sys.stdin.buffer): print(row["price"])' | sort)
 	[ -z "$(ls -A out)" ]
 }
 
+@test "rows that go to too many directories at a time are told of, once" {
+	ssource 'nexmark:bid?events=20000' | smap '*, bidder % 50 as b' > x.frames
+	run --separate-stderr ssink --partition b --open-parts 4 out/ < x.frames
+	[ "$status" -eq 0 ]
+	[ "$(grep -c "rows go to more directories at a time than parts may be open" <<<"$stderr")" -eq 1 ]
+	[[ "$stderr" == *"--open-parts N allows more"* ]]
+	run --separate-stderr ssink --partition b all/ < x.frames
+	[ -z "$stderr" ]
+	[ "$(cat out/*/* | sort | md5sum)" = "$(cat all/*/* | sort | md5sum)" ]
+	[ "$(find all -type f | wc -l)" -eq 50 ]
+}
+
 @test "a second run adds its rows" {
 	for i in 1 2; do
 		ssource a.csv | ssink -f csv --header no --partition day out/

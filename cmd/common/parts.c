@@ -20,6 +20,7 @@ struct parts {
 	struct schema whole;        /* without a partition: what rows have */
 	uint64_t schema_number;
 	uint64_t turn;
+	uint64_t gave_way;          /* parts finished for want of room */
 	struct part **open;
 	size_t open_len, open_cap;
 	struct buf text;
@@ -106,10 +107,18 @@ int parts_finish(struct parts *p, struct error *e)
 	return 0;
 }
 
+bool parts_are_scattered(const struct parts *p)
+{
+	enum { TIMES = 5 }; /* the open ones, each finished so often */
+
+	return p->gave_way > (uint64_t)p->o.open_max * TIMES;
+}
+
 static int finish_idlest(struct parts *p, struct error *e)
 {
 	size_t idlest = 0;
 
+	p->gave_way++;
 	for (size_t i = 1; i < p->open_len; i++) {
 		if (p->open[i]->used < p->open[idlest]->used)
 			idlest = i;

@@ -39,6 +39,9 @@ int parts_schema(struct parts *p, const struct schema *s, struct error *e);
 int parts_rows(struct parts *p, const struct batch *b, int64_t now_us, struct error *e);
 int parts_watermark(struct parts *p, int64_t us, struct error *e);
 
+/* Whether so many had to give way that it should be told. */
+bool parts_are_scattered(const struct parts *p);
+
 /* Finishes what is old enough.  Returns how long until the next one is, -1 none. */
 int parts_tick(struct parts *p, int64_t now_us, int64_t *next_us, struct error *e);
 

@@ -24,6 +24,7 @@ struct sink {
 	struct sheet sheet;          /* of a stream, a file, null: */
 	struct parts *parts;         /* of a directory, once it is open */
 	struct partition *partition; /* NULL: none */
+	bool told_scattered;
 	struct schema schema;
 	bool has_schema;
 	struct buf text;
@@ -165,10 +166,11 @@ static int sink_begin_table(struct sink *s, struct error *e)
 
 static struct live_screen screen_now(const struct sink *s)
 {
-	struct live_screen screen = {.color = s->o.writer.color};
+	/* One that doesn't tell its size has the usual one. */
+	struct live_screen screen = {.rows = 24, .columns = 80, .color = s->o.writer.color};
 	struct winsize size;
 
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col) {
 		screen.rows = size.ws_row;
 		screen.columns = size.ws_col;
 	}
@@ -258,6 +260,19 @@ static int sink_roll(struct sink *s, struct error *e)
 	return 0;
 }
 
+static int sink_put_parts(struct sink *s, const struct batch *in, struct error *e)
+{
+	if (parts_rows(s->parts, in, sink_now(s), e) < 0)
+		return -1;
+	if (!s->told_scattered && parts_are_scattered(s->parts)) {
+		s->told_scattered = true;
+		stage_warn(s->op.stage, "rows go to more directories at a time than parts may be open, "
+			"so there are many small ones\n"
+			"--open-parts N allows more, and input in order of the columns needs few");
+	}
+	return sink_roll(s, e);
+}
+
 static int sink_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
 {
 	struct sink *s = sink_of(op);
@@ -266,7 +281,7 @@ static int sink_batch(struct operator *op, unsigned input, const struct batch *i
 	if (output_kind(s->output) == OUTPUT_NULL)
 		return 0;
 	if (s->parts)
-		return parts_rows(s->parts, in, sink_now(s), e) < 0 ? -1 : sink_roll(s, e);
+		return sink_put_parts(s, in, e);
 	if (s->live) {
 		live_table_take(s->live, in);
 		return sink_draw(s, e);
