@@ -113,6 +113,22 @@ fails() { # fails TEXT ARGUMENT...: a usage error that says so
 	[ ! -s messages ]
 }
 
+@test "drained in the middle of a record: what can't be parsed is left out, and that is said" {
+	printf '{"id":1}\n' >a.ndjson
+	follow --follow a.ndjson
+	within lines 1
+	printf '{"id":2}\n{"i' >>a.ndjson
+	within lines 2
+	drained
+	grep -q 'a.ndjson ends in the middle of a record, which is left out' messages
+	printf 'x\n' >>a.ndjson # malformed, and whole
+	follow --follow a.ndjson
+	status=0
+	wait "$source" || status=$?
+	[ "$status" -eq 1 ]
+	grep -q 'a.ndjson:3:' messages
+}
+
 @test "SIGTERM drains too; an interrupt before anything came is an empty stream" {
 	follow --follow none.ndjson
 	within watches 1

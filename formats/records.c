@@ -44,6 +44,8 @@ struct records {
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
 	bool grows;           /* where its bytes end isn't its end */
+	bool is_stopped;      /* it grew, and was finished while it may go on growing */
+	bool left_part;
 	const char *format;
 	int latest_column;    /* whose times must not be beyond *latest_us; -1: none */
 
@@ -439,7 +441,7 @@ static int read_sample(struct records *r, uint32_t rows, struct error *e)
 		if (status < 0)
 			return -1;
 		if (status)
-			return lines > has_header ? 0 : 1;
+			return !some;
 		lines += count_lines(r->window + r->from + before, r->to - r->from - before);
 	}
 	if (r->to - r->from >= SAMPLE_BYTES_MAX)
@@ -660,11 +662,29 @@ static uint64_t true_line(const struct records *r, uint64_t line)
 	return r->is_relative ? line - LINE_RELATIVE + 1 + r->lines_before : line;
 }
 
+/* Whether it is what stands behind the last newline: of an input that was stopped while it grew, the
+ * beginning of a record. */
+static bool is_part(const struct records *r, const struct bad_record *bad)
+{
+	const uint8_t *from = r->window + r->from, *newline = memrchr(from, '\n', r->to - r->from);
+	const uint8_t *part = newline ? newline + 1 : from;
+	size_t len = (size_t)(r->window + r->to - part);
+
+	if (len > BAD_RECORD_BYTES)
+		len = BAD_RECORD_BYTES;
+	return r->is_stopped && r->entry != ENTRY_OPEN && len && bad->record_len >= len &&
+	       memcmp(bad->record, part, len) == 0;
+}
+
 static int take_bad(void *context, const struct bad_record *bad, struct error *e)
 {
 	struct records *r = context;
 	struct bad_record b = *bad;
 
+	if (is_part(r, bad)) {
+		r->left_part = true;
+		return 0;
+	}
 	if (r->is_relative && !r->is_counted && count_lines_before(r, e) < 0)
 		return -1;
 	b.line = true_line(r, b.line);
@@ -773,7 +793,8 @@ static int leave_out_too_late(struct records *r, struct place place, uint32_t fr
 static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder *b, struct error *e)
 {
 	struct bad_sink bad = {
-		.take = r->o.bad.take || r->is_relative ? take_bad : NULL, .context = r};
+		.take = r->o.bad.take || r->is_relative || r->is_stopped ? take_bad : NULL,
+		.context = r};
 	uint32_t before = b->columns[0].rows, n;
 	struct place place = place_of(r);
 	size_t consumed = 0;
@@ -823,6 +844,7 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 
 void records_finish(struct records *r, uint64_t end)
 {
+	r->is_stopped = r->grows && end;
 	r->grows = false;
 	if (r->done || r->entry != ENTRY_OPEN)
 		return;
@@ -831,6 +853,11 @@ void records_finish(struct records *r, uint64_t end)
 	else if (records_is_divisible(r) && end < r->end)
 		r->end = end;
 	r->starved = false;
+}
+
+bool records_left_part(const struct records *r)
+{
+	return r->left_part;
 }
 
 bool records_holds_part(const struct records *r)

@@ -45,8 +45,11 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 int records_fd(const struct records *r);
 
 /* A growing input grows no further: what is there counts up to the end, also a last line without a
- * newline.  Of what lies behind byte `end` only the rest of a record is read; 0: no byte more. */
+ * newline.  Of what lies behind byte `end` only the rest of a record is read; 0: no byte more.
+ * Unless that is 0 it may be written on: then a last line that can't be parsed isn't malformed but not
+ * whole, and left out. */
 void records_finish(struct records *r, uint64_t end);
+bool records_left_part(const struct records *r); /* that was so */
 /* Of a growing input: whether the start of a record is held that isn't whole. */
 bool records_holds_part(const struct records *r);
 /* Of the plain input that is read: bytes read so far, parsed or not. */

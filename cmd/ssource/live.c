@@ -145,6 +145,7 @@ static void keep_settled(struct live *l, const struct followed *x)
 static int settle_schema(struct live *l, const struct followed *x, struct error *e)
 {
 	const char *name = l->own.time_column;
+	struct records_options settled = l->records;
 
 	if (l->has_batch)
 		return 0;
@@ -159,6 +160,10 @@ static int settle_schema(struct live *l, const struct followed *x, struct error 
 		}
 		l->now_column = schema_add(&l->schema, name, strlen(name), TYPE_OF(TYPE_TIMESTAMP));
 	}
+	records_settled(x->records, &settled);
+	if (l->own.from_end && !strcmp(settled.format, "msgpack"))
+		return error_set(e, ERROR_USAGE, "--from end: msgpack has no newlines to tell where a "
+						 "record ends");
 	if (clockwork_set_schema(&l->clockwork, &l->schema, e) < 0 ||
 		stage_declare(l->base.stage, 0, &l->schema, e) < 0)
 		return -1;
@@ -226,8 +231,8 @@ static int open_records(struct live *l, struct followed *x, struct error *e)
 
 		return never ? 2 : status;
 	}
-	x->source.grows = l->own.follows && !x->is_stream && !x->is_packed && !l->draining &&
-			  !x->is_old;
+	x->source.grows = l->own.follows && !x->is_stream && !x->is_packed && !x->is_old &&
+			  (!l->draining || l->has_batch);
 	o.inputs = (const char *const *)&x->name;
 	o.inputs_len = 1;
 	o.source = &x->source;
@@ -279,6 +284,8 @@ static int read_rows(struct live *l, struct followed *x, uint32_t rows_max, stru
 
 static int end_file(struct live *l, struct followed *x, struct error *e)
 {
+	if (x->records && records_left_part(x->records))
+		stage_warn(l->base.stage, "%s ends in the middle of a record, which is left out", x->name);
 	if (x->records)
 		l->bytes += records_bytes(x->records);
 	return follow_end(&l->follow, x, e);
