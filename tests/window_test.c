@@ -18,6 +18,8 @@ enum { ROWS_MAX = 400, KEYS = 6, LINE = 160, WINDOWS_MAX = 4000 };
 
 static uint64_t seed, state;
 
+static int64_t memory_bytes; /* of the cases */
+
 static uint64_t draw(uint64_t below)
 {
 	state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -607,6 +609,8 @@ static struct window_options options_draw(enum window_shape shape, enum window_e
 			"as f"};
 
 	o.emit = emit;
+	o.memory_bytes = memory_bytes;
+	o.temporary = "/tmp";
 	o.emit_us = emit == EMIT_EVERY ? 3 : 0;
 	o.step_us = 1 + (int64_t)draw(12);
 	o.size_us = o.step_us;
@@ -706,6 +710,17 @@ static void cases_of(enum window_shape shape, enum window_emit emit)
 static void cases(enum window_shape shape)
 {
 	cases_of(shape, EMIT_CLOSE);
+}
+
+static void groups_on_disk_give_the_same_results(void **unused)
+{
+	static const enum window_shape shapes[] = {
+		WINDOW_NONE, WINDOW_TUMBLE, WINDOW_HOP, WINDOW_CUMULATE};
+
+	memory_bytes = 12000; /* spills every few batches */
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+		cases(shapes[i]);
+	memory_bytes = 0;
 }
 
 static void changes_add_up_to_the_results_in_every_shape(void **unused)
@@ -957,6 +972,7 @@ int main(void)
 		cmocka_unit_test(cumulating_windows_agree_with_the_model),
 		cmocka_unit_test(hops_agree_with_the_model),
 		cmocka_unit_test(sessions_agree_with_the_model),
+		cmocka_unit_test(groups_on_disk_give_the_same_results),
 		cmocka_unit_test(changes_add_up_to_the_results_in_every_shape),
 	};
 	const char *given = getenv("SEED");

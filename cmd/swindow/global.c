@@ -1,5 +1,5 @@
 /* No window: one set of groups, handed out at the end of the stream. */
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/spilled.h"
 
 #include "libcore/base/memory.h"
 
@@ -31,37 +31,24 @@ static int global_add(struct window *w, const struct rows *rows, struct error *e
 	return groups_add(global_of(w)->groups, w->plan, rows, &w->batch_arena, e);
 }
 
-/* Groups that a changelog has emptied again are no groups. */
-static uint32_t *living_groups(struct window *w, uint32_t *n, struct error *e)
+static int spilled_end(struct window *w, struct error *e)
 {
-	const struct groups *g = global_of(w)->groups;
-	uint32_t *pick = mem_alloc(groups_len(g) * sizeof *pick);
-	struct column_builder counts;
-	struct column c;
+	struct spilled_part all = {.groups = global_of(w)->groups};
+	int status = spilled_fire(w, &all, 1, 0, 0, e);
 
-	builder_init(&counts, TYPE_OF(TYPE_INT));
-	aggregate_finalize(g->aggregates[w->plan->calls_len - 1], NULL, groups_len(g), &counts, e);
-	c = builder_column(&counts);
-	*n = 0;
-	for (uint32_t i = 0; i < groups_len(g); i++) {
-		pick[*n] = i;
-		*n += column_int(&c, i) > 0;
-	}
-	builder_clear(&counts);
-	return pick;
+	spilled_forget(w->spilled, 0);
+	return status;
 }
 
-static int global_fire(struct window *w, int64_t watermark_us, struct error *e)
+static int global_end(struct window *w, struct error *e)
 {
 	const struct groups *g = global_of(w)->groups;
 	struct results r = {.keys = g->keys, .aggregates = g->aggregates, .n = groups_len(g)};
 	uint32_t *pick = NULL;
 	int status;
 
-	if (watermark_us != WATERMARK_FINAL)
-		return 0;
 	if (w->plan->retracts)
-		r.key_pick = r.group_pick = pick = living_groups(w, &r.n, e);
+		r.key_pick = r.group_pick = pick = groups_living(g, w->plan, &r.n, e);
 	/* Without keys there is one result, also of nothing: count 0. */
 	if (w->plan->keys_len == 0 && r.n == 0) {
 		for (size_t i = 0; i < w->plan->calls_len; i++)
@@ -71,8 +58,32 @@ static int global_fire(struct window *w, int64_t watermark_us, struct error *e)
 	}
 	status = results_put(w, &r, e);
 	mem_free(pick);
+	return status;
+}
+
+static int global_fire(struct window *w, int64_t watermark_us, struct error *e)
+{
+	int status;
+
+	if (watermark_us != WATERMARK_FINAL)
+		return 0;
+	status = spilled_has(w->spilled, 0) ? spilled_end(w, e) : global_end(w, e);
 	groups_reset(global_of(w)->groups, w->plan);
 	return status;
+}
+
+static int global_spill(struct window *w, struct error *e)
+{
+	struct global *g = global_of(w);
+	struct state_table table = {.first_place = spilled_next_place(w->spilled),
+		.keys = g->groups->keys,
+		.aggregates = g->groups->aggregates};
+
+	if (spilled_put_tables(w, &table, 1, e))
+		return -1;
+	groups_free(g->groups, w->plan);
+	g->groups = groups_new(w->plan);
+	return 0;
 }
 
 static size_t global_bytes(const struct window *w)
@@ -83,42 +94,45 @@ static size_t global_bytes(const struct window *w)
 static int global_save(struct window *w, struct snapshot_writer *s, struct error *e)
 {
 	const struct groups *g = global_of(w)->groups;
-	struct state_table table = {.keys = g->keys, .aggregates = g->aggregates};
+	struct state_table table = {.first_place = spilled_next_place(w->spilled),
+		.keys = g->keys,
+		.aggregates = g->aggregates};
 
 	return state_put_tables(w, s, &table, 1, e);
 }
 
-static int load(struct window *w, const struct batch *b, bool all_new, struct error *e)
+static int global_load(struct window *w, const struct batch *b, struct error *e)
 {
-	struct groups *g = global_of(w)->groups;
 	struct arena arena = ARENA_INIT;
 	struct state_batch in;
-	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
+	uint32_t *ids;
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
-	if (all_new && w->plan->keys_len) {
-		for (uint32_t r = 0; r < in.rows; r++)
-			ids[r] = groups_len(g) + r;
-		keytable_append(g->keys, in.keys, in.rows);
-	} else {
-		keytable_insert(g->keys, in.keys, in.rows, in.hashes, ids);
-	}
-	for (size_t i = 0; i < w->plan->calls_len; i++)
-		aggregate_resize(g->aggregates[i], groups_len(g));
-	status = state_aggregates_load(w->plan, g->aggregates, &in, ids, e);
+	status = state_groups_load(w, global_of(w)->groups, &in, &arena, &ids, e);
 	arena_clear(&arena);
 	return status;
 }
 
-static int global_load(struct window *w, const struct batch *b, struct error *e)
-{
-	return load(w, b, false, e);
-}
-
 static int global_load_new(struct window *w, const struct batch *b, struct error *e)
 {
-	return load(w, b, true, e);
+	struct groups *g = global_of(w)->groups;
+	struct arena arena = ARENA_INIT;
+	struct state_batch in;
+	uint32_t *ids;
+	int status;
+
+	if (w->plan->keys_len == 0)
+		return global_load(w, b, e);
+	ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
+	state_batch_read(w->plan, b, &arena, &in);
+	for (uint32_t r = 0; r < in.rows; r++)
+		ids[r] = groups_len(g) + r;
+	keytable_append(g->keys, in.keys, in.rows);
+	groups_resize(g, w->plan);
+	status = state_aggregates_load(w->plan, g->aggregates, &in, ids, e);
+	arena_clear(&arena);
+	return status;
 }
 
 static void global_load_end(struct window *w)
@@ -133,6 +147,7 @@ const struct window_ops global_ops = {
 	.add = global_add,
 	.fire = global_fire,
 	.bytes = global_bytes,
+	.spill = global_spill,
 	.save = global_save,
 	.load = global_load,
 	.load_new = global_load_new,

@@ -246,3 +246,63 @@ int groups_combine(
 	mem_free(columns);
 	return status;
 }
+
+int groups_combine_picked(struct groups *to, const struct groups *from,
+	const struct window_plan *p, const uint32_t *pick, uint32_t n, uint32_t *ids,
+	struct error *e)
+{
+	enum { SOME = 1024 };
+	struct arena a = ARENA_INIT;
+	int status = 0;
+
+	for (uint32_t first = 0, some; first < n && status == 0; first += some) {
+		struct column *columns;
+		const struct column **keys;
+		uint64_t *hashes;
+
+		some = n - first < SOME ? n - first : SOME;
+		arena_reset(&a);
+		columns = ARENA_ARRAY(&a, struct column, p->keys_len + 1);
+		keys = ARENA_ARRAY(&a, const struct column *, p->keys_len + 1);
+		hashes = ARENA_ARRAY(&a, uint64_t, some);
+		for (size_t i = 0; i < p->keys_len; i++) {
+			struct column all = keytable_column(from->keys, i);
+
+			column_gather(&all, pick + first, some, &a, &columns[i]);
+			keys[i] = &columns[i];
+		}
+		for (uint32_t i = 0; i < some; i++)
+			hashes[i] = keytable_hash(from->keys, pick[first + i]);
+		keytable_insert(to->keys, keys, some, hashes, ids + first);
+		groups_resize(to, p);
+		for (size_t i = 0; i < p->calls_len && status == 0; i++)
+			status = aggregate_combine(to->aggregates[i], ids + first,
+				from->aggregates[i], pick + first, some, e);
+	}
+	arena_clear(&a);
+	return status;
+}
+
+uint32_t *groups_living(
+	const struct groups *g, const struct window_plan *p, uint32_t *n, struct error *e)
+{
+	uint32_t len = groups_len(g), *pick = mem_alloc(((size_t)len + 1) * sizeof *pick);
+	struct column_builder counts;
+	struct column c;
+
+	*n = len;
+	for (uint32_t i = 0; i < len; i++)
+		pick[i] = i;
+	if (!p->retracts)
+		return pick;
+	builder_init(&counts, TYPE_OF(TYPE_INT));
+	aggregate_finalize(g->aggregates[p->calls_len - 1], NULL, len, &counts, e);
+	c = builder_column(&counts);
+	*n = 0;
+	for (uint32_t i = 0; i < len; i++) {
+		pick[*n] = i;
+		*n += column_int(&c, i) > 0;
+	}
+	builder_clear(&counts);
+	return pick;
+}

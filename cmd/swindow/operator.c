@@ -1,5 +1,5 @@
 /* swindow's operator: what the runtime calls, handed to the plan and to the window's shape. */
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/spilled.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -208,6 +208,17 @@ static const uint64_t *hashes_of(struct window *w, uint32_t rows)
 	return hashes;
 }
 
+int window_fits(const struct window *w, size_t bytes, struct error *e)
+{
+	if (w->options.memory_bytes == 0 || bytes <= (size_t)w->options.memory_bytes)
+		return 0;
+	error_set(e, ERROR_DATA, "the groups take %zu MB, more than --memory allows", bytes >> 20);
+	return error_hint(
+		e, "a larger --memory, fewer keys, or windows that close sooner (ssource -d)");
+}
+
+/* Half of the memory is for groups as they come: they need the other half as tables double, and as
+ * they are combined again. */
 static int memory_check(struct window *w, struct error *e)
 {
 	size_t bytes;
@@ -215,11 +226,13 @@ static int memory_check(struct window *w, struct error *e)
 	if (w->options.memory_bytes == 0)
 		return 0;
 	bytes = w->ops->bytes(w);
-	if (bytes <= (size_t)w->options.memory_bytes)
+	if (!w->ops->spill || !w->options.temporary)
+		return window_fits(w, bytes, e);
+	if (bytes <= (size_t)w->options.memory_bytes / 2)
 		return 0;
-	error_set(e, ERROR_DATA, "the groups take %zu MB, more than --memory allows", bytes >> 20);
-	return error_hint(
-		e, "a larger --memory, fewer keys, or windows that close sooner (ssource -d)");
+	if (!w->spilled)
+		w->spilled = spilled_new(w->options.temporary);
+	return w->ops->spill(w, e);
 }
 
 static int window_batch(
@@ -297,6 +310,9 @@ static void window_free(struct operator* op)
 		batch_builder_clear(&w->parts);
 	}
 	saved_free(w->saved);
+	spilled_free(w->spilled);
+	if (w->loading)
+		groups_free(w->loading, w->plan);
 	plan_free(w->plan);
 	arena_clear(&w->batch_arena);
 	arena_clear(&w->change_arena);

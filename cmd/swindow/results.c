@@ -18,31 +18,32 @@ static void times_put(struct column_builder *b, const int64_t *times, int64_t ti
 	builder_put_values(b, same, n);
 }
 
-static void keys_put_out(struct window *w, const struct results *r, uint32_t first, uint32_t n)
+static void keys_put_out(struct window *w, const struct results *r, uint32_t first, uint32_t n,
+	struct column_builder *out)
 {
 	for (size_t i = 0; i < w->plan->keys_len; i++) {
 		struct column keys = keytable_column(r->keys, i);
 
 		if (r->key_pick)
-			builder_put_picked(&w->parts.columns[i], &keys, r->key_pick + first, n);
+			builder_put_picked(&out[i], &keys, r->key_pick + first, n);
 		else
-			builder_put_rows(&w->parts.columns[i], &keys, first, n);
+			builder_put_rows(&out[i], &keys, first, n);
 	}
 }
 
-static int some_put(
-	struct window *w, const struct results *r, uint32_t first, uint32_t n, struct error *e)
+static int some_put(struct window *w, const struct results *r, uint32_t first, uint32_t n,
+	struct column_builder *out, struct error *e)
 {
 	const struct window_plan *p = w->plan;
 	size_t part = p->window_part;
 	uint32_t counted[BATCH_ROWS]; /* aggregates take numbers, or all from 0 on */
 
-	keys_put_out(w, r, first, n);
+	keys_put_out(w, r, first, n, out);
 	if (p->has_window) {
-		times_put(&w->parts.columns[part++], r->starts ? r->starts + first : NULL,
+		times_put(&out[part++], r->starts ? r->starts + first : NULL,
 			r->start_us, n);
 		times_put(
-			&w->parts.columns[part++], r->ends ? r->ends + first : NULL, r->end_us, n);
+			&out[part++], r->ends ? r->ends + first : NULL, r->end_us, n);
 	}
 	for (uint32_t i = 0; first && !r->group_pick && i < n; i++)
 		counted[i] = first + i;
@@ -51,10 +52,16 @@ static int some_put(
 				       : first       ? counted
 						     : NULL;
 
-		if (aggregate_finalize(r->aggregates[i], pick, n, &w->parts.columns[part + i], e))
+		if (aggregate_finalize(r->aggregates[i], pick, n, &out[part + i], e))
 			return error_context(e, "%s", p->calls[i].text);
 	}
 	return 0;
+}
+
+int results_parts(
+	struct window *w, const struct results *r, struct column_builder *out, struct error *e)
+{
+	return some_put(w, r, 0, r->n, out, e);
 }
 
 int results_put(struct window *w, const struct results *r, struct error *e)
@@ -63,7 +70,7 @@ int results_put(struct window *w, const struct results *r, struct error *e)
 		uint32_t room = BATCH_ROWS - batch_builder_rows(&w->parts);
 		uint32_t n = r->n - first < room ? r->n - first : room;
 
-		if (some_put(w, r, first, n, e))
+		if (some_put(w, r, first, n, w->parts.columns, e))
 			return -1;
 		first += n;
 		if (batch_builder_rows(&w->parts) == BATCH_ROWS && results_flush(w, e))
@@ -98,5 +105,5 @@ int results_flush(struct window *w, struct error *e)
 int results_rows(struct window *w, const struct results *r, struct batch *out, struct error *e)
 {
 	batch_builder_reset(&w->parts); /* nothing is queued where changes go out */
-	return some_put(w, r, 0, r->n, e) || parts_run(w, out, e) ? -1 : 0;
+	return some_put(w, r, 0, r->n, w->parts.columns, e) || parts_run(w, out, e) ? -1 : 0;
 }

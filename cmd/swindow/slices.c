@@ -19,7 +19,7 @@
  * slice is combined a constant number of times, however small the slide.  Cumulating windows only
  * ever need back.  A late row into a slice that has been combined already undoes both; the next
  * window combines anew. */
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/spilled.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -41,6 +41,7 @@ struct slice {
 	int64_t start_us, end_us;
 	struct groups *groups;
 	bool combined; /* in suffix or back */
+	bool spilled;  /* some of its groups are on disk */
 	uint32_t mark; /* place among the slices of the batch at hand, +1 */
 };
 
@@ -272,6 +273,8 @@ static struct slice *slice_new(struct window *w, int64_t index)
 
 static void slice_free(struct window *w, struct slice *slice)
 {
+	if (slice->spilled)
+		spilled_forget(w->spilled, slice->start_us);
 	groups_give(w, slice->groups);
 	mem_free(slice);
 }
@@ -598,6 +601,22 @@ static int window_combine(struct window *w, int64_t k, size_t end, struct groups
 	return -1;
 }
 
+/* A window of slices of which some are on disk. */
+static int window_fire_spilled(struct window *w, size_t end, int64_t start_us, int64_t end_us,
+	struct error *e)
+{
+	struct slices *s = slices_of(w);
+	struct spilled_part *parts = mem_alloc((end - s->head) * sizeof *parts);
+	int status;
+
+	for (size_t i = s->head; i < end; i++)
+		parts[i - s->head] =
+			(struct spilled_part){s->order[i]->start_us, s->order[i]->groups};
+	status = spilled_fire(w, parts, end - s->head, start_us, end_us, e);
+	mem_free(parts);
+	return status;
+}
+
 static int window_fire(struct window *w, int64_t k, struct error *e)
 {
 	struct slices *s = slices_of(w);
@@ -605,11 +624,16 @@ static int window_fire(struct window *w, int64_t k, struct error *e)
 	struct groups *g = NULL;
 	bool temporary;
 	size_t end = s->head;
+	bool spilled = false;
 	int status;
 
 	window_bounds(w, k, &r.start_us, &r.end_us);
-	while (end < s->len && s->order[end]->start_us < r.end_us)
-		end++;
+	for (; end < s->len && s->order[end]->start_us < r.end_us; end++)
+		spilled |= s->order[end]->spilled;
+	if (spilled) {
+		slices_undo(w);
+		return window_fire_spilled(w, end, r.start_us, r.end_us, e);
+	}
 	status = window_combine(w, k, end, &g, &temporary, e);
 	if (status == 0) {
 		r.keys = g->keys;
@@ -691,18 +715,68 @@ static size_t slices_bytes(const struct window *w)
 	return bytes + (s->back ? groups_bytes(s->back, w->plan) : 0);
 }
 
-static int slices_save(struct window *w, struct snapshot_writer *writer, struct error *e)
+static void slices_tables(struct window *w, struct state_table *tables)
 {
 	struct slices *s = slices_of(w);
-	struct state_table *tables = mem_alloc((s->len - s->head) * sizeof *tables);
-	int status;
 
 	slices_sort(s);
 	for (size_t i = s->head; i < s->len; i++)
 		tables[i - s->head] = (struct state_table){.first_us = s->order[i]->start_us,
 			.last_us = s->order[i]->end_us - 1,
+			.first_place = spilled_next_place(w->spilled),
 			.keys = s->order[i]->groups->keys,
 			.aggregates = s->order[i]->groups->aggregates};
+}
+
+static int slices_spill(struct window *w, struct error *e)
+{
+	struct slices *s = slices_of(w);
+	struct state_table *tables = mem_alloc((s->len - s->head + 1) * sizeof *tables);
+	int status;
+
+	slices_undo(w);
+	slices_tables(w, tables);
+	status = spilled_put_tables(w, tables, s->len - s->head, e);
+	mem_free(tables);
+	for (size_t i = s->head; i < s->len && status == 0; i++) {
+		struct slice *slice = s->order[i];
+
+		slice->spilled |= groups_len(slice->groups) > 0;
+		groups_free(slice->groups, w->plan);
+		slice->groups = groups_new(w->plan);
+	}
+	while (s->pool_len)
+		groups_free(s->pool[--s->pool_len], w->plan);
+	s->pool_bytes = 0;
+	return status;
+}
+
+/* The slices of runs, which a snapshot has brought. */
+static void slices_from_disk(struct window *w)
+{
+	struct slices *s = slices_of(w);
+	struct buf times = BUF_INIT;
+	const int64_t *first_us;
+
+	spilled_windows(w->spilled, &times);
+	first_us = (const int64_t *)(const void *)times.data;
+	for (size_t i = 0; i < times.len / sizeof *first_us; i++) {
+		struct slice *slice = *map_at(s, slice_index(s, first_us[i]));
+
+		if (!slice)
+			slice = slice_new(w, slice_index(s, first_us[i]));
+		slice->spilled = true;
+	}
+	buf_clear(&times);
+}
+
+static int slices_save(struct window *w, struct snapshot_writer *writer, struct error *e)
+{
+	struct slices *s = slices_of(w);
+	struct state_table *tables = mem_alloc((s->len - s->head + 1) * sizeof *tables);
+	int status;
+
+	slices_tables(w, tables);
 	status = state_put_tables(w, writer, tables, s->len - s->head, e);
 	mem_free(tables);
 	return status;
@@ -713,9 +787,9 @@ static int slices_load(struct window *w, const struct batch *b, struct error *e)
 {
 	struct arena arena = ARENA_INIT;
 	struct state_batch in;
-	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
 	struct slices *s = slices_of(w);
 	struct slice *slice;
+	uint32_t *ids;
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
@@ -726,10 +800,7 @@ static int slices_load(struct window *w, const struct batch *b, struct error *e)
 	slice = *map_at(s, slice_index(s, in.first_us[0]));
 	if (!slice)
 		slice = slice_new(w, slice_index(s, in.first_us[0]));
-	keytable_insert(slice->groups->keys, in.keys, in.rows, in.hashes, ids);
-	for (size_t i = 0; i < w->plan->calls_len; i++)
-		aggregate_resize(slice->groups->aggregates[i], groups_len(slice->groups));
-	status = state_aggregates_load(w->plan, slice->groups->aggregates, &in, ids, e);
+	status = state_groups_load(w, slice->groups, &in, &arena, &ids, e);
 	arena_clear(&arena);
 	return status;
 }
@@ -740,6 +811,8 @@ const struct window_ops slices_ops = {
 	.add = slices_add,
 	.fire = slices_fire,
 	.bytes = slices_bytes,
+	.spill = slices_spill,
+	.from_disk = slices_from_disk,
 	.save = slices_save,
 	.load = slices_load,
 	.by_window = true,

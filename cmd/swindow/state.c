@@ -6,7 +6,7 @@
  *
  * What is read is kept as it came until the schema, and with it the plan, is known.  Then it must
  * fit exactly: another window, a key or an aggregate more or less is ERROR_STATE. */
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/spilled.h"
 
 #include "libcore/base/civil.h"
 #include "libcore/base/memory.h"
@@ -147,18 +147,16 @@ static int flush_if_full(struct groups_writer *g, struct error *e)
 }
 
 /* The keys and aggregates of rows whose fixed columns are there. */
-static void values_put(struct groups_writer *g, const struct keytable *keys,
-	struct aggregate *const *aggregates, const uint32_t *key_pick, const uint32_t *group_pick,
-	uint32_t n)
+static void values_put(const struct window_plan *p, struct column_builder *out,
+	const struct keytable *keys, struct aggregate *const *aggregates, const uint32_t *key_pick,
+	const uint32_t *group_pick, uint32_t n)
 {
-	struct column_builder *out = g->b.columns + STATE_FIXED_COLUMNS;
-
-	for (size_t i = 0; i < g->plan->keys_len; i++) {
+	for (size_t i = 0; i < p->keys_len; i++) {
 		struct column all = keytable_column(keys, i);
 
 		builder_put_picked(out++, &all, key_pick, n);
 	}
-	for (size_t i = 0; i < g->plan->calls_len; i++) {
+	for (size_t i = 0; i < p->calls_len; i++) {
 		aggregate_save(aggregates[i], group_pick, n, out);
 		out += aggregate_state_columns(aggregates[i]);
 	}
@@ -166,12 +164,7 @@ static void values_put(struct groups_writer *g, const struct keytable *keys,
 
 /* ---- tables: keys are groups, in the order of first appearance ---- */
 
-struct table_order {
-	uint32_t *ids;                 /* by key group, each group's in their order */
-	uint32_t from[KEY_GROUPS + 1]; /* where a key group's begin */
-};
-
-static void table_order_init(struct table_order *o, const struct keytable *t)
+void table_order_init(struct table_order *o, const struct keytable *t)
 {
 	uint32_t len = keytable_len(t), next[KEY_GROUPS];
 	uint8_t *groups = state_key_groups(t);
@@ -188,24 +181,52 @@ static void table_order_init(struct table_order *o, const struct keytable *t)
 	mem_free(groups);
 }
 
+void table_order_clear(struct table_order *o)
+{
+	mem_free(o->ids);
+}
+
+void state_rows_put(const struct window_plan *p, struct batch_builder *b,
+	const struct state_table *t, uint8_t key_group, const uint32_t *ids, uint32_t n)
+{
+	struct column_builder *out = b->columns;
+
+	for (uint32_t i = 0; i < n; i++) {
+		builder_put_int(&out[0], key_group);
+		builder_put_int(&out[1], (int64_t)(t->first_place + ids[i]));
+		builder_put_int(&out[2], t->first_us);
+		builder_put_int(&out[3], t->last_us);
+	}
+	values_put(p, out + STATE_FIXED_COLUMNS, t->keys, t->aggregates, ids, ids, n);
+}
+
 static int table_put(struct groups_writer *g, const struct state_table *t, uint8_t key_group,
 	const uint32_t *ids, uint32_t n, struct error *e)
 {
-	struct column_builder *out = g->b.columns;
 	int status = 0;
 
 	for (uint32_t at = 0, some; at < n && status == 0; at += some) {
 		some = n - at < groups_room(g) ? n - at : groups_room(g);
-		for (uint32_t i = 0; i < some; i++) {
-			builder_put_int(&out[0], key_group);
-			builder_put_int(&out[1], ids[at + i]);
-			builder_put_int(&out[2], t->first_us);
-			builder_put_int(&out[3], t->last_us);
-		}
-		values_put(g, t->keys, t->aggregates, ids + at, ids + at, some);
+		state_rows_put(g->plan, &g->b, t, key_group, ids + at, some);
 		status = flush_if_full(g, e);
 	}
 	return status;
+}
+
+static int spilled_batch_put(void *to, const struct batch *b, struct error *e)
+{
+	return snapshot_put(to, b, e);
+}
+
+/* What has been spilled of a key group, between those before and behind. */
+static int spilled_put(
+	struct groups_writer *g, struct spilled *spilled, unsigned group, struct error *e)
+{
+	if (!spilled)
+		return 0;
+	return groups_flush(g, e) || spilled_each(spilled, group, spilled_batch_put, g->to, e)
+		       ? -1
+		       : 0;
 }
 
 /* A key group's rows lie all over the table: sorting rows of a gigabyte by comparison took ten
@@ -219,7 +240,8 @@ int state_put_tables(struct window *w, struct snapshot_writer *s, const struct s
 
 	for (size_t i = 0; i < n; i++)
 		table_order_init(&orders[i], tables[i].keys);
-	for (unsigned group = 0; group < KEY_GROUPS; group++) {
+	for (unsigned group = 0; group < KEY_GROUPS && status == 0; group++) {
+		status = spilled_put(&g, w->spilled, group, e);
 		for (size_t i = 0; i < n && status == 0; i++) {
 			const struct table_order *o = &orders[i];
 
@@ -230,7 +252,7 @@ int state_put_tables(struct window *w, struct snapshot_writer *s, const struct s
 	if (status == 0)
 		status = groups_flush(&g, e);
 	for (size_t i = 0; i < n; i++)
-		mem_free(orders[i].ids);
+		table_order_clear(&orders[i]);
 	mem_free(orders);
 	groups_writer_close(&g);
 	return status;
@@ -263,7 +285,8 @@ static void rows_put(struct groups_writer *g, const struct state_rows *from,
 		builder_put_int(&out[2], rows[i].first_us);
 		builder_put_int(&out[3], rows[i].last_us);
 	}
-	values_put(g, from->keys, from->aggregates, keys, groups, n);
+	values_put(g->plan, out + STATE_FIXED_COLUMNS, from->keys, from->aggregates, keys, groups,
+		n);
 }
 
 int state_put_rows(
@@ -769,4 +792,78 @@ int state_aggregates_load(const struct window_plan *p, struct aggregate **aggreg
 		at += aggregate_state_columns(aggregates[i]);
 	}
 	return 0;
+}
+
+/* Rows [0, n) of the picked ones, as a batch of their own. */
+static void state_batch_pick(const struct window_plan *p, const struct state_batch *from,
+	const uint32_t *pick, uint32_t n, struct arena *a, struct state_batch *out)
+{
+	size_t columns_len = 0;
+	struct column *columns;
+
+	for (size_t i = 0; i < p->calls_len; i++)
+		columns_len += aggregate_state_columns(p->calls[i].like);
+	columns = ARENA_ARRAY(a, struct column, columns_len + 1);
+	for (size_t i = 0; i < columns_len; i++) {
+		if (!from->missing[i])
+			column_gather(&from->columns[i], pick, n, a, &columns[i]);
+	}
+	*out = (struct state_batch){.rows = n, .columns = columns, .missing = from->missing};
+}
+
+/* Rows of groups that have some already: loaded beside them, then combined. */
+static int again_load(struct window *w, struct groups *g, const struct state_batch *in,
+	const uint32_t *to, struct arena *a, struct error *e)
+{
+	uint32_t *numbers = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *numbers);
+
+	if (!w->loading)
+		w->loading = groups_new(w->plan);
+	for (uint32_t r = 0; r < in->rows; r++)
+		numbers[r] = r;
+	for (size_t i = 0; i < w->plan->calls_len; i++) {
+		aggregate_reset(w->loading->aggregates[i]);
+		aggregate_resize(w->loading->aggregates[i], in->rows);
+	}
+	if (state_aggregates_load(w->plan, w->loading->aggregates, in, numbers, e))
+		return -1;
+	for (size_t i = 0; i < w->plan->calls_len; i++) {
+		if (aggregate_combine(g->aggregates[i], to, w->loading->aggregates[i], numbers,
+			    in->rows, e))
+			return error_context(e, "%s", w->plan->calls[i].text);
+	}
+	return 0;
+}
+
+int state_groups_load(struct window *w, struct groups *g, const struct state_batch *in,
+	struct arena *a, uint32_t **ids, struct error *e)
+{
+	uint32_t known = groups_len(g), *all, *fresh, *again, *to, fresh_len = 0, again_len = 0;
+	struct state_batch some;
+
+	all = *ids = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *all);
+	keytable_insert(g->keys, in->keys, in->rows, in->hashes, all);
+	groups_resize(g, w->plan);
+	fresh = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *fresh);
+	again = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *again);
+	to = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *to);
+	for (uint32_t r = 0; r < in->rows; r++) { /* new numbers rise one by one */
+		if (all[r] == known + fresh_len)
+			fresh[fresh_len++] = r;
+		else
+			again[again_len++] = r;
+	}
+	if (again_len == 0)
+		return state_aggregates_load(w->plan, g->aggregates, in, all, e);
+	if (fresh_len) {
+		state_batch_pick(w->plan, in, fresh, fresh_len, a, &some);
+		for (uint32_t i = 0; i < fresh_len; i++)
+			to[i] = all[fresh[i]];
+		if (state_aggregates_load(w->plan, g->aggregates, &some, to, e))
+			return -1;
+	}
+	state_batch_pick(w->plan, in, again, again_len, a, &some);
+	for (uint32_t i = 0; i < again_len; i++)
+		to[i] = all[again[i]];
+	return again_load(w, g, &some, to, a, e);
 }

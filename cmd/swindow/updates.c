@@ -355,8 +355,8 @@ static int updates_load(struct window *w, const struct batch *b, struct error *e
 {
 	struct arena arena = ARENA_INIT;
 	struct state_batch in;
-	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
 	struct open_window *o;
+	uint32_t *ids;
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
@@ -365,9 +365,7 @@ static int updates_load(struct window *w, const struct batch *b, struct error *e
 		return error_set(e, ERROR_STATE, "a saved window starts out of range");
 	}
 	o = window_at(w, window_of_last(w, in.first_us[0]));
-	keytable_insert(o->groups->keys, in.keys, in.rows, in.hashes, ids);
-	groups_resize(o->groups, w->plan);
-	status = state_aggregates_load(w->plan, o->groups->aggregates, &in, ids, e);
+	status = state_groups_load(w, o->groups, &in, &arena, &ids, e);
 	arena_clear(&arena);
 	return status;
 }

@@ -9,7 +9,7 @@
  *             results <-----------+   results.c: finalize, the list's expressions, emit
  *
  * groups.c is what all of them keep rows in: a key table and the aggregates of its keys.  state.c
- * writes it to snapshots and reads it back.  Times are microseconds of event time throughout. */
+ * writes it to snapshots and reads it back, spilled.c to disk where it doesn't fit in memory.  Times are microseconds of event time throughout. */
 #ifndef RUNNEL_SWINDOW_WINDOW_H
 #define RUNNEL_SWINDOW_WINDOW_H
 
@@ -143,6 +143,14 @@ int aggregates_add(struct aggregate **aggregates, const struct window_plan *p,
 int groups_combine(
 	struct groups *to, const struct groups *from, const struct window_plan *p, struct error *e);
 
+/* The picked ones; ids takes the numbers that they have in to. */
+int groups_combine_picked(struct groups *to, const struct groups *from,
+	const struct window_plan *p, const uint32_t *pick, uint32_t n, uint32_t *ids,
+	struct error *e);
+/* Those that have a result: a changelog may have emptied them.  The caller frees it. */
+uint32_t *groups_living(
+	const struct groups *g, const struct window_plan *p, uint32_t *n, struct error *e);
+
 /* ---- the operator ---- */
 
 struct window;
@@ -158,6 +166,10 @@ struct window_ops {
 	int (*emit)(struct window *w, struct error *e);
 	int64_t hold_us; /* the output's watermark lags by this, and by the lateness */
 	size_t (*bytes)(const struct window *w);
+	/* Writes all groups out (spilled.c).  NULL: they must fit. */
+	int (*spill)(struct window *w, struct error *e);
+	/* Runs have come from a snapshot: takes note of their windows. */
+	void (*from_disk)(struct window *w);
 	/* Appends this shape's columns to the state's schema; all rows in the order to be written
 	 * in (by key group); and one row's way back. */
 	int (*save)(struct window *w, struct snapshot_writer *s, struct error *e);
@@ -187,6 +199,8 @@ struct window {
 	const struct batch *batch;  /* the rows at hand, after -w: where late ones come from */
 	struct column *input_columns, *result_columns; /* of the programs */
 	size_t bytes;                                  /* held, as far as counted */
+	struct spilled *spilled; /* NULL: all fits so far */
+	struct groups *loading;  /* scratch of state_groups_load */
 	struct saved *saved; /* what restore read, until the schema is known */
 };
 
@@ -211,6 +225,9 @@ static inline bool window_has_passed(const struct window *w, int64_t time_us, in
 	       time_add(time_us, w->options.lateness_us) <= watermark_us;
 }
 
+/* An error if so many bytes are more than --memory allows. */
+int window_fits(const struct window *w, size_t bytes, struct error *e);
+
 /* Rows of w->batch that came after their window: counted, and sent to the late output. */
 int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e);
 
@@ -225,6 +242,10 @@ struct results {
 	const int64_t *starts, *ends; /* per row, or NULL: */
 	int64_t start_us, end_us;
 };
+
+/* Appends the parts of results, at most BATCH_ROWS: keys, window, aggregates. */
+int results_parts(
+	struct window *w, const struct results *r, struct column_builder *out, struct error *e);
 
 /* Queues results; full batches go out. */
 int results_put(struct window *w, const struct results *r, struct error *e);
@@ -254,9 +275,23 @@ uint8_t *state_key_groups(const struct keytable *t);
  * whose keys have the groups of the same numbers, ... */
 struct state_table {
 	int64_t first_us, last_us;
+	uint64_t first_place; /* of key 0, where earlier ones have been spilled */
 	const struct keytable *keys;
 	struct aggregate *const *aggregates;
 };
+
+/* A table's keys by key group. */
+struct table_order {
+	uint32_t *ids;                 /* each group's in their order */
+	uint32_t from[KEY_GROUPS + 1]; /* where a key group's begin */
+};
+
+void table_order_init(struct table_order *o, const struct keytable *t);
+void table_order_clear(struct table_order *o);
+
+/* Appends rows of one key group to a builder of the section's schema. */
+void state_rows_put(const struct window_plan *p, struct batch_builder *b,
+	const struct state_table *t, uint8_t key_group, const uint32_t *ids, uint32_t n);
 
 int state_put_tables(struct window *w, struct snapshot_writer *s, const struct state_table *tables,
 	size_t n, struct error *e);
@@ -291,6 +326,10 @@ struct state_batch {
 
 void state_batch_read(const struct window_plan *p, const struct batch *b, struct arena *a,
 	struct state_batch *out);
+/* Rows into groups, which may have them already: then both are combined.  *ids: the group of each
+ * row, in the arena. */
+int state_groups_load(struct window *w, struct groups *g, const struct state_batch *in,
+	struct arena *a, uint32_t **ids, struct error *e);
 int state_aggregates_load(const struct window_plan *p, struct aggregate **aggregates,
 	const struct state_batch *b, const uint32_t *groups, struct error *e);
 
