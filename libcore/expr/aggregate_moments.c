@@ -1,11 +1,11 @@
 /* variance and stddev; and sum and avg of floats that may be taken back.
  *
  * Kept are n, the sum and the sum of squares: of ints exactly (128 and 192 bits), of others in
- * twice the precision of a double (about 106 bits).  That adds up in any order and comes apart
- * again: a value that is taken back leaves nothing (of its square, if that was up to 1e30 times the
- * others), where the running mean of Welford and Chan would keep its rounding for ever.  The
- * subtraction at the end loses as many digits as the square of mean / deviation has, so with 106
- * bits deviations down to 1e-8 of the mean keep all digits of a double.
+ * three doubles (about 159 bits).  That adds up in any order and comes apart again: a value that is
+ * taken back leaves nothing, though it was 1e15 times as large as the others, where the running
+ * mean of Welford and Chan would keep its rounding for ever.  The subtraction at the end, in two
+ * doubles, loses as many digits as the square of mean / deviation has: deviations down to 1e-8 of
+ * the mean keep all digits of a double.
  *
  * The additions are those of Dekker (1971) and Knuth; nothing here may be compiled with
  * -ffast-math. */
@@ -17,7 +17,7 @@
 
 #include <math.h>
 
-/* ---- numbers of two doubles: hi + lo ---- */
+/* ---- numbers of two doubles, hi + lo, and sums of three ---- */
 
 struct pair {
 	double hi, lo;
@@ -39,12 +39,41 @@ static inline struct pair product_exactly(double a, double b)
 	return (struct pair){p, ((a_hi * b_hi - p) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo};
 }
 
-static inline void pair_add(struct pair *to, struct pair v)
+struct total {
+	double hi, mid, lo;
+};
+
+static inline void total_add(struct total *to, struct pair v)
 {
-	struct pair s = sum_exactly(to->hi, v.hi);
+	struct pair s = sum_exactly(to->hi, v.hi), rest = sum_exactly(s.lo, v.lo);
+	struct pair m = sum_exactly(to->mid, rest.hi);
 
 	to->hi = s.hi;
-	to->lo += s.lo + v.lo;
+	to->mid = m.hi;
+	to->lo += m.lo + rest.lo;
+}
+
+static void total_combine(struct total *to, const struct total *from)
+{
+	total_add(to, (struct pair){from->hi, from->mid});
+	to->lo += from->lo;
+}
+
+/* What cancelled in hi may have left all of it in the others. */
+static struct pair total_pair(const struct total *t)
+{
+	struct pair rest = sum_exactly(t->mid, t->lo), all = sum_exactly(t->hi, rest.hi);
+
+	all.lo += rest.lo;
+	return sum_exactly(all.hi, all.lo);
+}
+
+static struct pair pair_subtract(struct pair a, struct pair b)
+{
+	struct pair s = sum_exactly(a.hi, -b.hi);
+
+	s.lo += a.lo - b.lo;
+	return s;
 }
 
 static inline struct pair pair_minus(struct pair v)
@@ -59,9 +88,9 @@ static double pair_value(struct pair v)
 
 static struct pair pair_square(struct pair v)
 {
-	struct pair exact = sum_exactly(v.hi, v.lo), p = product_exactly(exact.hi, exact.hi);
+	struct pair p = product_exactly(v.hi, v.hi);
 
-	p.lo += 2 * exact.hi * exact.lo;
+	p.lo += 2 * v.hi * v.lo;
 	return p;
 }
 
@@ -82,10 +111,10 @@ struct whole { /* of ints */
 	uint64_t squares[3]; /* little end first */
 };
 
-struct real {                     /* of floats and decimals */
-	int64_t n;                /* all of them */
-	struct pair sum, squares; /* of those that are finite */
-	int64_t nans, ups, downs; /* not a number, too large, too small */
+struct real {                      /* of floats and decimals */
+	int64_t n;                 /* all of them */
+	struct total sum, squares; /* of those that are finite */
+	int64_t nans, ups, downs;  /* not a number, too large, too small */
 };
 
 struct moments {
@@ -247,23 +276,22 @@ static inline void real_add(struct real *r, double v, int weight, bool squares)
 	} else {
 		struct pair square = squares ? product_exactly(v, v) : (struct pair){0, 0};
 
-		pair_add(&r->sum, (struct pair){weight < 0 ? -v : v, 0});
-		pair_add(&r->squares, weight < 0 ? pair_minus(square) : square);
+		total_add(&r->sum, (struct pair){weight < 0 ? -v : v, 0});
+		total_add(&r->squares, weight < 0 ? pair_minus(square) : square);
 	}
 }
 
 /* The sum of (v - mean)^2; NaN if some value isn't finite. */
 static double real_spread(const struct real *r)
 {
-	struct pair spread = r->squares;
+	struct pair squares = total_pair(&r->squares), square = pair_square(total_pair(&r->sum));
 	double value;
 
 	if (r->nans || r->ups || r->downs)
 		return NAN;
-	pair_add(&spread, pair_minus(pair_divide(pair_square(r->sum), (double)r->n)));
-	value = pair_value(spread);
+	value = pair_value(pair_subtract(squares, pair_divide(square, (double)r->n)));
 	/* Equal values: what is left is the rounding of the last of 106 bits. */
-	return value <= r->squares.hi * 0x1p-98 ? 0 : value;
+	return value <= squares.hi * 0x1p-98 ? 0 : value;
 }
 
 static double real_sum(const struct real *r)
@@ -272,7 +300,7 @@ static double real_sum(const struct real *r)
 		return NAN;
 	if (r->ups || r->downs)
 		return r->ups ? INFINITY : -INFINITY;
-	return pair_value(r->sum);
+	return isfinite(r->sum.hi) ? pair_value(total_pair(&r->sum)) : r->sum.hi;
 }
 
 /* ---- rows ---- */
@@ -313,8 +341,8 @@ static void whole_combine(struct whole *to, const struct whole *from)
 static void real_combine(struct real *to, const struct real *from)
 {
 	to->n += from->n;
-	pair_add(&to->sum, from->sum);
-	pair_add(&to->squares, from->squares);
+	total_combine(&to->sum, &from->sum);
+	total_combine(&to->squares, &from->squares);
 	to->nans += from->nans;
 	to->ups += from->ups;
 	to->downs += from->downs;
@@ -378,7 +406,7 @@ static int moments_finalize(const struct aggregate *a, const uint32_t *pick, uin
 
 /* ---- snapshots: count, sum, and the rest of the state as it lies in memory ---- */
 
-enum { WHOLE_REST = 3 * 8, REAL_REST = 6 * 8 };
+enum { WHOLE_REST = 3 * 8, REAL_REST = 8 * 8 };
 
 static void moments_field(const struct aggregate *a, size_t i, const char **name, struct type *type)
 {
@@ -407,7 +435,7 @@ static void moments_save(const struct aggregate *a, const uint32_t *pick, uint32
 
 			builder_put_int(&builders[0], r->n);
 			builder_put_float(&builders[1], r->sum.hi);
-			builder_put_text(&builders[2], &r->sum.lo, REAL_REST);
+			builder_put_text(&builders[2], &r->sum.mid, REAL_REST);
 		}
 	}
 }
@@ -438,7 +466,7 @@ static int moments_load(struct aggregate *a, const struct column *columns, const
 
 			r->n = column_int(&columns[0], i);
 			r->sum.hi = column_float(&columns[1], i);
-			memcpy(&r->sum.lo, v.text, rest);
+			memcpy(&r->sum.mid, v.text, rest);
 		}
 	}
 	return 0;
