@@ -199,6 +199,17 @@ static int stage_announce(struct stage *st, unsigned input, const struct schema 
 	return 0;
 }
 
+/* Who is behind reads no row before the HELLO of every subtask in front.  So it must not wait in a
+ * buffer for rows: where rows of a key stay on one side of two exchanges, none would ever come. */
+static int stage_greet(struct stage *st, struct error *e)
+{
+	for (unsigned i = 0; i < st->op->outputs; i++) {
+		if (st->outlets[i].plan.writers_len > 1 && outlet_flush(&st->outlets[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* HELLO, and what a snapshot brought that those behind and the operator have to hear again. */
 static int stage_begin(struct stage *st, struct error *e)
 {
@@ -211,7 +222,7 @@ static int stage_begin(struct stage *st, struct error *e)
 	snprintf(hello.stage, sizeof hello.stage, "%s", st->plan.name);
 	buf_reset(&st->scratch);
 	frame_put_hello(&st->scratch, &hello);
-	if (stage_put(st, e) < 0)
+	if (stage_put(st, e) < 0 || stage_greet(st, e) < 0)
 		return -1;
 	st->began = true;
 	for (unsigned i = 0; i < st->op->inputs; i++) {
