@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Nexmark, query 11.  How many bids somebody makes in one visit: sessions of ten seconds.
+set -euo pipefail
+data=${data:-.}
+format=${format:-csv}
+live=${live:-}
+out=${out:-}
+delay=${delay:-}
+
+ssource $live $data/bid.ndjson -s 'bidder int, dateTime timestamp' -t dateTime $delay |
+  swindow --session 10s -k bidder 'count(*) as bid_count' |
+  smap 'bidder, bid_count, window_start as starttime, window_end as endtime' |
+  ssink -f $format $out
