@@ -225,6 +225,36 @@ static void windows_with_lateness(void **state)
 		.step_us = 5000000, .lateness_us = 3000000});
 }
 
+static const struct window_options shapes[] = {
+	{.shape = WINDOW_NONE},
+	{.shape = WINDOW_TUMBLE, .size_us = 5000000, .step_us = 5000000, .lateness_us = 2000000},
+	{.shape = WINDOW_HOP, .size_us = 6000000, .step_us = 2000000},
+	{.shape = WINDOW_CUMULATE, .size_us = 8000000, .step_us = 2000000},
+	{.shape = WINDOW_SESSION, .size_us = 2500000, .step_us = 2500000},
+};
+
+static void windows_that_tell_every_change(void **state)
+{
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		struct window_options o = shapes[i];
+
+		o.emit = i % 2 ? EMIT_EVERY : EMIT_CHANGES;
+		o.emit_us = 2000000;
+		window_case(o);
+	}
+}
+
+static void groups_on_disk(void **state)
+{
+	for (size_t i = 0; i + 1 < sizeof shapes / sizeof *shapes; i++) {
+		struct window_options o = shapes[i];
+
+		o.memory_bytes = 24000;
+		o.temporary = "/tmp";
+		window_case(o);
+	}
+}
+
 static void a_map_alone(void **state)
 {
 	struct sim_node nodes[4];
@@ -280,6 +310,22 @@ static void joins_of_streams(void **state)
 	for (size_t i = 0; i < 6; i++)
 		join_of((struct join_options){.kind = kinds[i], .where = i % 2 ? "v > 500" : NULL,
 			.where_what = "-w", .slack_rows = 5}, &few, &endless_source);
+}
+
+static void groups_of_a_changelog(void **state)
+{
+	struct sim_node nodes[4];
+	struct window_options o = {.shape = WINDOW_NONE, .keys = "k", .temporary = "/tmp",
+		.list = "count(*) as n, sum(v) as total, max(v) as top, count(distinct v) as d"};
+
+	for (int i = 0; i < 3; i++) {
+		struct sim_plan plan = straight(nodes, make_window, &o);
+
+		nodes[0].context = &left_changes;
+		o.emit = i == 1 ? EMIT_CHANGES : EMIT_CLOSE;
+		o.memory_bytes = i == 2 ? 24000 : 0;
+		explore(plan);
+	}
 }
 
 static void joins_of_changelogs(void **state)
@@ -338,6 +384,9 @@ int main(void)
 		cmocka_unit_test(sessions),
 		cmocka_unit_test(groups_without_a_window),
 		cmocka_unit_test(windows_with_lateness),
+		cmocka_unit_test(windows_that_tell_every_change),
+		cmocka_unit_test(groups_on_disk),
+		cmocka_unit_test(groups_of_a_changelog),
 		cmocka_unit_test(joins_by_equal_keys),
 		cmocka_unit_test(joins_of_streams),
 		cmocka_unit_test(joins_of_changelogs),

@@ -9,7 +9,7 @@
  * A row within the gap of a session joins it; one that lies within the gap of two makes them one:
  * the later one's accumulators are combined into the earlier one's once the batch has been dealt.
  */
-#include "cmd/swindow/changes.h"
+#include "cmd/swindow/touched.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -66,7 +66,7 @@ struct sessions {
 	struct merge *merges; /* of the batch at hand */
 	size_t merges_len, merges_cap;
 	size_t list_bytes;
-	struct changes changes; /* --emit */
+	struct touched changes; /* --emit */
 	struct change_source source;
 	int64_t least_end_us; /* of the rows that they will take back or give */
 };
@@ -110,7 +110,7 @@ static void sessions_clear(struct window *w)
 	mem_free(s->unused);
 	mem_free(s->timers);
 	mem_free(s->merges);
-	changes_clear(&s->changes);
+	touched_clear(&s->changes);
 	mem_free(s);
 }
 
@@ -238,7 +238,7 @@ static void session_free(struct window *w, uint32_t id)
 
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		aggregate_clear_group(s->aggregates[i], id);
-	changes_gone(&s->changes, id);
+	touched_gone(&s->changes, id);
 	s->sessions[id].live = false;
 	s->sessions[id].life++;
 	MEM_GROW(s->unused, s->unused_cap, s->unused_len + 1);
@@ -286,7 +286,7 @@ static inline void session_touch(struct window *w, uint32_t id, bool known)
 	end_us = time_add(x->last_us, s->gap_us);
 	if (end_us < s->least_end_us)
 		s->least_end_us = end_us;
-	changes_touch_session(&s->changes, id, known, x->first_us, end_us);
+	touched_note_session(&s->changes, id, known, x->first_us, end_us);
 }
 
 static int sessions_emit(struct window *w, struct error *e)
@@ -294,7 +294,7 @@ static int sessions_emit(struct window *w, struct error *e)
 	struct sessions *s = sessions_of(w);
 
 	s->least_end_us = INT64_MAX;
-	return changes_flush(w, &s->changes, &s->source, e);
+	return touched_flush(w, &s->changes, &s->source, e);
 }
 
 /* ---- rows into sessions ---- */
@@ -457,7 +457,7 @@ static int sessions_add(struct window *w, const struct rows *rows, struct error 
 	for (uint32_t r = 0; r < rows->n; r++)
 		ids[r] = session_of(w, ids[r], rows->times[r]);
 	aggregates_grow(w);
-	if (changes_before(w, &s->changes, &s->source, e) || merges_apply(w, e) ||
+	if (touched_before(w, &s->changes, &s->source, e) || merges_apply(w, e) ||
 		resolved_add(w, rows, ids, e))
 		return -1;
 	merges_forget(w);
@@ -701,7 +701,7 @@ static size_t sessions_bytes(const struct window *w)
 
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		bytes += aggregate_bytes(s->aggregates[i]);
-	return bytes + changes_bytes(&s->changes);
+	return bytes + touched_bytes(&s->changes);
 }
 
 static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)

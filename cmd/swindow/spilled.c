@@ -9,6 +9,7 @@
 enum {
 	RESULT_ROWS = 512,   /* of a partition at a time, while they are merged */
 	PLACE_BITS = 44,     /* of a rank: the part stands above */
+	FIXED_BYTES = 1 << 20, /* what tables take that hold next to nothing is not counted */
 };
 
 struct run_window {
@@ -407,6 +408,7 @@ static int partition_load(struct partition *p, const struct spilled_part *parts,
 	unsigned first_group, unsigned end_group, struct error *e)
 {
 	struct spilled *s = p->w->spilled;
+	size_t bytes;
 
 	groups_free(p->groups, p->w->plan);
 	p->groups = groups_new(p->w->plan);
@@ -424,7 +426,8 @@ static int partition_load(struct partition *p, const struct spilled_part *parts,
 			partition_add(p, parts[i].groups, first_group, end_group, e))
 			return -1;
 	}
-	return window_fits(p->w, groups_bytes(p->groups, p->w->plan), e);
+	bytes = groups_bytes(p->groups, p->w->plan);
+	return window_fits(p->w, bytes > FIXED_BYTES ? bytes - FIXED_BYTES : 0, e);
 }
 
 static int compare_ranks(const void *a, const void *b)

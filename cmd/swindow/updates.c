@@ -5,7 +5,7 @@
  * Here windows share no slices: a row changes a result in every window that covers it, so that what
  * comes out is as many rows as windows, and slices would only save the lesser half.  A window whose
  * time has passed has said all there is to say and is forgotten. */
-#include "cmd/swindow/changes.h"
+#include "cmd/swindow/touched.h"
 
 #include "libcore/base/memory.h"
 
@@ -15,7 +15,7 @@
 struct open_window {
 	int64_t k;
 	struct groups *groups;
-	struct changes changes;
+	struct touched changes;
 	struct change_source source;
 	uint32_t rows, at; /* of the batch at hand: how many, and where they stand in its pick */
 };
@@ -46,7 +46,7 @@ static void updates_init(struct window *w)
 static void window_free(struct window *w, struct open_window *o)
 {
 	groups_free(o->groups, w->plan);
-	changes_clear(&o->changes);
+	touched_clear(&o->changes);
 	mem_free(o);
 }
 
@@ -136,7 +136,7 @@ static struct open_window *window_at(struct window *w, int64_t k)
 	o = mem_zero(sizeof *o);
 	o->k = k;
 	o->groups = groups_new(w->plan);
-	o->source = (struct change_source){.show = changes_show_groups, .groups = o->groups};
+	o->source = (struct change_source){.show = touched_show_groups, .groups = o->groups};
 	bounds(w, k, &o->source.start_us, &o->source.end_us);
 	MEM_GROW(u->windows, u->cap, u->len + 1);
 	memmove(u->windows + at + 1, u->windows + at, (u->len - at) * sizeof *u->windows);
@@ -238,7 +238,7 @@ static int updates_add(struct window *w, const struct rows *rows, struct error *
 
 	if (w->options.shape == WINDOW_NONE) {
 		all = window_at(w, 0);
-		return changes_add(w, &all->changes, all->groups, &all->source, rows, e);
+		return touched_add(w, &all->changes, all->groups, &all->source, rows, e);
 	}
 	if (cover_rows(w, rows, sets, &total, e) || late_put(w, sets, rows->n, e))
 		return -1;
@@ -251,7 +251,7 @@ static int updates_add(struct window *w, const struct rows *rows, struct error *
 			continue;
 		if (o->rows < rows->n)
 			rows_take(rows, pick + o->at - o->rows, o->rows, &w->batch_arena, &some);
-		status = changes_add(w, &o->changes, o->groups, &o->source, &some, e);
+		status = touched_add(w, &o->changes, o->groups, &o->source, &some, e);
 		o->rows = 0;
 	}
 	return status;
@@ -266,7 +266,7 @@ static int updates_emit(struct window *w, struct error *e)
 	for (size_t i = 0; i < u->len; i++) {
 		struct open_window *o = u->windows[i];
 
-		if (o->changes.len && changes_flush(w, &o->changes, &o->source, e))
+		if (o->changes.len && touched_flush(w, &o->changes, &o->source, e))
 			return -1;
 	}
 	return 0;
@@ -279,9 +279,9 @@ static int all_end(struct window *w, struct error *e)
 	struct rows none = {.n = 1, .hashes = (const uint64_t[]){0}};
 
 	if (w->plan->keys_len == 0 && groups_len(o->groups) == 0)
-		changes_touch(&o->changes,
+		touched_note(&o->changes,
 			groups_insert(o->groups, w->plan, &none, &w->change_arena), 1, 0, 1);
-	return changes_flush(w, &o->changes, &o->source, e);
+	return touched_flush(w, &o->changes, &o->source, e);
 }
 
 static int updates_fire(struct window *w, int64_t watermark_us, struct error *e)
@@ -297,7 +297,7 @@ static int updates_fire(struct window *w, int64_t watermark_us, struct error *e)
 
 		if (!window_has_passed(w, o->source.end_us - 1, watermark_us))
 			break;
-		status = changes_flush(w, &o->changes, &o->source, e);
+		status = touched_flush(w, &o->changes, &o->source, e);
 		window_free(w, o);
 		n++;
 	}
@@ -316,7 +316,7 @@ static size_t updates_bytes(const struct window *w)
 
 	for (size_t i = 0; i < u->len; i++)
 		bytes += sizeof **u->windows + groups_bytes(u->windows[i]->groups, w->plan) +
-			 changes_bytes(&u->windows[i]->changes);
+			 touched_bytes(&u->windows[i]->changes);
 	return bytes;
 }
 

@@ -1,10 +1,10 @@
-#include "cmd/swindow/changes.h"
+#include "cmd/swindow/touched.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
 
-void changes_clear(struct changes *c)
+void touched_clear(struct touched *c)
 {
 	if (c->rows.schema) {
 		batch_builder_clear(&c->rows);
@@ -12,10 +12,10 @@ void changes_clear(struct changes *c)
 	}
 	mem_free(c->list);
 	mem_free(c->marks);
-	*c = (struct changes){.list = NULL};
+	*c = (struct touched){.list = NULL};
 }
 
-void changes_reset(struct changes *c)
+void touched_reset(struct touched *c)
 {
 	for (size_t i = 0; i < c->len; i++) {
 		if (c->list[i].group != CHANGE_GONE)
@@ -26,7 +26,7 @@ void changes_reset(struct changes *c)
 		batch_builder_reset(&c->rows);
 }
 
-size_t changes_bytes(const struct changes *c)
+size_t touched_bytes(const struct touched *c)
 {
 	size_t bytes = c->cap * sizeof *c->list + c->marks_cap * sizeof *c->marks;
 
@@ -41,7 +41,7 @@ size_t changes_bytes(const struct changes *c)
 
 /* ---- touched groups ---- */
 
-static void marks_grow(struct changes *c, uint32_t groups_len)
+static void marks_grow(struct touched *c, uint32_t groups_len)
 {
 	if (groups_len <= c->marks_len)
 		return;
@@ -50,7 +50,7 @@ static void marks_grow(struct changes *c, uint32_t groups_len)
 	c->marks_len = groups_len;
 }
 
-void changes_touch(struct changes *c, const uint32_t *groups, uint32_t n, uint32_t known,
+void touched_note(struct touched *c, const uint32_t *groups, uint32_t n, uint32_t known,
 	uint32_t groups_len)
 {
 	size_t len = c->len;
@@ -69,8 +69,8 @@ void changes_touch(struct changes *c, const uint32_t *groups, uint32_t n, uint32
 	c->len = len;
 }
 
-void changes_touch_session(
-	struct changes *c, uint32_t group, bool known, int64_t start_us, int64_t end_us)
+void touched_note_session(
+	struct touched *c, uint32_t group, bool known, int64_t start_us, int64_t end_us)
 {
 	marks_grow(c, group + 1);
 	if (c->marks[group])
@@ -83,7 +83,7 @@ void changes_touch_session(
 	c->marks[group] = (uint32_t)++c->len;
 }
 
-void changes_gone(struct changes *c, uint32_t group)
+void touched_gone(struct touched *c, uint32_t group)
 {
 	struct change *change;
 
@@ -97,7 +97,7 @@ void changes_gone(struct changes *c, uint32_t group)
 
 /* ---- what groups look like ---- */
 
-void changes_show_groups(struct window *w, const struct change_source *s,
+void touched_show_groups(struct window *w, const struct change_source *s,
 	const struct change *const *list, uint32_t n, bool before, struct results *r)
 {
 	uint32_t *pick = arena_alloc(&w->change_arena, ((size_t)n + 1) * sizeof *pick);
@@ -138,7 +138,7 @@ static uint32_t leave_living(struct window *w, const struct change_source *s,
 }
 
 /* Appends the rows of some changes. */
-static int rows_fetch(struct window *w, struct changes *c, const struct change_source *s,
+static int rows_fetch(struct window *w, struct touched *c, const struct change_source *s,
 	const struct change *const *list, uint32_t n, bool before, struct error *e)
 {
 	int status = 0;
@@ -163,13 +163,13 @@ static int rows_fetch(struct window *w, struct changes *c, const struct change_s
 	return status;
 }
 
-static uint32_t rows_len(struct changes *c)
+static uint32_t rows_len(struct touched *c)
 {
 	return c->rows.schema ? batch_builder_rows(&c->rows) : 0;
 }
 
-int changes_before(
-	struct window *w, struct changes *c, const struct change_source *s, struct error *e)
+int touched_before(
+	struct window *w, struct touched *c, const struct change_source *s, struct error *e)
 {
 	const struct change **list = arena_alloc(
 		&w->change_arena, (c->len - c->fetched + 1) * sizeof *list);
@@ -235,7 +235,7 @@ static void put(struct difference *d, uint32_t row, enum row_op op)
 }
 
 /* Of every change: nothing, one row or two. */
-static void difference_make(struct window *w, struct changes *c, const struct batch *rows,
+static void difference_make(struct window *w, struct touched *c, const struct batch *rows,
 	const uint32_t *after, struct difference *d)
 {
 	struct arena *a = &w->change_arena;
@@ -294,8 +294,8 @@ static int difference_emit(
 	return status;
 }
 
-int changes_flush(
-	struct window *w, struct changes *c, const struct change_source *s, struct error *e)
+int touched_flush(
+	struct window *w, struct touched *c, const struct change_source *s, struct error *e)
 {
 	struct arena *a = &w->change_arena;
 	const struct change **list = arena_alloc(a, (c->len + 1) * sizeof *list);
@@ -321,20 +321,20 @@ int changes_flush(
 		if (difference_emit(w, rows, &d, e))
 			return -1;
 	}
-	changes_reset(c);
+	touched_reset(c);
 	return 0;
 }
 
 /* ---- tables ---- */
 
-int changes_add(struct window *w, struct changes *c, struct groups *g,
+int touched_add(struct window *w, struct touched *c, struct groups *g,
 	const struct change_source *s, const struct rows *rows, struct error *e)
 {
 	uint32_t known = groups_len(g);
 	uint32_t *ids = groups_insert(g, w->plan, rows, &w->batch_arena);
 
-	changes_touch(c, ids, rows->n, known, groups_len(g));
-	return changes_before(w, c, s, e) ||
+	touched_note(c, ids, rows->n, known, groups_len(g));
+	return touched_before(w, c, s, e) ||
 			       aggregates_add(g->aggregates, w->plan, rows, ids, &w->batch_arena, e)
 		       ? -1
 		       : 0;
