@@ -4,6 +4,7 @@
 
 #include "cmd/sjoin/join.h"
 #include "cmd/smap/map.h"
+#include "cmd/ssort/ssort.h"
 #include "cmd/ssource/source.h"
 #include "cmd/swindow/window.h"
 
@@ -352,6 +353,64 @@ static void joins_on_disk(void **state)
 	}
 }
 
+static struct operator *make_sort(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = sort_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+/* source -> ssort, by key if it has one -> sink; the numbers tell whether the order was right. */
+static void sort_case(struct sort_options o, bool unbounded, bool changelog)
+{
+	struct sim_source source = {.seed = 3, .rows = 300, .unbounded = unbounded,
+		.changelog = changelog};
+	struct sim_node nodes[3] = {
+		{.name = "source", .make = sim_source, .context = &source, .inputs = {-1, -1},
+			.keys = {o.keys}, .subtasks = 1},
+		{.name = "sort", .make = make_sort, .context = &o, .inputs = {0, -1},
+			.subtasks = o.keys ? 2 : 1},
+		{.name = "sink", .make = sim_sink, .inputs = {1, -1}, .subtasks = 1},
+	};
+
+	o.order_what = "order";
+	o.keys_what = "-k";
+	o.temporary = "/tmp";
+	explore_seeds((struct sim_plan){.nodes = nodes, .nodes_len = 3}, FEWER_SEEDS);
+}
+
+static void everything_sorted(void **state)
+{
+	sort_case((struct sort_options){.order = "v, id", .number = "n"}, false, false);
+	/* Every batch is a run of its own: runs, merged ones too, are in the snapshots. */
+	sort_case((struct sort_options){.order = "v, id", .number = "n", .memory_bytes = 1}, false,
+		false);
+	sort_case((struct sort_options){.order = "v desc, id", .number = "n"}, false, true);
+}
+
+static void the_first_rows(void **state)
+{
+	struct sort_options o = {.order = "v desc, id", .limit = 3, .number = "n"};
+
+	for (int i = 0; i < 8; i++) {
+		o.keys = i & 1 ? "k" : NULL;
+		sort_case(o, i & 2, i & 4);
+	}
+	o.ties = true;
+	o.order = "v % 10";
+	sort_case(o, true, false);
+	sort_case((struct sort_options){.order = "at desc, id", .limit = 1, .keys = "k"}, true, false);
+	sort_case((struct sort_options){.limit = 4, .keys = "k", .number = "n"}, true, false);
+	sort_case((struct sort_options){.order = "v", .limit = 2, .keys = "at"}, true, false);
+}
+
+static void rows_by_time(void **state)
+{
+	sort_case((struct sort_options){.by_time = true}, true, false);
+}
+
 static void joins_by_window(void **state)
 {
 	for (size_t i = 0; i < 6; i++)
@@ -391,6 +450,9 @@ int main(void)
 		cmocka_unit_test(joins_of_streams),
 		cmocka_unit_test(joins_of_changelogs),
 		cmocka_unit_test(joins_on_disk),
+		cmocka_unit_test(everything_sorted),
+		cmocka_unit_test(the_first_rows),
+		cmocka_unit_test(rows_by_time),
 		cmocka_unit_test(joins_by_window),
 		cmocka_unit_test(joins_by_interval),
 		cmocka_unit_test(joins_with_the_latest),

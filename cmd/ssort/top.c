@@ -11,7 +11,7 @@
  *
  * live: one row in gives its changes out, whatever the batches are, so that what is emitted depends
  * on the order of the rows alone, also after a restart in the middle. */
-#include "cmd/ssort/changes.h"
+#include "cmd/ssort/shown.h"
 #include "cmd/ssort/held.h"
 #include "cmd/ssort/radix.h"
 #include "cmd/ssort/ranks.h"
@@ -36,7 +36,7 @@ struct way {
 	uint32_t gone;               /* groups that are closed, or have no rows left */
 	size_t ranks_bytes;          /* of all groups, beside the structs */
 	int64_t next_group;
-	struct changes changes;
+	struct shown shown;
 	struct timequeue closing;    /* windows: groups by their time */
 	int time_key;                /* of the keys, -1: no windows */
 	bool live, over;
@@ -94,7 +94,7 @@ static int top_open(struct ssort *s, struct error *e)
 
 	order_keys_init(&w->ranks_of);
 	held_init(&w->held, &s->in, s->in.changelog);
-	w->changes = (struct changes){.held = &w->held, .limit = s->o.limit, .ties = s->o.ties,
+	w->shown = (struct shown){.held = &w->held, .limit = s->o.limit, .ties = s->o.ties,
 		.numbered = s->o.number != NULL};
 	if (sort_keys_compile(&w->keys, s, e) < 0)
 		return -1;
@@ -121,7 +121,7 @@ static void top_close(struct ssort *s)
 	mem_free(w->groups);
 	mem_free(w->appeared);
 	held_clear(&w->held);
-	changes_clear(&w->changes);
+	shown_clear(&w->shown);
 	order_keys_clear(&w->ranks_of);
 	timequeue_clear(&w->closing);
 	if (w->table)
@@ -138,7 +138,7 @@ static void top_close(struct ssort *s)
 static int flush(struct ssort *s, struct error *e)
 {
 	struct way *w = s->state;
-	struct changes *c = &w->changes;
+	struct shown *c = &w->shown;
 	const struct batch *all = rowstore_view(&w->held.store);
 	size_t done = 0;
 
@@ -161,7 +161,7 @@ static int flush(struct ssort *s, struct error *e)
 			return -1;
 		done += n;
 	}
-	changes_reset(c);
+	shown_reset(c);
 	return 0;
 }
 
@@ -299,7 +299,7 @@ static bool is_hopeless(const struct way *w, const struct ranks *l, uint32_t r, 
 	uint32_t row;
 	int way;
 
-	if ((int64_t)l->len < w->changes.limit)
+	if ((int64_t)l->len < w->shown.limit)
 		return false;
 	row = ranks_at(l, l->len - 1);
 	prefix = held_prefix(&w->held, row);
@@ -322,7 +322,7 @@ static void enter_alone(struct way *w, struct ranks *l, uint32_t row)
 		return;
 	}
 	if (w->live)
-		changes_replace(&w->changes, old, row, 1);
+		shown_replace(&w->shown, old, row, 1);
 	if (old != ROW_NONE)
 		rowstore_kill(&w->held.store, old);
 	l->only = row;
@@ -335,17 +335,17 @@ static void enter(struct way *w, struct ranks *l, uint32_t row)
 	uint32_t position = ranks_find(l, &w->held, &key), visible;
 
 	if (w->live)
-		changes_begin(&w->changes, l, position);
+		shown_begin(&w->shown, l, position);
 	w->ranks_bytes -= ranks_bytes(l);
 	ranks_insert(l, position, row);
-	visible = changes_visible(&w->changes, l);
+	visible = shown_visible(&w->shown, l);
 	while (l->len > visible) {
 		rowstore_kill(&w->held.store, ranks_at(l, l->len - 1));
 		ranks_remove(l, l->len - 1);
 	}
 	w->ranks_bytes += ranks_bytes(l);
 	if (w->live)
-		changes_end(&w->changes, l, false);
+		shown_end(&w->shown, l, false);
 }
 
 static int take_inserts(struct ssort *s, const struct taking *t, struct error *e)
@@ -426,7 +426,7 @@ static void change(struct way *w, uint32_t group, uint32_t old, uint32_t new)
 	if (new != ROW_NONE && position_of(w, l, new) < from)
 		from = position_of(w, l, new);
 	if (w->live)
-		changes_begin(&w->changes, l, from);
+		shown_begin(&w->shown, l, from);
 	if (old == ROW_NONE && !l->len) /* a key that has had no rows for a while appears anew */
 		w->appeared[group] = w->next_group++;
 	if (old != ROW_NONE)
@@ -434,7 +434,7 @@ static void change(struct way *w, uint32_t group, uint32_t old, uint32_t new)
 	if (new != ROW_NONE)
 		list_insert(w, l, new);
 	if (w->live)
-		changes_end(&w->changes, l, old != ROW_NONE && new != ROW_NONE);
+		shown_end(&w->shown, l, old != ROW_NONE && new != ROW_NONE);
 }
 
 static bool adds(enum row_op op)
@@ -569,9 +569,9 @@ static int close_windows(struct ssort *s, int64_t watermark_us, struct error *e)
 		__builtin_sub_overflow(watermark_us, s->in.time_offset_us, &until))
 		until = watermark_us;
 	while (timequeue_pop(&w->closing, until, &x)) {
-		changes_show(&w->changes, &w->groups[x.row]);
+		shown_show(&w->shown, &w->groups[x.row]);
 		forget_group(w, x.row);
-		if (w->changes.len >= BATCH_ROWS && flush(s, e) < 0)
+		if (w->shown.len >= BATCH_ROWS && flush(s, e) < 0)
 			return -1;
 	}
 	if (flush(s, e) < 0)
@@ -605,8 +605,8 @@ static int put_result(struct ssort *s, struct error *e)
 	int status = 0;
 
 	for (size_t i = 0; i < w->groups_len && status == 0; i++) {
-		changes_show(&w->changes, &w->groups[order[i]]);
-		if (w->changes.len >= BATCH_ROWS)
+		shown_show(&w->shown, &w->groups[order[i]]);
+		if (w->shown.len >= BATCH_ROWS)
 			status = flush(s, e);
 	}
 	mem_free(order);

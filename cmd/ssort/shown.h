@@ -1,21 +1,21 @@
 /* What a change of one group's list does to the rows that are shown: the first N of it, with --ties
  * also those equal to the N-th.
  *
- *   changes_begin(list, from)  ... the list changes, from a position on ...  changes_end
+ *   shown_begin(list, from)  ... the list changes, from a position on ...  shown_end
  *
- * makes the rows of a changelog (or plain rows, with changes_show): numbers of kept rows with an op
+ * makes the rows of a changelog (or plain rows, with shown_show): numbers of kept rows with an op
  * and a number, gathered until somebody emits them. */
-#ifndef RUNNEL_SSORT_CHANGES_H
-#define RUNNEL_SSORT_CHANGES_H
+#ifndef RUNNEL_SSORT_SHOWN_H
+#define RUNNEL_SSORT_SHOWN_H
 
 #include "cmd/ssort/ranks.h"
 
-struct shown {
+struct shown_row {
 	uint32_t row;
 	int64_t number;
 };
 
-struct changes {
+struct shown {
 	const struct held *held;
 	int64_t limit;
 	bool ties, numbered;
@@ -26,29 +26,29 @@ struct changes {
 	size_t len, rows_cap, ops_cap, numbers_cap;
 	/* Of the group that is changing: */
 	uint32_t from;
-	struct shown *before, *after, *left, *entered;
+	struct shown_row *before, *after, *left, *entered;
 	uint32_t before_len, after_len, left_len, entered_len;
 	size_t before_cap, after_cap, left_cap, entered_cap;
 	uint32_t *scratch;
 	size_t scratch_cap;
 };
 
-void changes_clear(struct changes *c);
-void changes_reset(struct changes *c); /* forgets the rows to emit */
+void shown_clear(struct shown *c);
+void shown_reset(struct shown *c); /* forgets the rows to emit */
 
 /* How many rows of a list are shown. */
-uint32_t changes_visible(const struct changes *c, const struct ranks *l);
+uint32_t shown_visible(const struct shown *c, const struct ranks *l);
 
 /* Positions before `from` will keep their rows. */
-void changes_begin(struct changes *c, const struct ranks *l, uint32_t from);
+void shown_begin(struct shown *c, const struct ranks *l, uint32_t from);
 
 /* update: it was one row that got other values. */
-void changes_end(struct changes *c, const struct ranks *l, bool update);
+void shown_end(struct shown *c, const struct ranks *l, bool update);
 
 /* One change, told straight: a row in the place of another, or alone (old ROW_NONE). */
-void changes_replace(struct changes *c, uint32_t old, uint32_t new, int64_t number);
+void shown_replace(struct shown *c, uint32_t old, uint32_t new, int64_t number);
 
 /* All shown rows as they are, inserted. */
-void changes_show(struct changes *c, const struct ranks *l);
+void shown_show(struct shown *c, const struct ranks *l);
 
 #endif

@@ -1,8 +1,8 @@
-#include "cmd/ssort/changes.h"
+#include "cmd/ssort/shown.h"
 
 #include "libcore/base/memory.h"
 
-void changes_clear(struct changes *c)
+void shown_clear(struct shown *c)
 {
 	mem_free(c->rows);
 	mem_free(c->ops);
@@ -12,15 +12,15 @@ void changes_clear(struct changes *c)
 	mem_free(c->left);
 	mem_free(c->entered);
 	mem_free(c->scratch);
-	*c = (struct changes){.held = NULL};
+	*c = (struct shown){.held = NULL};
 }
 
-void changes_reset(struct changes *c)
+void shown_reset(struct shown *c)
 {
 	c->len = 0;
 }
 
-static void put(struct changes *c, struct shown x, enum row_op op)
+static void put(struct shown *c, struct shown_row x, enum row_op op)
 {
 	MEM_GROW(c->rows, c->rows_cap, c->len + 1);
 	MEM_GROW(c->ops, c->ops_cap, c->len + 1);
@@ -30,21 +30,21 @@ static void put(struct changes *c, struct shown x, enum row_op op)
 	c->ops[c->len++] = (uint8_t)op;
 }
 
-static void put_update(struct changes *c, struct shown old, struct shown new)
+static void put_update(struct shown *c, struct shown_row old, struct shown_row new)
 {
 	put(c, old, ROW_UPDATE_BEFORE);
 	put(c, new, ROW_UPDATE_AFTER);
 }
 
-void changes_replace(struct changes *c, uint32_t old, uint32_t new, int64_t number)
+void shown_replace(struct shown *c, uint32_t old, uint32_t new, int64_t number)
 {
 	if (old == ROW_NONE)
-		put(c, (struct shown){new, number}, ROW_INSERT);
+		put(c, (struct shown_row){new, number}, ROW_INSERT);
 	else
-		put_update(c, (struct shown){old, number}, (struct shown){new, number});
+		put_update(c, (struct shown_row){old, number}, (struct shown_row){new, number});
 }
 
-uint32_t changes_visible(const struct changes *c, const struct ranks *l)
+uint32_t shown_visible(const struct shown *c, const struct ranks *l)
 {
 	struct rank_key last;
 
@@ -57,7 +57,7 @@ uint32_t changes_visible(const struct changes *c, const struct ranks *l)
 	return ranks_find(l, c->held, &last);
 }
 
-static bool same_rank(const struct changes *c, uint32_t a, uint32_t b)
+static bool same_rank(const struct shown *c, uint32_t a, uint32_t b)
 {
 	struct rank_key x = held_key(c->held, a), y = held_key(c->held, b);
 
@@ -65,25 +65,25 @@ static bool same_rank(const struct changes *c, uint32_t a, uint32_t b)
 }
 
 /* The shown rows from a position on, with their numbers; with ranks that is the first. */
-static uint32_t look(struct changes *c, const struct ranks *l, uint32_t from, struct shown **out,
+static uint32_t look(struct shown *c, const struct ranks *l, uint32_t from, struct shown_row **out,
 	size_t *cap)
 {
-	uint32_t visible = changes_visible(c, l), n = visible > from ? visible - from : 0;
+	uint32_t visible = shown_visible(c, l), n = visible > from ? visible - from : 0;
 
 	MEM_GROW(*out, *cap, n + (size_t)1);
 	MEM_GROW(c->scratch, c->scratch_cap, n + (size_t)1);
 	ranks_copy(l, from, n, c->scratch);
 	for (uint32_t i = 0; i < n; i++) {
-		struct shown *x = &(*out)[i];
+		struct shown_row *x = &(*out)[i];
 
-		*x = (struct shown){c->scratch[i], from + (int64_t)i + 1};
+		*x = (struct shown_row){c->scratch[i], from + (int64_t)i + 1};
 		if (c->ties && c->numbered && i && same_rank(c, x->row, x[-1].row))
 			x->number = x[-1].number;
 	}
 	return n;
 }
 
-void changes_show(struct changes *c, const struct ranks *l)
+void shown_show(struct shown *c, const struct ranks *l)
 {
 	uint32_t n = look(c, l, 0, &c->after, &c->after_cap);
 
@@ -91,17 +91,17 @@ void changes_show(struct changes *c, const struct ranks *l)
 		put(c, c->after[i], ROW_INSERT);
 }
 
-void changes_begin(struct changes *c, const struct ranks *l, uint32_t from)
+void shown_begin(struct shown *c, const struct ranks *l, uint32_t from)
 {
 	c->from = c->ties && c->numbered ? 0 : from; /* ranks are counted from the first on */
 	c->before_len = look(c, l, c->from, &c->before, &c->before_cap);
 }
 
 /* Numbers are places: what stood at one, against what stands there now. */
-static void compare_places(struct changes *c)
+static void compare_places(struct shown *c)
 {
 	for (uint32_t i = 0; i < c->before_len || i < c->after_len; i++) {
-		const struct shown *old = &c->before[i], *new = &c->after[i];
+		const struct shown_row *old = &c->before[i], *new = &c->after[i];
 
 		if (i >= c->after_len)
 			put(c, *old, ROW_DELETE);
@@ -112,20 +112,20 @@ static void compare_places(struct changes *c)
 	}
 }
 
-static void note(struct shown **list, uint32_t *len, size_t *cap, struct shown x)
+static void note(struct shown_row **list, uint32_t *len, size_t *cap, struct shown_row x)
 {
 	MEM_GROW(*list, *cap, *len + (size_t)1);
 	(*list)[(*len)++] = x;
 }
 
 /* Both in one order: what is only in one of them has left or entered. */
-static void compare_rows(struct changes *c)
+static void compare_rows(struct shown *c)
 {
 	uint32_t i = 0, j = 0;
 
 	c->left_len = c->entered_len = 0;
 	while (i < c->before_len || j < c->after_len) {
-		const struct shown *old = &c->before[i], *new = &c->after[j];
+		const struct shown_row *old = &c->before[i], *new = &c->after[j];
 		bool both = i < c->before_len && j < c->after_len;
 		struct rank_key x, y;
 
@@ -147,13 +147,13 @@ static void compare_rows(struct changes *c)
 	}
 }
 
-static bool is_same(const struct changes *c, struct shown a, struct shown b)
+static bool is_same(const struct shown *c, struct shown_row a, struct shown_row b)
 {
 	return (!c->numbered || a.number == b.number) && held_equal(c->held, a.row, b.row);
 }
 
 /* A row that leaves and an equal one that enters are no change. */
-static void cancel_equal(struct changes *c)
+static void cancel_equal(struct shown *c)
 {
 	enum { PAIRS_MAX = 64 }; /* few change at once, but for a whole rank of ties */
 
@@ -169,7 +169,7 @@ static void cancel_equal(struct changes *c)
 	}
 }
 
-void changes_end(struct changes *c, const struct ranks *l, bool update)
+void shown_end(struct shown *c, const struct ranks *l, bool update)
 {
 	c->after_len = look(c, l, c->from, &c->after, &c->after_cap);
 	if (c->numbered && !c->ties) {
