@@ -1,7 +1,7 @@
-/* Joins by equal keys of changelogs and of streams: random inserts, updates and deletes on both sides,
- * in random interleaving, with restores into one or two new stages at random barriers.  What the output
- * describes, at any moment on streams and at the end of bounded inputs, is the join of the two tables
- * by nested loops. */
+/* Joins by equal keys of changelogs and of streams: random inserts, updates and deletes on both
+ * sides, in random interleaving, with restores into one or two new stages at random barriers.  What
+ * the output describes, at any moment on streams and at the end of bounded inputs, is the join of
+ * the two tables by nested loops. */
 #include "cmd/sjoin/join.h"
 #include "libcore/base/memory.h"
 #include "libcore/stage/stage.h"
@@ -70,12 +70,12 @@ struct world {
 	uint64_t checkpoint, seed;
 	char *texts[TEXTS_MAX]; /* the table that the output describes */
 	uint32_t texts_len;
-	uint32_t updates; /* pairs seen */
-	bool calm;        /* no restarts */
-	bool timed[2];    /* with --ttl: id is the event time; else rows live by TICKs */
-	int64_t clock[2]; /* watermark; TICK */
+	uint32_t updates;        /* pairs seen */
+	bool calm;               /* no restarts */
+	bool timed[2];           /* with --ttl: id is the event time; else rows live by TICKs */
+	int64_t clock[2];        /* watermark; TICK */
 	struct history *history; /* with --ttl */
-	struct buf *log;  /* NULL: none */
+	struct buf *log;         /* NULL: none */
 };
 
 static void make_schema(struct world *w, unsigned side)
@@ -167,7 +167,7 @@ static void open_lanes(struct world *w, uint32_t n)
 			.channels_len = 2,
 			.outputs = &output,
 			.hooks = {.context = lane, .checkpoint = keep_snapshot}};
-		struct operator *op;
+		struct operator* op;
 
 		lane->writer = channel_writer_new_memory(&lane->out);
 		must_work(w, join_new(&w->options, &op, &e), &e);
@@ -209,8 +209,9 @@ static void send(struct world *w, unsigned side, const struct changes *c)
 
 		put_row(&all, &c->list[i].row);
 		if (w->lanes_len > 1)
-			op = op == ROW_UPDATE_BEFORE ? ROW_DELETE :
-			     op == ROW_UPDATE_AFTER  ? ROW_INSERT : op;
+			op = op == ROW_UPDATE_BEFORE  ? ROW_DELETE
+			     : op == ROW_UPDATE_AFTER ? ROW_INSERT
+						      : op;
 		if (w->changelog[side])
 			buf_put_byte(&all.ops, op);
 		else
@@ -219,8 +220,8 @@ static void send(struct world *w, unsigned side, const struct changes *c)
 	key = &batch_builder_view(&all)->columns[1];
 	if (w->wide && side == LEFT) { /* as a cast in front would have it */
 		double as_float[CHANGES_MAX];
-		struct column cast = {.type = TYPE_OF(TYPE_FLOAT), .valid = key->valid,
-			.data = as_float};
+		struct column cast = {
+			.type = TYPE_OF(TYPE_FLOAT), .valid = key->valid, .data = as_float};
 		const struct column *cast_key = &cast;
 
 		for (uint32_t i = 0; i < c->n; i++)
@@ -277,8 +278,9 @@ static void print_row(const struct batch *b, uint32_t row, bool keys_only, struc
 		if (!column_is_valid(c, row))
 			buf_put_text(out, "-|");
 		else
-			buf_printf(out, "%lld|", c->type.kind == TYPE_FLOAT ?
-				(long long)column_float(c, row) : (long long)column_int(c, row));
+			buf_printf(out, "%lld|",
+				c->type.kind == TYPE_FLOAT ? (long long)column_float(c, row)
+							   : (long long)column_int(c, row));
 	}
 	buf_cstr(out);
 }
@@ -309,7 +311,8 @@ static void check_update(struct world *w, const struct batch *b, uint32_t row)
 	print_row(b, row, false, &old);
 	print_row(b, row + 1, false, &new);
 	if (!strcmp(buf_cstr(&old), buf_cstr(&new)))
-		fail_msg("seed %llu: %s becomes itself", (unsigned long long)w->seed, buf_cstr(&old));
+		fail_msg("seed %llu: %s becomes itself", (unsigned long long)w->seed,
+			buf_cstr(&old));
 	print_row(b, row, true, &old);
 	print_row(b, row + 1, true, &new);
 	if (b->schema->keys_len && strcmp(buf_cstr(&old), buf_cstr(&new)) != 0)
@@ -382,8 +385,8 @@ static bool meets(const struct world *w, const struct row *l, const struct row *
 	return l->key >= 0 && l->key == r->key && (!w->options.where || l->value < r->value);
 }
 
-static void expect(char **list, uint32_t *n, const struct world *w, const struct row *l,
-	const struct row *r)
+static void expect(
+	char **list, uint32_t *n, const struct world *w, const struct row *l, const struct row *r)
 {
 	bool only_left = w->options.kind == JOIN_SEMI || w->options.kind == JOIN_ANTI;
 	int64_t key = l ? l->key : r->key;
@@ -444,9 +447,11 @@ static void history_insert(struct world *w, unsigned side, const struct row *row
 		const struct lived *other = &h->rows[!side][i];
 
 		*pair_of(h, side, at, i) = other->fate == ROW_LIVES &&
-			(side == LEFT ? meets(w, row, &other->row) : meets(w, &other->row, row));
+					   (side == LEFT ? meets(w, row, &other->row)
+							 : meets(w, &other->row, row));
 	}
-	if (row->key >= 0 && h->rows[side][at].born + w->options.ttl_us <= w->clock[!w->timed[side]])
+	if (row->key >= 0 &&
+		h->rows[side][at].born + w->options.ttl_us <= w->clock[!w->timed[side]])
 		h->rows[side][at].fate = ROW_FORGOTTEN;
 }
 
@@ -510,8 +515,10 @@ static uint32_t history_model(const struct world *w, char **list)
 			if (kind <= JOIN_FULL)
 				expect(list, &n, w, &l->row, &h->rows[RIGHT][k].row);
 		}
-		if (l->fate != ROW_TAKEN_BACK && ((met && kind == JOIN_SEMI) ||
-			(!met && (kind == JOIN_LEFT || kind == JOIN_FULL || kind == JOIN_ANTI))))
+		if (l->fate != ROW_TAKEN_BACK &&
+			((met && kind == JOIN_SEMI) ||
+				(!met && (kind == JOIN_LEFT || kind == JOIN_FULL ||
+						 kind == JOIN_ANTI))))
 			expect(list, &n, w, &l->row, NULL);
 	}
 	for (uint32_t k = 0; k < h->n[RIGHT]; k++) {
@@ -611,7 +618,7 @@ static void add_change(struct world *w, unsigned side, struct changes *c)
 		new.id = t->rows[at].id;
 		if (random_below(2))
 			new.key = t->rows[at].key;
-		if (new.key == t->rows[at].key && new.value == t->rows[at].value)
+		if (new.key == t->rows[at].key &&new.value == t->rows[at].value)
 			new.value++;
 		c->list[c->n++] = (struct change){ROW_UPDATE_BEFORE, t->rows[at]};
 		c->list[c->n++] = (struct change){ROW_UPDATE_AFTER, new};
@@ -745,8 +752,10 @@ static void set_options(struct world *w, uint64_t seed, bool has_ttl)
 {
 	w->seed = seed;
 	random_state = seed * 2654435761u + 88172645463325252u;
-	w->options = (struct join_options){.by = JOIN_BY_KEY, .kind = (enum join_kind)(seed % 6),
-		.prefix = "right_", .keys = "k = b"};
+	w->options = (struct join_options){.by = JOIN_BY_KEY,
+		.kind = (enum join_kind)(seed % 6),
+		.prefix = "right_",
+		.keys = "k = b"};
 	if (random_below(2))
 		w->options.where = "v < right_v";
 	w->options.slack_rows = random_below(2) ? 5 : 0;

@@ -332,8 +332,8 @@ static void groups_of_a_changelog(void **state)
 static void joins_of_changelogs(void **state)
 {
 	for (size_t i = 0; i < 6; i++) {
-		struct join_options o = {.kind = kinds[i], .where = i % 2 && i < 5 ? NULL : "v > right_v",
-			.where_what = "-w", .slack_rows = 5};
+		struct join_options o = {.kind = kinds[i],
+			.where = i % 2 && i < 5 ? NULL : "v > right_v", .where_what = "-w", .slack_rows = 5};
 
 		join_of(o, &left_changes, &endless_changes);
 		join_of(o, &left_changes, &right_changes);

@@ -91,8 +91,7 @@ static void merge_key(const struct pairs *p, const struct column *left, const st
 	builder_clear(&b);
 }
 
-static int fill_keys(
-	struct join *j, const struct pairs *p, struct column *columns, struct error *e)
+static int fill_keys(struct join *j, const struct pairs *p, struct column *columns, struct error *e)
 {
 	struct plan *plan = &j->plan;
 	struct arena *a = &j->emit_arena;
@@ -262,8 +261,13 @@ static uint32_t settle_pairs(
 			partners[i] = p->right_rows[i];
 		left_ops[i] = p->left_ops[numbers[i]];
 	}
-	return p->n = emit_settle(j, &(struct emit_changes){.numbers = numbers, .partners = partners,
-		.left_ops = left_ops, .ops = ops, .n = p->n, .more = more, .broken = broken});
+	return p->n = emit_settle(j, &(struct emit_changes){.numbers = numbers,
+					     .partners = partners,
+					     .left_ops = left_ops,
+					     .ops = ops,
+					     .n = p->n,
+					     .more = more,
+					     .broken = broken});
 }
 
 int emit_lefts(struct join *j, const struct pairs *p, struct error *e)
@@ -354,8 +358,8 @@ static int run_take(struct emit_run *run, uint32_t position, uint32_t right_row,
 	if (run->right_flags)
 		run->right_flags[right_row] |= ROW_MATCHED;
 	if (run->right_matches)
-		run->right_matches[right_row] +=
-			op_is_insert(run->source.left_ops[position]) ? 1 : -1u;
+		run->right_matches[right_row] += op_is_insert(run->source.left_ops[position]) ? 1
+											      : -1u;
 	if (kind == JOIN_ANTI || (kind == JOIN_SEMI && (again || run->met)))
 		return 0;
 	return run_put(run, position, right_row, e);

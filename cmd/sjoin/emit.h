@@ -37,8 +37,8 @@ struct emit_changes {
 	int64_t *broken; /* number of the last row that went with more to come; first -1 */
 };
 
-/* How many rows are settled: with more to come the last ones wait for the next call, unless they are
- * all of one left row. */
+/* How many rows are settled: with more to come the last ones wait for the next call, unless they
+ * are all of one left row. */
 uint32_t emit_settle(const struct join *j, const struct emit_changes *c);
 
 /* As emit_pairs, with ops from left_ops; halves of an update come in one call. */
@@ -57,12 +57,12 @@ struct emit_run {
 	struct join *j;
 	struct pairs source; /* left, right, window; left_rows by position */
 	uint32_t positions;
-	uint8_t *right_flags; /* ROW_MATCHED is set in them; NULL: nobody asks */
+	uint8_t *right_flags;    /* ROW_MATCHED is set in them; NULL: nobody asks */
 	uint32_t *right_matches; /* in their place where LEFT is a changelog: how many */
-	uint8_t *met;         /* by position: who met somebody; only some right rows are there, and
-	                       * nobody goes out alone.  NULL: all are */
-	bool first_only;      /* one candidate per left row is enough */
-	int64_t broken;       /* see emit_changes */
+	uint8_t *met;    /* by position: who met somebody; only some right rows are there, and
+			  * nobody goes out alone.  NULL: all are */
+	bool first_only; /* one candidate per left row is enough */
+	int64_t broken;  /* see emit_changes */
 	/* inside */
 	uint8_t *matched;       /* by position */
 	uint32_t *left, *right; /* candidates: position, right row */

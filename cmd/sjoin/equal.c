@@ -1,7 +1,7 @@
 /* Joins by equal keys with a bounded RIGHT, which is read first and kept; left rows then stream
  * through in order.  A changelog on the right is worked off as it comes: what is left at its end is
- * the table.  One on the left streams through with its ops.  Where RIGHT doesn't fit in memory, rows of
- * both go to disk (grace.h), which then uses what is here part by part.
+ * the table.  One on the left streams through with its ops.  Where RIGHT doesn't fit in memory,
+ * rows of both go to disk (grace.h), which then uses what is here part by part.
  *
  *   key id            0        1     2  ...
  *   starts            0        2     3           rows of key 1: order[2 .. 3)
@@ -22,8 +22,8 @@
 
 struct equal {
 	uint32_t *starts, *order;
-	bool indexed; /* starts and order are up to date */
-	bool unique;  /* row r has key r */
+	bool indexed;          /* starts and order are up to date */
+	bool unique;           /* row r has key r */
 	struct rowindex index; /* of RIGHT, while it takes rows back */
 	bool has_index;
 	struct grace *grace; /* NULL: all is in memory */
@@ -437,7 +437,8 @@ static int equal_load(struct join *j, unsigned side, struct held *h, struct erro
 		return check_memory(j, e);
 	}
 	if (!join_can_spill(j))
-		return error_set(e, ERROR_STATE, "the state was written by a join on disk, of inputs "
+		return error_set(e, ERROR_STATE,
+			"the state was written by a join on disk, of inputs "
 			"that end: LEFT (from %s) doesn't",
 			stage_input_from(j->op.stage, LEFT));
 	if (!q->grace && grace_new(j, &q->grace, e) < 0)

@@ -4,8 +4,9 @@
 
 #include "cmd/sjoin/join.h"
 
-/* Left rows meet the kept right ones.  met NULL: all of them are there.  Else these are only some: who
- * met somebody is noted in met (by row, added to what is there), and no left row goes out alone. */
+/* Left rows meet the kept right ones.  met NULL: all of them are there.  Else these are only some:
+ * who met somebody is noted in met (by row, added to what is there), and no left row goes out
+ * alone. */
 int equal_probe(struct join *j, const struct batch *b, uint8_t *met, struct error *e);
 
 /* Right rows that met nobody, in the order of their numbers (time_us) where there is a sink. */

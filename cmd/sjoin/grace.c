@@ -13,7 +13,9 @@ enum {
 	LEVELS_MAX = 4,
 	GROUP_BITS = 7,
 	MERGE_MAX = SHARES,
-	ROW_NUMBER = 0, ROW_MET, ROW_COLUMNS, /* columns of a run of rows */
+	ROW_NUMBER = 0,
+	ROW_MET,
+	ROW_COLUMNS, /* columns of a run of rows */
 	BIN_BYTES_MIN = 4 << 10,
 	BIN_BYTES_MAX = 128 << 10,
 	BUDGET_MIN = 256 << 10,
@@ -74,8 +76,7 @@ static int bin_flush(struct grace *g, struct bin *b, struct error *e)
 {
 	if (!b->pending.schema || !batch_builder_rows(&b->pending))
 		return 0;
-	if (!b->run &&
-		spill_run_new(g->j->options.temporary, b->pending.schema, &b->run, e) < 0)
+	if (!b->run && spill_run_new(g->j->options.temporary, b->pending.schema, &b->run, e) < 0)
 		return -1;
 	if (spill_run_put(b->run, batch_builder_view(&b->pending), e) < 0)
 		return -1;
@@ -135,7 +136,8 @@ static unsigned share_of(const struct grace *g, unsigned level, uint64_t hash)
 	unsigned groups = (unsigned)(g->range.end - g->range.first);
 	unsigned bits = hash >> (GROUP_BITS + SHARE_BITS * level) & (SHARES - 1);
 
-	return level ? bits : ((unsigned)(group_of(g, hash) - g->range.first) * SHARES + bits) / groups;
+	return level ? bits
+		     : ((unsigned)(group_of(g, hash) - g->range.first) * SHARES + bits) / groups;
 }
 
 static struct spread *spread_new(unsigned level)
@@ -159,7 +161,8 @@ static void spread_free(struct spread *s)
 static int spread_rows(struct grace *g, struct spread *s, unsigned side, const struct batch *rows,
 	const uint64_t *hashes, const uint32_t *pick, uint32_t n, struct error *e)
 {
-	uint32_t starts[SHARES + 1] = {0}, *order = arena_alloc(&g->arena, (n + (size_t)1) * sizeof *order);
+	uint32_t starts[SHARES + 1] = {0},
+				 *order = arena_alloc(&g->arena, (n + (size_t)1) * sizeof *order);
 	uint32_t at[SHARES];
 
 	for (uint32_t i = 0; i < n; i++)
@@ -194,8 +197,8 @@ static struct batch run_rows(struct grace *g, unsigned side, const struct batch 
 {
 	size_t n = g->j->plan.rows[side].fields_len;
 	struct column *columns = ARENA_ARRAY(&g->arena, struct column, n + ROW_COLUMNS);
-	struct batch rows = {.schema = &g->row[side], .rows = b->rows, .columns = columns,
-		.ops = b->ops};
+	struct batch rows = {
+		.schema = &g->row[side], .rows = b->rows, .columns = columns, .ops = b->ops};
 
 	if (!numbers) {
 		int64_t *next = arena_alloc(&g->arena, (b->rows + (size_t)1) * sizeof *next);
@@ -236,8 +239,7 @@ int grace_add(struct grace *g, unsigned side, const struct batch *b, const int64
 	pick = arena_alloc(&g->arena, (b->rows + (size_t)1) * sizeof *pick);
 	null_pick = arena_alloc(&g->arena, (b->rows + (size_t)1) * sizeof *null_pick);
 	for (uint32_t r = 0; r < b->rows; r++) {
-		bool is_null = keys.has_null &&
-			       keys_has_null(keys.columns, j->plan.keys_len, r);
+		bool is_null = keys.has_null && keys_has_null(keys.columns, j->plan.keys_len, r);
 
 		if (is_null && !keeps)
 			continue;
@@ -326,12 +328,12 @@ static int save_rows(void *context, const struct batch *rows, struct error *e)
 	}
 	columns[SAVED_GROUP] = (struct column){.type = TYPE_OF(TYPE_INT), .data = groups};
 	columns[SAVED_SEQ] = mine.columns[ROW_NUMBER];
-	columns[SAVED_TIME] = (struct column){.type = TYPE_OF(TYPE_TIMESTAMP),
-		.data = arena_zero(a, n * sizeof *groups)};
+	columns[SAVED_TIME] = (struct column){
+		.type = TYPE_OF(TYPE_TIMESTAMP), .data = arena_zero(a, n * sizeof *groups)};
 	columns[SAVED_MATCHED] = mine.columns[ROW_MET];
 	if (s->schema->fields[SAVED_MATCHED].type.kind == TYPE_BOOL)
-		columns[SAVED_MATCHED] =
-			(struct column){.type = TYPE_OF(TYPE_BOOL), .data = matched};
+		columns[SAVED_MATCHED] = (struct column){
+			.type = TYPE_OF(TYPE_BOOL), .data = matched};
 	memcpy(columns + SAVED_COLUMNS, mine.columns + ROW_COLUMNS,
 		(s->schema->fields_len - SAVED_COLUMNS) * sizeof *columns);
 	b = (struct batch){.schema = s->schema, .rows = n, .columns = columns, .ops = mine.ops};
@@ -399,8 +401,10 @@ int grace_load(struct grace *g, unsigned side, const struct batch *saved, struct
 			n--;
 		arena_reset(&arena);
 		batch_slice(saved, first, n, &arena, &part);
-		rows = (struct batch){.schema = &g->j->plan.rows[side], .rows = n,
-			.columns = part.columns + SAVED_COLUMNS, .ops = part.ops};
+		rows = (struct batch){.schema = &g->j->plan.rows[side],
+			.rows = n,
+			.columns = part.columns + SAVED_COLUMNS,
+			.ops = part.ops};
 		if (rows.ops && !stage_restored_own(g->j->op.stage))
 			rows.ops = split_ops(rows.ops, n, &arena);
 		met = arena_alloc(&arena, n * sizeof *met);
@@ -449,8 +453,8 @@ static int put_results(
 	for (uint32_t first = 0, end; first < rows->rows; first = end) {
 		if (numbers[first] < g->last_number && cut_results(g, e) < 0)
 			return -1;
-		for (end = first + 1; end < rows->rows && end - first < most &&
-			numbers[end] >= numbers[end - 1];)
+		for (end = first + 1;
+			end < rows->rows && end - first < most && numbers[end] >= numbers[end - 1];)
 			end++;
 		batch_builder_put_rows(&g->results.pending, rows, first, end - first);
 		g->last_number = numbers[end - 1];
@@ -519,7 +523,7 @@ struct merge {
 	struct cursor *cursors;
 	uint32_t *heap, heap_len; /* of cursors, the least first */
 	struct batch_builder rows;
-	bool is_final; /* to the output, not to a run */
+	bool is_final;  /* to the output, not to a run */
 	int64_t broken; /* see emit_changes */
 };
 
@@ -544,8 +548,7 @@ static void sift_down(struct merge *m, uint32_t i)
 
 		if (child >= m->heap_len)
 			return;
-		if (child + 1 < m->heap_len &&
-			comes_before(m, m->heap[child + 1], m->heap[child]))
+		if (child + 1 < m->heap_len && comes_before(m, m->heap[child + 1], m->heap[child]))
 			child++;
 		if (!comes_before(m, m->heap[child], m->heap[i]))
 			return;
@@ -584,8 +587,12 @@ static int merge_emit(struct merge *m, bool more, struct error *e)
 
 		b.ops = ops;
 		b.rows = emit_settle(j, &(struct emit_changes){.numbers = all->columns[n].data,
-			.partners = all->columns[n + 1].data, .left_ops = all->ops, .ops = ops,
-			.n = all->rows, .more = more, .broken = &m->broken});
+						.partners = all->columns[n + 1].data,
+						.left_ops = all->ops,
+						.ops = ops,
+						.n = all->rows,
+						.more = more,
+						.broken = &m->broken});
 	}
 	status = stage_emit(j->op.stage, 0, &b, e);
 	batch_builder_init(&left, &m->g->out);
@@ -706,8 +713,7 @@ static bool is_over_budget(const struct grace *g)
 {
 	const struct join *j = g->j;
 
-	return g->budget_bytes &&
-	       kept_bytes(&j->kept) + j->family->bytes(j) > g->budget_bytes;
+	return g->budget_bytes && kept_bytes(&j->kept) + j->family->bytes(j) > g->budget_bytes;
 }
 
 /* Keeps a batch of a run of right rows, its numbers as times. */
@@ -795,7 +801,8 @@ static int lone_rows(void *context, const struct batch *rows, struct error *e)
 	struct join *j = p->g->j;
 	struct batch plain = plain_rows(p->g, LEFT, rows);
 	uint32_t *left, *right;
-	struct pairs out = {.left = &plain, .right = rowstore_view(&j->kept.sides[RIGHT]),
+	struct pairs out = {.left = &plain,
+		.right = rowstore_view(&j->kept.sides[RIGHT]),
 		.left_ops = plain.ops};
 	int status;
 
@@ -815,7 +822,8 @@ static int lone_rows(void *context, const struct batch *rows, struct error *e)
 	return status;
 }
 
-/* Too many rows of one key: a part of them at a time meets all left ones.  The first part is kept. */
+/* Too many rows of one key: a part of them at a time meets all left ones.  The first part is kept.
+ */
 static int join_blocks(struct grace *g, struct share *s, struct spill_reader *reader, uint64_t left,
 	struct runs *out, struct error *e)
 {
@@ -848,8 +856,8 @@ static int join_blocks(struct grace *g, struct share *s, struct spill_reader *re
 	return status;
 }
 
-static int join_share(struct grace *g, struct share *s, unsigned level, struct runs *out,
-	struct error *e);
+static int join_share(
+	struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e);
 
 struct spreading {
 	struct grace *g;
@@ -889,7 +897,8 @@ static int join_spread(struct grace *g, struct spread *s, struct runs *out, stru
 }
 
 /* A share by further bits of the hash. */
-static int divide(struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e)
+static int divide(
+	struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e)
 {
 	struct spreading to = {.g = g, .to = spread_new(level)};
 	struct runs parts = {.len = 0};
@@ -911,13 +920,15 @@ static int divide(struct grace *g, struct share *s, unsigned level, struct runs 
 
 static int too_large(const struct grace *g, struct error *e)
 {
-	error_set(e, ERROR_USAGE, "RIGHT is a changelog, and the rows of one key take more than "
-		"--memory allows (%zu MiB)", g->budget_bytes >> 20);
+	error_set(e, ERROR_USAGE,
+		"RIGHT is a changelog, and the rows of one key take more than "
+		"--memory allows (%zu MiB)",
+		g->budget_bytes >> 20);
 	return error_hint(e, "raise --memory, or select fewer columns");
 }
 
-static int join_share(struct grace *g, struct share *s, unsigned level, struct runs *out,
-	struct error *e)
+static int join_share(
+	struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e)
 {
 	struct bin *right = &s->sides[RIGHT];
 	struct spill_reader *reader = NULL;
@@ -1018,11 +1029,13 @@ int grace_new(struct join *j, struct grace **out, struct error *e)
 	g->sink.put = sink_put;
 	g->j = j;
 	g->range = stage_key_range(j->op.stage);
-	g->bin_bytes = j->options.spill_rows ? SIZE_MAX :
-		       share < BIN_BYTES_MIN ? BIN_BYTES_MIN :
-		       share > BIN_BYTES_MAX || !memory ? BIN_BYTES_MAX : share;
+	g->bin_bytes = j->options.spill_rows              ? SIZE_MAX
+		       : share < BIN_BYTES_MIN            ? BIN_BYTES_MIN
+		       : share > BIN_BYTES_MAX || !memory ? BIN_BYTES_MAX
+							  : share;
 	g->bin_rows = j->options.spill_rows ? j->options.spill_rows : BATCH_ROWS;
-	g->budget_bytes = memory && memory < BUDGET_MIN && !j->options.spill_rows ? BUDGET_MIN : memory;
+	g->budget_bytes = memory && memory < BUDGET_MIN && !j->options.spill_rows ? BUDGET_MIN
+										  : memory;
 	make_schemas(g);
 	g->spread = spread_new(0);
 	g->last_number = INT64_MIN;

@@ -9,7 +9,7 @@ static const char *const side_names[2] = {"LEFT", "RIGHT"};
 static const char *const waiting_names[2] = {"waiting.left", "waiting.right"};
 static const char *const restored_names[2] = {"left", "right"};
 
-static struct join *join_of(struct operator *op)
+static struct join *join_of(struct operator* op)
 {
 	return (struct join *)op; /* op is the first member */
 }
@@ -186,7 +186,7 @@ static int take_rows(struct join *j, unsigned side, const struct batch *b, struc
 	return j->family->rows(j, side, b, NULL, e);
 }
 
-static int join_batch(struct operator *op, unsigned input, const struct batch *b, struct error *e)
+static int join_batch(struct operator* op, unsigned input, const struct batch *b, struct error *e)
 {
 	struct join *j = join_of(op);
 	struct batch adapted;
@@ -235,8 +235,8 @@ int join_missing(
 	struct buf text = BUF_INIT;
 
 	batch_put_row(b, row, &text);
-	error_set(e, ERROR_DATA, "%s (from %s) takes back a row that isn't there: %s", side_names[side],
-		stage_input_from(j->op.stage, side), buf_cstr(&text));
+	error_set(e, ERROR_DATA, "%s (from %s) takes back a row that isn't there: %s",
+		side_names[side], stage_input_from(j->op.stage, side), buf_cstr(&text));
 	buf_clear(&text);
 	return -1;
 }
@@ -322,8 +322,9 @@ static int take_restored(struct join *j, unsigned side, struct error *e)
 
 	if (!h->used)
 		return 0;
-	if (j->family->load ? j->family->load(j, side, h, e) < 0
-			    : kept_load(&j->kept, side, batch_builder_view(&h->rows), &j->arena, e) < 0)
+	if (j->family->load
+			? j->family->load(j, side, h, e) < 0
+			: kept_load(&j->kept, side, batch_builder_view(&h->rows), &j->arena, e) < 0)
 		return -1;
 	held_clear(h);
 	return 0;
@@ -334,9 +335,11 @@ static int check_exchange(const struct join *j, struct error *e)
 {
 	if (stage_subtasks(j->op.stage) == 1 || (!j->plan.casts[LEFT] && !j->plan.casts[RIGHT]))
 		return 0;
-	error_set(e, ERROR_USAGE, "-k: the two sides' keys have different types, "
+	error_set(e, ERROR_USAGE,
+		"-k: the two sides' keys have different types, "
 		"so that equal ones may go to different subtasks");
-	return error_hint(e, "cast one in front, smap '*, cast(id as int) as id', or run with -p 1");
+	return error_hint(
+		e, "cast one in front, smap '*, cast(id as int) as id', or run with -p 1");
 }
 
 /* Sides whose matches are counted, because rows may lose them again. */
@@ -353,7 +356,7 @@ static unsigned counted_sides(const struct join *j)
 static void choose_family(struct join *j)
 {
 	j->plan.streams = j->options.by == JOIN_BY_KEY &&
-		(j->restored_streams || !stage_input_is_bounded(j->op.stage, RIGHT));
+			  (j->restored_streams || !stage_input_is_bounded(j->op.stage, RIGHT));
 	if (j->plan.streams)
 		j->family = &stream_family;
 	else if (j->options.ttl_us)
@@ -370,7 +373,8 @@ void join_reset_kept(struct join *j)
 static int join_begin(struct join *j, struct error *e)
 {
 	choose_family(j);
-	if (plan_compile(&j->plan, e) < 0 || check_exchange(j, e) < 0 || stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
+	if (plan_compile(&j->plan, e) < 0 || check_exchange(j, e) < 0 ||
+		stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
 		return -1;
 	if (j->plan.where && program_warnings(j->plan.where)[0])
 		stage_warn(j->op.stage, "%s", program_warnings(j->plan.where));
@@ -390,10 +394,12 @@ static int check_bounded(struct join *j, struct error *e)
 {
 	if (!j->options.is_static || stage_input_is_bounded(j->op.stage, RIGHT))
 		return 0;
-	error_set(e, ERROR_USAGE, "RIGHT (from %s) never ends, and --static reads it to its end first",
+	error_set(e, ERROR_USAGE,
+		"RIGHT (from %s) never ends, and --static reads it to its end first",
 		stage_input_from(j->op.stage, RIGHT));
-	return error_hint(e, "without --static both sides are kept, for --ttl; or say how far apart in "
-			     "time rows may be: --within, --tumble, --hop or --as-of");
+	return error_hint(e,
+		"without --static both sides are kept, for --ttl; or say how far apart in "
+		"time rows may be: --within, --tumble, --hop or --as-of");
 }
 
 static int check_state(struct join *j, struct error *e)
@@ -413,14 +419,16 @@ static int check_changelog(struct join *j, unsigned side, struct error *e)
 {
 	if (j->options.by == JOIN_BY_KEY)
 		return 0;
-	error_set(e, ERROR_USAGE, "%s is a changelog (from %s), and a join over time takes only rows "
-		"that stay", side_names[side], stage_input_from(j->op.stage, side));
+	error_set(e, ERROR_USAGE,
+		"%s is a changelog (from %s), and a join over time takes only rows "
+		"that stay",
+		side_names[side], stage_input_from(j->op.stage, side));
 	return error_hint(e, "a join by keys alone, without --tumble, --within or --as-of, takes "
 			     "changelogs");
 }
 
 static int join_schema(
-	struct operator *op, unsigned input, const struct schema *in, struct error *e)
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -438,7 +446,7 @@ static int join_schema(
 
 /* ---- time and end ---- */
 
-static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+static int join_watermark(struct operator* op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -456,7 +464,7 @@ static int join_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 	return 0;
 }
 
-static int join_tick(struct operator *op, int64_t now_us, struct error *e)
+static int join_tick(struct operator* op, int64_t now_us, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -464,7 +472,7 @@ static int join_tick(struct operator *op, int64_t now_us, struct error *e)
 	return j->ready && j->family->tick ? j->family->tick(j, e) : 0;
 }
 
-static int join_input_end(struct operator *op, unsigned input, struct error *e)
+static int join_input_end(struct operator* op, unsigned input, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -475,7 +483,7 @@ static int join_input_end(struct operator *op, unsigned input, struct error *e)
 	return j->family->complete(j, e);
 }
 
-static int join_end(struct operator *op, struct error *e)
+static int join_end(struct operator* op, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -487,7 +495,8 @@ static int join_end(struct operator *op, struct error *e)
 	return j->family->end ? j->family->end(j, e) : 0;
 }
 
-/* ---- snapshots: "join" (the watermark, whether both sides are streams), then what is kept; or the rows that wait ---- */
+/* ---- snapshots: "join" (the watermark, whether both sides are streams), then what is kept; or the
+ * rows that wait ---- */
 
 static int save_own(const struct join *j, struct snapshot_writer *w, struct error *e)
 {
@@ -535,11 +544,10 @@ static int save_waiting(struct join *j, unsigned side, struct snapshot_writer *w
 
 static int save_kept(struct join *j, unsigned side, struct snapshot_writer *w, struct error *e)
 {
-	return j->family->save ? j->family->save(j, side, w, e)
-			       : kept_save(&j->kept, side, w, e);
+	return j->family->save ? j->family->save(j, side, w, e) : kept_save(&j->kept, side, w, e);
 }
 
-static int join_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int join_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct join *j = join_of(op);
 
@@ -594,7 +602,7 @@ static int load_section(struct join *j, const struct batch *b, struct error *e)
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }
 
-static int join_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int join_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	const struct batch *b;
 	int status;
@@ -608,7 +616,7 @@ static int join_restore(struct operator *op, struct snapshot_reader *r, struct e
 
 /* ---- life ---- */
 
-static void join_free(struct operator *op)
+static void join_free(struct operator* op)
 {
 	struct join *j = join_of(op);
 
@@ -676,7 +684,7 @@ static int check_options(const struct join_options *o, struct error *e)
 	return 0;
 }
 
-size_t join_keys(const struct operator *op, unsigned side, const char **names, size_t max)
+size_t join_keys(const struct operator* op, unsigned side, const char **names, size_t max)
 {
 	const struct plan *p = &((const struct join *)op)->plan;
 	size_t n = p->keys_len < max ? p->keys_len : max;
@@ -686,7 +694,7 @@ size_t join_keys(const struct operator *op, unsigned side, const char **names, s
 	return n;
 }
 
-int join_new(const struct join_options *options, struct operator **out, struct error *e)
+int join_new(const struct join_options *options, struct operator** out, struct error *e)
 {
 	struct join *j;
 

@@ -3,10 +3,10 @@
  *   input 0 LEFT  --+--> on time? --> family->rows --> emit
  *   input 1 RIGHT --+        \-> late: counted, side output 1
  *
- * A family (equal.c, stream.c, window.c, interval.c, asof.c) decides which rows meet and when; the plan
- * (plan.h) knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output of
- * pairs of row numbers.  Rows that come before the other side's schema is known wait, because the
- * common type of the keys depends on both.
+ * A family (equal.c, stream.c, window.c, interval.c, asof.c) decides which rows meet and when; the
+ * plan (plan.h) knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output
+ * of pairs of row numbers.  Rows that come before the other side's schema is known wait, because
+ * the common type of the keys depends on both.
  *
  * Event time is the combined watermark as the operator was told it.  A row at or below it is late,
  * in a window join once its last window has closed. */
@@ -24,8 +24,8 @@ enum { RUN_ARRAYS = 5 }; /* see struct emit_run */
 
 struct join;
 
-/* Rows of one schema that wait: for the other side's schema, or since a restore.  Where a join may use
- * the disk the older ones do so there. */
+/* Rows of one schema that wait: for the other side's schema, or since a restore.  Where a join may
+ * use the disk the older ones do so there. */
 struct held {
 	struct schema schema;
 	struct batch_builder rows;
@@ -69,8 +69,8 @@ struct join_family {
  * are not settled (emit.h). */
 struct pairs;
 struct join_sink {
-	int (*put)(struct join_sink *k, const struct batch *b, const struct pairs *p,
-		struct error *e);
+	int (*put)(
+		struct join_sink *k, const struct batch *b, const struct pairs *p, struct error *e);
 };
 
 struct join {
@@ -81,8 +81,8 @@ struct join {
 	struct plan plan;
 	struct kept kept;
 	bool restored_streams; /* a snapshot says that both inputs were kept as streams */
-	bool ready;           /* both schemas are known and the output is declared */
-	int64_t watermark_us; /* the greatest the family was told */
+	bool ready;            /* both schemas are known and the output is declared */
+	int64_t watermark_us;  /* the greatest the family was told */
 	struct held waiting[2], restored[2];
 	struct join_sink *sink;  /* NULL: the stage's output */
 	struct arena arena;      /* reset at every call of the runtime */
@@ -91,18 +91,19 @@ struct join {
 	uint32_t *filter_pick;   /* BATCH_ROWS, for emit_filter */
 };
 
-extern const struct join_family equal_family, stream_family, window_family, interval_family, asof_family;
+extern const struct join_family equal_family, stream_family, window_family, interval_family,
+	asof_family;
 
 /* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
  * doesn't parse and for combinations that make no sense. */
-int join_new(const struct join_options *options, struct operator **out, struct error *e);
+int join_new(const struct join_options *options, struct operator** out, struct error *e);
 
 /* The names of a side's key columns, at most max; they live as long as the operator. */
-size_t join_keys(const struct operator *op, unsigned side, const char **names, size_t max);
+size_t join_keys(const struct operator* op, unsigned side, const char **names, size_t max);
 
 /* The event times of a batch's rows, in the arena. */
-int join_times(struct join *j, unsigned side, const struct batch *b, const int64_t **out,
-	struct error *e);
+int join_times(
+	struct join *j, unsigned side, const struct batch *b, const int64_t **out, struct error *e);
 
 /* Whether a side's rows have an event time. */
 bool join_is_timed(const struct join *j, unsigned side);
@@ -122,8 +123,8 @@ int held_each(struct held *h, int (*take)(void *context, const struct batch *b, 
 	void *context, struct error *e);
 
 /* ERROR_DATA: a side takes back row `row` of b, which isn't kept. */
-int join_missing(struct join *j, unsigned side, const struct batch *b, uint32_t row,
-	struct error *e);
+int join_missing(
+	struct join *j, unsigned side, const struct batch *b, uint32_t row, struct error *e);
 
 /* Copies the live rows together: if enough have died; at once. */
 void join_compact(struct join *j);

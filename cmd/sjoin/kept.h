@@ -3,7 +3,7 @@
  *   table   key -> number, for both sides          lists[side]   number -> rows by time, if wanted
  *   sides   rows, with time, key number and flags
  *
- * A section of a snapshot: key_group, seq (order of arrival), time, matched, row.<column> ...  Where
+ * A section of a snapshot: key_group, seq (order of arrival), time, matched, row.<column> ... Where
  * matches are counted, that column is an int called matches. */
 #ifndef RUNNEL_SJOIN_KEPT_H
 #define RUNNEL_SJOIN_KEPT_H
@@ -28,8 +28,8 @@ struct kept {
 void kept_init(struct kept *k, struct plan *plan, unsigned listed, unsigned counted);
 void kept_clear(struct kept *k);
 
-/* The numbers of the rows' keys, which are new if need be; KEY_NONE where a part is null: such a key
- * matches nothing and isn't put into the table.  They lie in the arena.  *nulls may be NULL. */
+/* The numbers of the rows' keys, which are new if need be; KEY_NONE where a part is null: such a
+ * key matches nothing and isn't put into the table.  They lie in the arena.  *nulls may be NULL. */
 uint32_t *kept_keys(struct kept *k, const struct plan_keys *keys, uint32_t rows, struct arena *a,
 	uint32_t *nulls);
 

@@ -189,7 +189,8 @@ static int parse_family(struct join_options *o, struct error *e)
 		return error_set(
 			e, ERROR_USAGE, "--offset belongs to --tumble, --hop and --cumulate");
 	if (given.has_ttl && (given.ttl_us <= 0 || given.ttl_us > TIME_MAX_DAYS * CIVIL_US_DAY))
-		return error_set(e, ERROR_USAGE, "--ttl: rows have to live for some time, of at most a "
+		return error_set(e, ERROR_USAGE,
+			"--ttl: rows have to live for some time, of at most a "
 			"hundred years");
 	if (given.within) {
 		o->by = JOIN_BY_INTERVAL;
@@ -223,28 +224,33 @@ static const char *quoted(const char *name)
 	return text;
 }
 
-static void describe(const struct operator *op, const struct join_options *o,
-	struct stage_description *about)
+static void describe(
+	const struct operator* op, const struct join_options *o, struct stage_description *about)
 {
 	static const char *const keeps[] = {
 		[JOIN_BY_KEY] = "the right side, or both if that is a stream without an end",
 		[JOIN_BY_WINDOW] = "both sides' rows until their window closes",
 		[JOIN_BY_INTERVAL] = "both sides' rows as long as a partner may come",
-		[JOIN_BY_LATEST] = "left rows until their time has come, right rows that may be the latest",
+		[JOIN_BY_LATEST] =
+			"left rows until their time has come, right rows that may be the latest",
 	};
 
 	about->keeps = keeps[o->by];
+	if (o->by == JOIN_BY_KEY && o->ttl_us)
+		about->keeps =
+			"the right side, or both for --ttl if that is a stream without an end";
 	if (!o->keys)
 		return;
 	about->spread = STAGE_KEYED;
 	for (unsigned side = 0; side < 2; side++) {
-		about->keys_len[side] = join_keys(op, side, about->keys[side], DESCRIPTION_KEYS_MAX);
+		about->keys_len[side] = join_keys(
+			op, side, about->keys[side], DESCRIPTION_KEYS_MAX);
 		for (size_t k = 0; k < about->keys_len[side]; k++)
 			about->keys[side][k] = quoted(about->keys[side][k]);
 	}
 }
 
-static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct text_argument keys, where;
 	struct join_options o = {.kind = (enum join_kind)given.kind,

@@ -5,9 +5,9 @@
  *   out    the same; right and full joins: a key column has the common type
  *          semi and anti joins: left columns, window_start, window_end
  *
- * The output is a changelog where LEFT is one, and where both sides are streams (but an inner join of
- * rows that stay).  It has a key where both sides are changelogs that have one, and two output rows of
- * one key can't be.
+ * The output is a changelog where LEFT is one, and where both sides are streams (but an inner join
+ * of rows that stay).  It has a key where both sides are changelogs that have one, and two output
+ * rows of one key can't be.
  *
  * A window join replaces columns of its inputs that are called window_start or window_end by its
  * own.  It knows nothing of rows that are kept, nor of the runtime. */
@@ -39,11 +39,11 @@ struct join_options {
 	int64_t size_us, step_us, offset_us; /* windows: tumbling if step is size */
 	int64_t low_us, high_us;             /* right time - left time */
 	int64_t tolerance_us;
-	int64_t ttl_us;       /* streams: how long rows are kept; 0: for ever */
-	int64_t memory_bytes; /* 0: no cap */
+	int64_t ttl_us;        /* streams: how long rows are kept; 0: for ever */
+	int64_t memory_bytes;  /* 0: no cap */
 	const char *temporary; /* directory for rows beyond memory_bytes; NULL: none */
-	uint32_t slack_rows;  /* rowstore.h; 0: its default */
-	uint32_t spill_rows;  /* most rows in a batch on disk, where tests want few; 0: many */
+	uint32_t slack_rows;   /* rowstore.h; 0: its default */
+	uint32_t spill_rows;   /* most rows in a batch on disk, where tests want few; 0: many */
 };
 
 struct key_names {
@@ -66,7 +66,7 @@ struct plan {
 	struct schema in[2];
 	struct schema rows[2]; /* as in[], without ops: what is kept */
 	bool has[2];
-	bool streams; /* by key, and RIGHT never ends: both sides are kept */
+	bool streams;             /* by key, and RIGHT never ends: both sides are kept */
 	struct program *adapt[2]; /* from another, later schema to in[]; NULL: rows are as in[] */
 	struct schema adapt_from[2]; /* what adapt was compiled against */
 	struct column *adapt_columns[2];
@@ -81,7 +81,8 @@ struct plan {
 	int *key_outs;         /* key -> out column of its left name, -1: not in the output */
 	struct program *where; /* over pair; NULL: none */
 	struct program *widen; /* pair -> out; NULL: the columns as they are */
-	/* A row that loses its partner of this side, or finds one, has another key in the output. */
+	/* A row that loses its partner of this side, or finds one, has another key in the output.
+	 */
 	bool partner_in_key[2];
 };
 

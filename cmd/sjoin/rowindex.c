@@ -100,8 +100,8 @@ static bool rows_equal(const struct batch *a, uint32_t row_a, const struct batch
 	return equal;
 }
 
-uint32_t rowindex_take(struct rowindex *x, struct rowstore *s, const struct batch *b, uint32_t row,
-	uint64_t hash)
+uint32_t rowindex_take(
+	struct rowindex *x, struct rowstore *s, const struct batch *b, uint32_t row, uint64_t hash)
 {
 	const struct batch *kept = rowstore_view(s);
 	uint32_t *link;

@@ -3,8 +3,8 @@
  *   buckets   [ row | ROW_NONE ]     chain   row -> the next older row of its bucket
  *   hashes    of whole rows, by row
  *
- * Of several equal rows the one that was added last is taken.  It knows neither keys nor the order of
- * output; the rows are a rowstore's. */
+ * Of several equal rows the one that was added last is taken.  It knows neither keys nor the order
+ * of output; the rows are a rowstore's. */
 #ifndef RUNNEL_SJOIN_ROWINDEX_H
 #define RUNNEL_SJOIN_ROWINDEX_H
 
@@ -28,8 +28,8 @@ void rowindex_hash(const struct batch *b, struct arena *a, uint64_t *hashes);
 void rowindex_add(struct rowindex *x, uint32_t row, uint64_t hash);
 
 /* Finds a row of s equal to row `row` of b and takes it out; ROW_NONE if there is none. */
-uint32_t rowindex_take(struct rowindex *x, struct rowstore *s, const struct batch *b, uint32_t row,
-	uint64_t hash);
+uint32_t rowindex_take(
+	struct rowindex *x, struct rowstore *s, const struct batch *b, uint32_t row, uint64_t hash);
 
 /* Takes out a row that is in the index. */
 void rowindex_drop(struct rowindex *x, uint32_t row);

@@ -8,17 +8,17 @@
  *   matches  row -> how many rows of the other side it has met (kept.h; where somebody asks)
  *
  * A row that comes meets the other side's rows of its key; one that is taken back meets them again,
- * and the results that were made are taken back.  A row that goes out alone does so as long as it has
- * no matches: the results are a changelog, whatever the inputs are, unless nothing is ever taken back
- * (inner joins of rows that stay).
+ * and the results that were made are taken back.  A row that goes out alone does so as long as it
+ * has no matches: the results are a changelog, whatever the inputs are, unless nothing is ever
+ * taken back (inner joins of rows that stay).
  *
- * The two halves of an update whose join key stays are one unit: every row of the other side that met
- * the old row and meets the new one gives an update, and nobody else hears of it.
+ * The two halves of an update whose join key stays are one unit: every row of the other side that
+ * met the old row and meets the new one gives an update, and nobody else hears of it.
  *
- * With --ttl D a row lives until D after its event time by the watermark; without event time, D after
- * it came by the TICK.  What it has given stays, and it still counts as a match of those it has met:
- * they have results in the output.  Whether a row lives is asked when it could meet; it is swept away
- * later, when enough time has passed. */
+ * With --ttl D a row lives until D after its event time by the watermark; without event time, D
+ * after it came by the TICK.  What it has given stays, and it still counts as a match of those it
+ * has met: they have results in the output.  Whether a row lives is asked when it could meet; it is
+ * swept away later, when enough time has passed. */
 #include "cmd/sjoin/emit.h"
 #include "cmd/sjoin/rowindex.h"
 
@@ -34,8 +34,8 @@ struct stream_side {
 	size_t keys;
 	bool retracts; /* is a changelog: index is in use */
 	bool counted;
-	bool timed;           /* lives by event time, not by TICKs */
-	int64_t swept_us;     /* the horizon of the last sweep */
+	bool timed;       /* lives by event time, not by TICKs */
+	int64_t swept_us; /* the horizon of the last sweep */
 	struct rowindex index;
 };
 
@@ -171,8 +171,8 @@ static void sweep(struct join *j)
 		int64_t until = horizon(j, side);
 
 		if (until == WATERMARK_NONE ||
-			(d->swept_us != WATERMARK_NONE && until < d->swept_us +
-				j->options.ttl_us / SWEEPS_PER_TTL))
+			(d->swept_us != WATERMARK_NONE &&
+				until < d->swept_us + j->options.ttl_us / SWEEPS_PER_TTL))
 			continue;
 		d->swept_us = until;
 		for (uint32_t r = 0; r < s->len; r++) {
@@ -242,8 +242,8 @@ static bool stands_alone(const struct join *j, unsigned side, uint32_t matches)
 }
 
 /* A row of the other side has had and has matches with the unit's old and new row. */
-static int pair_with(struct turn *u, const struct unit *x, uint32_t other, bool was, bool is,
-	struct error *e)
+static int pair_with(
+	struct turn *u, const struct unit *x, uint32_t other, bool was, bool is, struct error *e)
 {
 	struct join *j = u->j;
 	uint32_t before = 0, after = 0, *matches = j->kept.matches[!u->side];
@@ -298,8 +298,7 @@ static int finish(struct turn *u, const struct unit *x, struct error *e)
 		return 0;
 	if (x->new_row != ROW_NONE)
 		u->j->kept.matches[u->side][x->new_row] = t->new_matches;
-	was = x->old_at != ROW_NONE && !t->null_gone &&
-	      stands_alone(u->j, u->side, t->old_matches);
+	was = x->old_at != ROW_NONE && !t->null_gone && stands_alone(u->j, u->side, t->old_matches);
 	is = x->new_at != ROW_NONE && stands_alone(u->j, u->side, t->new_matches);
 	if (make_room(u, e) < 0)
 		return -1;
@@ -313,8 +312,8 @@ static int finish(struct turn *u, const struct unit *x, struct error *e)
 	return 0;
 }
 
-/* The old row stood alone and the new one doesn't: it goes before the first pair comes, which may have
- * its key. */
+/* The old row stood alone and the new one doesn't: it goes before the first pair comes, which may
+ * have its key. */
 static int drop_null(struct turn *u, const struct unit *x, struct error *e)
 {
 	struct stream *t = u->t;
@@ -450,8 +449,8 @@ static int add_unit(struct turn *u, const struct unit *x, uint32_t key, struct e
 /* ---- rows ---- */
 
 /* The kept row that is taken back; ROW_NONE if it has gone. */
-static int take_back(struct turn *u, uint32_t at, const uint64_t *hashes, uint32_t *out,
-	struct error *e)
+static int take_back(
+	struct turn *u, uint32_t at, const uint64_t *hashes, uint32_t *out, struct error *e)
 {
 	struct stream_side *d = &u->t->sides[u->side];
 	struct rowstore *s = &u->j->kept.sides[u->side];
@@ -636,7 +635,8 @@ static void stream_start(struct join *j)
 	}
 	build_lists(j);
 	if (!j->options.ttl_us)
-		stage_warn(j->op.stage, "RIGHT (from %s) never ends, so that the rows of both sides are "
+		stage_warn(j->op.stage,
+			"RIGHT (from %s) never ends, so that the rows of both sides are "
 			"kept for ever; --ttl says how long they are of use",
 			stage_input_from(j->op.stage, RIGHT));
 }
