@@ -23,14 +23,14 @@ struct peek {
 	struct buf text;
 
 	struct writer *writer;       /* of the rows that are shown */
-	bool writer_began;           /* it knows the columns */
 	uint64_t rows_shown;
 	bool rows_held;              /* the writer may have kept some back */
 
 	struct plot plot;
 	int plot_column;
 	uint64_t rows_plotted;
-	struct schema schema;
+	struct schema schema;        /* of the rows so far */
+	bool has_schema;
 	struct arena arena;
 };
 
@@ -276,7 +276,7 @@ static void put_plot(struct peek *p, struct buf *out)
 {
 	struct plot_labels labels = {.y = p->o.plot, .x = "the rows"};
 
-	if (p->schema.fields_len && has_time(&p->schema)) {
+	if (has_time(&p->schema)) {
 		labels.x = p->schema.fields[p->schema.time_column].name;
 		labels.is_time = true;
 	}
@@ -294,9 +294,10 @@ static int peek_schema(struct operator *op, unsigned input, const struct schema 
 		return -1;
 	schema_clear(&p->schema);
 	schema_copy(&p->schema, s);
+	p->has_schema = true;
 	if (!p->writer || p->rows_shown >= (uint64_t)p->o.rows)
 		return 0;
-	p->rows_held = p->writer_began = true;
+	p->rows_held = true;
 	return writer_schema(p->writer, s, &p->text, e);
 }
 
@@ -384,7 +385,7 @@ static void show_report(struct peek *p, const struct stage_report *r)
 	unsigned lines = 1;
 	size_t line;
 
-	if (p->o.plot && (p->o.terminal || r->last || r->asked))
+	if (p->has_schema && p->o.plot && (p->o.terminal || r->last || r->asked))
 		put_plot(p, &p->text);
 	lines += count_lines(&p->text);
 	line = p->text.len;
