@@ -4,6 +4,8 @@
 
 #include "cmd/sjoin/join.h"
 #include "cmd/smap/map.h"
+#include "cmd/smerge/merge.h"
+#include "cmd/speek/peek.h"
 #include "cmd/ssort/ssort.h"
 #include "cmd/ssource/source.h"
 #include "cmd/swindow/window.h"
@@ -432,9 +434,83 @@ static void joins_with_the_latest(void **state)
 		.has_tolerance = true, .tolerance_us = 3000000});
 }
 
+static struct operator *make_merge(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = merge_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static struct operator *make_peek(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = peek_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static void tee_free(struct operator *op)
+{
+	free(op);
+}
+
+/* As stee's: what passes is the runtime's. */
+static struct operator *make_tee(void *context)
+{
+	static const struct operator_ops ops = {.type = "stee", .free = tee_free};
+	struct operator *op = calloc(1, sizeof *op);
+
+	*op = (struct operator){.ops = &ops, .inputs = 1, .outputs = 2, .passes = true};
+	return op;
+}
+
+static void put_nothing(void *context, const void *text, size_t len)
+{
+}
+
+/* source -> peek -> tee -> two maps, of other columns and types -> merge -> window by key -> sink */
+static void teed_and_merged(uint32_t subtasks)
+{
+	struct map_options high = {.where = "v >= 500", .where_what = "-w", .list = "id, k, v, at",
+		.list_what = "list", .bad = "stop"};
+	struct map_options all = {.list = "at, v * 0.5 as v, k, id", .list_what = "list",
+		.bad = "stop"};
+	struct peek_options peek = {.rows = 5, .plot = "v", .put = put_nothing};
+	struct merge_options merge = {.inputs = 2};
+	struct window_options window = {.shape = WINDOW_TUMBLE, .size_us = 5000000,
+		.step_us = 5000000, .keys = "k", .list = "count(*) as n, sum(v) as s, max(id) as m"};
+	struct sim_node nodes[] = {
+		{.name = "source", .make = sim_source, .context = &left_source, .inputs = {-1, -1},
+			.subtasks = 1},
+		{.name = "peek", .make = make_peek, .context = &peek, .inputs = {0, -1}, .subtasks = 1},
+		{.name = "tee", .make = make_tee, .inputs = {1, -1}, .subtasks = subtasks},
+		{.name = "high", .make = make_map, .context = &high, .inputs = {2, -1},
+			.subtasks = subtasks},
+		{.name = "all", .make = make_map, .context = &all, .inputs = {2, -1}, .outputs = {1, 0},
+			.subtasks = subtasks},
+		{.name = "merge", .make = make_merge, .context = &merge, .inputs = {3, 4},
+			.keys = {"k"}, .subtasks = subtasks},
+		{.name = "window", .make = make_window, .context = &window, .inputs = {5, -1},
+			.subtasks = subtasks},
+		{.name = "sink", .make = sim_sink, .inputs = {6, -1}, .subtasks = 1},
+	};
+
+	explore((struct sim_plan){.nodes = nodes, .nodes_len = sizeof nodes / sizeof *nodes});
+}
+
+static void a_stream_teed_and_merged_again(void **state)
+{
+	teed_and_merged(1);
+	teed_and_merged(2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_stream_teed_and_merged_again),
 		cmocka_unit_test(a_map_alone),
 		cmocka_unit_test(tumbling_windows),
 		cmocka_unit_test(merged_files_in_windows),

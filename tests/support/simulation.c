@@ -152,7 +152,7 @@ struct operator *sim_source(void *context)
 	return &s->op;
 }
 
-/* A stage that had finished before the checkpoint: END at once. */
+/* A stage that had finished before the checkpoint: END at once, on every output. */
 static enum produce_status finished_produce(struct operator *op, struct error *e)
 {
 	return PRODUCE_END;
@@ -163,13 +163,13 @@ static void finished_free(struct operator *op)
 	mem_free(op);
 }
 
-static struct operator *finished_stage(void)
+static struct operator *finished_stage(unsigned outputs)
 {
 	static const struct operator_ops ops = {.type = "finished", .free = finished_free,
 		.produce = finished_produce};
 	struct operator *op = mem_zero(sizeof *op);
 
-	*op = (struct operator){.ops = &ops, .outputs = 1, .bounded = true};
+	*op = (struct operator){.ops = &ops, .outputs = outputs, .bounded = true};
 	return op;
 }
 
@@ -346,12 +346,13 @@ static void open_edges(struct world *w, int to, int to_input)
 	}
 }
 
-/* The node behind, and by which of its inputs; plans are trees. */
-static int node_behind(const struct world *w, int node, int *input)
+/* The node behind an output, and by which of its inputs; every output has one reader. */
+static int node_behind(const struct world *w, int node, unsigned output, int *input)
 {
 	for (size_t n = 0; n < w->plan->nodes_len; n++) {
 		for (int k = 0; k < SIM_INPUTS_MAX; k++) {
-			if (w->plan->nodes[n].inputs[k] == node) {
+			if (w->plan->nodes[n].inputs[k] == node &&
+				w->plan->nodes[n].outputs[k] == output) {
 				*input = k;
 				return (int)n;
 			}
@@ -363,29 +364,33 @@ static int node_behind(const struct world *w, int node, int *input)
 static struct stage *make_stage(struct world *w, struct instance *i, bool finished)
 {
 	const struct sim_node *node = &w->plan->nodes[i->node];
-	struct channel_writer *writers[SIM_SUBTASKS_MAX];
 	unsigned inputs[SIM_INPUTS_MAX * SIM_SUBTASKS_MAX];
-	struct stage_output_plan outputs[2] = {0};
+	struct stage_output_plan outputs[SIM_OUTPUTS_MAX] = {0};
 	struct stage_plan plan = {.name = node->name, .subtask = i->subtask,
 		.subtasks = w->subtasks[i->node], .channel_inputs = inputs, .outputs = outputs,
 		.supervised = true, .hooks = {.context = i, .checkpoint = on_checkpoint}};
-	static struct channel_writer *kept_writers[SIM_NODES_MAX][SIM_SUBTASKS_MAX][SIM_SUBTASKS_MAX];
-	int input = 0, behind = node_behind(w, i->node, &input);
+	static struct channel_writer
+		*writers[SIM_NODES_MAX][SIM_SUBTASKS_MAX][SIM_OUTPUTS_MAX][SIM_SUBTASKS_MAX];
+	unsigned outputs_len = 0;
 
 	for (size_t c = 0; !finished && c < i->channels; c++)
 		inputs[plan.channels_len++] = node->inputs[1] >= 0 &&
 			c >= w->subtasks[node->inputs[0]];
-	if (behind >= 0) {
-		for (uint32_t t = 0; t < w->subtasks[behind]; t++) {
-			writers[t] = w->edges[behind][input][i->subtask][t].writer;
-			kept_writers[i->node][i->subtask][t] = writers[t];
-		}
-		outputs[0].writers = kept_writers[i->node][i->subtask];
-		outputs[0].writers_len = w->subtasks[behind];
-		outputs[0].keys = node->keys;
-		outputs[0].keys_len = node->keys[0] ? 1 : 0;
+	for (unsigned o = 0; o < SIM_OUTPUTS_MAX; o++) {
+		int input = 0, behind = node_behind(w, i->node, o, &input);
+
+		if (behind < 0)
+			continue;
+		for (uint32_t t = 0; t < w->subtasks[behind]; t++)
+			writers[i->node][i->subtask][o][t] =
+				w->edges[behind][input][i->subtask][t].writer;
+		outputs[o].writers = writers[i->node][i->subtask][o];
+		outputs[o].writers_len = w->subtasks[behind];
+		outputs[o].keys = node->keys;
+		outputs[o].keys_len = node->keys[0] ? 1 : 0;
+		outputs_len = o + 1;
 	}
-	return stage_new(&plan, finished ? finished_stage() : node->make(node->context));
+	return stage_new(&plan, finished ? finished_stage(outputs_len) : node->make(node->context));
 }
 
 /* Every file of the node's snapshot; the subtask takes the key groups that are its own. */
@@ -447,7 +452,7 @@ static int build(struct world *w, struct error *e)
 	}
 	for (size_t n = 0; n < w->plan->nodes_len; n++) {
 		int input;
-		bool is_sink = node_behind(w, (int)n, &input) < 0;
+		bool is_sink = node_behind(w, (int)n, 0, &input) < 0;
 		bool finished = all_finished(w, (int)n) && !is_sink;
 
 		for (uint32_t s = 0; s < w->subtasks[n]; s++) {
@@ -562,11 +567,13 @@ static int deliver(struct world *w, struct instance *i, struct error *e)
 
 static void close_behind(struct world *w, struct instance *i)
 {
-	int input, behind = node_behind(w, i->node, &input);
-
 	i->ended = true;
-	for (uint32_t t = 0; behind >= 0 && t < w->subtasks[behind]; t++)
-		w->edges[behind][input][i->subtask][t].closed = true;
+	for (unsigned o = 0; o < SIM_OUTPUTS_MAX; o++) {
+		int input, behind = node_behind(w, i->node, o, &input);
+
+		for (uint32_t t = 0; behind >= 0 && t < w->subtasks[behind]; t++)
+			w->edges[behind][input][i->subtask][t].closed = true;
+	}
 }
 
 static int step_instance(struct world *w, struct instance *i, struct error *e)

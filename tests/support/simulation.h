@@ -12,7 +12,7 @@
 
 #include "libcore/stage/stage.h"
 
-enum { SIM_NODES_MAX = 8, SIM_SUBTASKS_MAX = 3, SIM_INPUTS_MAX = 2 };
+enum { SIM_NODES_MAX = 8, SIM_SUBTASKS_MAX = 3, SIM_INPUTS_MAX = 2, SIM_OUTPUTS_MAX = 2 };
 
 struct sim_node {
 	const char *name;
@@ -20,6 +20,7 @@ struct sim_node {
 	struct operator *(*make)(void *context);
 	void *context;
 	int inputs[SIM_INPUTS_MAX];  /* nodes in front, by logical input; -1: none */
+	unsigned outputs[SIM_INPUTS_MAX]; /* which output of it */
 	const char *keys[2];         /* of the exchange behind this node, NULL-terminated */
 	uint32_t subtasks;
 };
