@@ -1,6 +1,6 @@
 /* Pipeline files.  What is accepted keeps to the limits, stands where it says, and is the same with
  * lines around it and with every word quoted; what is refused is told with line, source and caret.
- */
+ * What would be stee's arguments is read in turn. */
 #include "cmd/common/pipeline.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/memory.h"
@@ -70,6 +70,41 @@ static size_t put_tree(struct buf *out, const struct pipeline *p, unsigned depth
 	return stages;
 }
 
+static void check_refusal(const struct error *e)
+{
+	const char *line = strchr(e->text, '\n');
+
+	MUST(e->code == ERROR_USAGE && !strncmp(e->text, "fuzz:", 5));
+	MUST(line && !strncmp(line, "\n  ", 3));
+	MUST(strstr(line + 1, "^") && strlen(e->text) < ERROR_TEXT_MAX - 1);
+}
+
+/* Every argument of every stee, in which there may be others. */
+static void read_branches(const struct pipeline *p, unsigned depth)
+{
+	for (size_t i = 0; i < p->stages_len && depth < 4; i++) {
+		const struct pipeline_stage *s = &p->stages[i];
+
+		for (size_t k = 1; k < s->arguments_len && !strcmp(s->arguments[0].text, "stee"); k++) {
+			struct pipeline_source source = {.name = "fuzz", .text = s->arguments[k].text,
+				.len = strlen(s->arguments[k].text), .reads_stage = true,
+				.variable = variable};
+			struct arena arena = ARENA_INIT;
+			struct error e = ERROR_INIT;
+			struct pipeline branch;
+
+			if (pipeline_parse(&source, &arena, &branch, &e)) {
+				check_refusal(&e);
+			} else {
+				MUST(!branch.stages[0].arguments[branch.stages[0].arguments_len - 1]
+					.redirect || branch.stages_len == 1);
+				read_branches(&branch, depth + 1);
+			}
+			arena_clear(&arena);
+		}
+	}
+}
+
 static int parse(const void *text, size_t len, struct buf *tree, struct error *e)
 {
 	struct pipeline_source source = {
@@ -78,19 +113,12 @@ static int parse(const void *text, size_t len, struct buf *tree, struct error *e
 	struct pipeline p;
 	int status = pipeline_parse(&source, &arena, &p, e);
 
-	if (!status)
+	if (!status) {
 		MUST(put_tree(tree, &p, 0) <= PIPELINE_STAGES_MAX);
+		read_branches(&p, 0);
+	}
 	arena_clear(&arena);
 	return status;
-}
-
-static void check_refusal(const struct error *e)
-{
-	const char *line = strchr(e->text, '\n');
-
-	MUST(e->code == ERROR_USAGE && !strncmp(e->text, "fuzz:", 5));
-	MUST(line && !strncmp(line, "\n  ", 3));
-	MUST(strstr(line + 1, "^") && strlen(e->text) < ERROR_TEXT_MAX - 1);
 }
 
 static void check_same(const struct buf *text, const struct buf *tree)
