@@ -1,6 +1,6 @@
-/* ssort against a model of nested loops, through the runtime's core: random columns, orders with ties,
- * nulls, NaNs and extremes, memory so small that it spills, changelogs in and out, windows, and a
- * snapshot and a restore into a new stage at random moments. */
+/* ssort against a model of nested loops, through the runtime's core: random columns, orders with
+ * ties, nulls, NaNs and extremes, memory so small that it spills, changelogs in and out, windows,
+ * and a snapshot and a restore into a new stage at random moments. */
 #include "cmd/ssort/radix.h"
 #include "cmd/ssort/ssort.h"
 #include "libcore/base/memory.h"
@@ -17,7 +17,8 @@
 
 enum { CASES = 400, ROWS_MAX = 400, SORTED_MAX = 3 };
 
-/* The stream: id int, k int, w timestamp (event time of some), then the columns that are sorted by. */
+/* The stream: id int, k int, w timestamp (event time of some), then the columns that are sorted
+ * by. */
 enum { ID, KEY, AT, FIRST_SORTED };
 
 struct column_order {
@@ -128,8 +129,8 @@ static void make_order(struct test_case *t)
 
 		o->descending = random_below(2);
 		o->nulls_first = nulls == 1 || (nulls == 0 && !o->descending);
-		at += (size_t)snprintf(t->order + at, sizeof t->order - at, "%ss%u%s%s", i ? ", " : "",
-			i, o->descending ? " desc" : random_below(2) ? " asc" : "",
+		at += (size_t)snprintf(t->order + at, sizeof t->order - at, "%ss%u%s%s",
+			i ? ", " : "", i, o->descending ? " desc" : random_below(2) ? " asc" : "",
 			nulls == 1 ? " nulls first" : nulls == 2 ? " NULLS LAST" : "");
 	}
 	t->o.order = t->order;
@@ -421,7 +422,8 @@ static void feed(struct test_case *t, const struct buf *bytes)
 
 	while (at < bytes->len) {
 		const uint8_t *p = bytes->data + at;
-		uint32_t len = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+		uint32_t len = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 |
+			(uint32_t)p[3] << 8 | p[4];
 		struct frame f = {.kind = p[5], .body = p + FRAME_HEADER_BYTES, .body_bytes = len};
 
 		must_work(stage_take(t->stage, 0, &f, &e), &e);
@@ -649,8 +651,8 @@ static void compare_sequence(const struct test_case *t, const struct expected *x
 {
 	for (size_t i = 0; i < x->len && i < t->found_len; i++) {
 		if (strcmp(t->found[i], x->rows[i]) != 0)
-			fail_msg("order '%s': row %zu is\n%s\nnot\n%s", t->o.order ? t->o.order : "-",
-				i, t->found[i], x->rows[i]);
+			fail_msg("order '%s': row %zu is\n%s\nnot\n%s",
+				t->o.order ? t->o.order : "-", i, t->found[i], x->rows[i]);
 	}
 	if (t->found_len != x->len)
 		fail_msg("%zu rows, not %zu", t->found_len, x->len);

@@ -22,7 +22,7 @@ static int full_open(struct ssort *s, struct error *e)
 {
 	struct way *w;
 	struct sorter_options o = {.order = &s->order, .temporary = s->o.temporary,
-		.memory_bytes = (size_t)s->o.memory_bytes};
+		.memory_bytes = (size_t)s->o.memory_bytes, .stage = s->op.stage};
 
 	if (!stage_is_bounded(s->op.stage)) {
 		s->way = NULL;
@@ -69,7 +69,7 @@ static int put_all(struct ssort *s, struct error *e)
 		numbers = arena_alloc(&w->arena, rows->rows * sizeof *numbers);
 		for (uint32_t r = 0; r < rows->rows; r++)
 			numbers[r] = ++number;
-		if (ssort_emit(s, rows, numbers, e) < 0)
+		if (ssort_emit(s, rows, numbers, e) < 0 || stage_alive(s->op.stage, e) < 0)
 			return -1;
 	}
 	return status < 0 ? -1 : 0;

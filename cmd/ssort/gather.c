@@ -52,8 +52,8 @@ struct gather {
 	struct arena *arena;
 };
 
-/* A row of the input is a miss of the cache for every column: what comes is asked for early, here by
- * reading all offsets (independent loads) and fetching the first line of every value. */
+/* A row of the input is a miss of the cache for every column: what comes is asked for early, here
+ * by reading all offsets (independent loads) and fetching the first line of every value. */
 static uint64_t find_pieces(const struct gather *g, size_t c, uint32_t n, struct piece *out)
 {
 	const struct gather_column *from = &g->what->columns[c];

@@ -46,11 +46,13 @@ struct gathering {
 
 void gathering_init(struct gathering *g, const struct schema *s, size_t sources, size_t bytes);
 void gathering_clear(struct gathering *g); /* also of zero bytes */
-void gathering_set(struct gathering *g, uint32_t source, const struct column *columns); /* borrowed */
+
+/* The columns of a source, borrowed. */
+void gathering_set(struct gathering *g, uint32_t source, const struct column *columns);
 
 /* Gathers the first of n places (at most BATCH_ROWS, n > 0): as many as make a batch, at least one;
  * returns how many.  out lives in the arena. */
-uint32_t gather_places(const struct gathering *g, const uint32_t *places, uint32_t n, struct arena *a,
-	struct batch *out);
+uint32_t gather_places(const struct gathering *g, const uint32_t *places, uint32_t n,
+	struct arena *a, struct batch *out);
 
 #endif

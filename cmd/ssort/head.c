@@ -184,7 +184,7 @@ static int head_load(struct ssort *s, const struct batch *saved, struct error *e
 	fits = schema_equal(&wanted, saved->schema);
 	schema_clear(&wanted);
 	if (!fits)
-		return error_set(e, ERROR_STATE, "the state was kept by another order or other keys");
+		return error_set(e, ERROR_STATE, "the counts were kept by other keys");
 	arena_reset(&w->arena);
 	hashes = arena_alloc(&w->arena, saved->rows * sizeof *hashes);
 	ids = arena_alloc(&w->arena, saved->rows * sizeof *ids);

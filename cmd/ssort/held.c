@@ -153,7 +153,8 @@ static bool cell_equal(const struct column *a, uint32_t row, const struct column
 		(const uint8_t *)b->data + other * width, width);
 }
 
-/* The slot of rows that equal row `row` of columns, where they lie by their number in the stream. */
+/* The slot of rows that equal row `row` of columns, where they lie by their number in the
+ * stream. */
 static size_t find_slot(const struct held *k, const struct column *columns, uint32_t row,
 	uint64_t hash)
 {

@@ -5,8 +5,8 @@
  *   index      hash of what identifies a row -> row                     (changelogs only)
  *
  * seq is unique and rises; an update takes the place of the row it replaces.  What identifies a row
- * are the changelog's keys, or all of its columns: then a retraction takes back one equal row, that of
- * the greatest seq. */
+ * are the changelog's keys, or all of its columns: then a retraction takes back one equal row, that
+ * of the greatest seq. */
 #ifndef RUNNEL_SSORT_HELD_H
 #define RUNNEL_SSORT_HELD_H
 

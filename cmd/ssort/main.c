@@ -35,13 +35,14 @@ static int check(const struct sort_options *o, int arguments, struct error *e)
 	if (opt.limit_given && !opt.limit)
 		return error_set(e, ERROR_USAGE, "-n: at least one row");
 	if (o->by_time && (arguments || o->limit || o->keys || o->number))
-		return error_set(e, ERROR_USAGE,
-			"--by-time orders all rows by the event time: no order, -n, -k or --number");
+		return error_set(e, ERROR_USAGE, "--by-time orders all rows by the event time: "
+			"no order, -n, -k or --number");
 	if (o->by_time)
 		return 0;
 	if (!arguments && !o->limit)
-		return error_set(e, ERROR_USAGE, "nothing to do: neither an order nor -n was given\n"
-			"sort by a column: ssort 'price desc'; in event-time order: ssort --by-time");
+		return error_set(e, ERROR_USAGE,
+			"nothing to do: neither an order nor -n was given\n"
+			"sort by a column: ssort 'price desc'; by event time: ssort --by-time");
 	if (o->keys && !o->limit)
 		return error_set(e, ERROR_USAGE, "-k needs -n: the first N rows of every key\n"
 			"to sort by a key, put it into the order");
@@ -64,9 +65,8 @@ static const char *kept(const struct sort_options *o)
 		return arena_printf(&texts, "all rows, by %s (on disk beyond --memory)", rows);
 	if (!o->order)
 		return o->keys ? arena_printf(&texts, "a count per %s", o->keys) : "a count";
-	return o->keys ? arena_printf(&texts, "the first %lld rows by %s per %s", (long long)o->limit,
-		rows, o->keys) : arena_printf(&texts, "the first %lld rows by %s",
-		(long long)o->limit, rows);
+	return arena_printf(&texts, "the first %lld rows by %s%s%s", (long long)o->limit, rows,
+		o->keys ? " per " : "", o->keys ? o->keys : "");
 }
 
 static int describe(const struct sort_options *o, struct stage_description *about,

@@ -12,8 +12,8 @@
  *
  * A null is the least of an item, or the greatest: all 00 or all FF of that width; the value that
  * would look the same, and the null, are followed by a byte that tells them apart.  A descending
- * item is inverted.  So one int, float or time leaves the rest empty (int's least and greatest value
- * apart, see encode_narrow), and the prefix alone decides. */
+ * item is inverted.  So one int, float or time leaves the rest empty (int's least and greatest
+ * value apart, see encode_narrow), and the prefix alone decides. */
 #ifndef RUNNEL_SSORT_ORDER_H
 #define RUNNEL_SSORT_ORDER_H
 

@@ -3,8 +3,8 @@
  *   one row    only
  *   more       blocks of up to 512 row numbers, every block sorted, the blocks one after another
  *
- * Most groups are small, some hold a million: a place is found by bisection over the blocks, then in
- * one; what has to move is a part of a block, and rarely the list of blocks. */
+ * Most groups are small, some hold a million: a place is found by bisection over the blocks, then
+ * in one; what has to move is a part of a block, and rarely the list of blocks. */
 #ifndef RUNNEL_SSORT_RANKS_H
 #define RUNNEL_SSORT_RANKS_H
 

@@ -25,8 +25,8 @@ struct run_merge {
 	struct batch out;
 };
 
-struct run_merge *run_merge_new(const struct schema *s, struct order *order, struct spill_run *const *runs,
-	size_t runs_len)
+struct run_merge *run_merge_new(const struct schema *s, struct order *order,
+	struct spill_run *const *runs, size_t runs_len)
 {
 	struct run_merge *m = mem_zero(sizeof *m);
 

@@ -1,6 +1,6 @@
 /* Memory that is given back all at once, in large pieces: rows that are read in another order than
- * they were written in miss the TLB at every access unless their pages are huge: a sort of 1 M rows of
- * 250 bytes takes 0.42 s of cpu instead of 0.66. */
+ * they were written in miss the TLB at every access unless their pages are huge: a sort of 1 M rows
+ * of 250 bytes takes 0.42 s of cpu instead of 0.66. */
 #ifndef RUNNEL_SSORT_SLABS_H
 #define RUNNEL_SSORT_SLABS_H
 
@@ -23,7 +23,9 @@ struct slabs {
 
 void slabs_init(struct slabs *s, size_t slab_bytes);
 void slabs_clear(struct slabs *s);
-void slabs_reset(struct slabs *s); /* nothing is handed out; keeps the memory but for large pieces */
+
+/* Nothing is handed out; keeps the memory, but for larger pieces than usual. */
+void slabs_reset(struct slabs *s);
 
 /* Aligned to 64 bytes. */
 void *slabs_alloc(struct slabs *s, size_t bytes);

@@ -21,7 +21,7 @@ enum {
 	RUN_OTHER_BYTES = 96 << 10,
 	MERGED_MIN = 4,
 	MERGED_MAX = 256, /* each has a descriptor */
-	/* Bytes behind the prefix that are sorted eight at a time; longer ties are compared whole. */
+	/* Words behind the prefix that are sorted by; longer ties are compared whole. */
 	TIE_DEPTH_MAX = 64,
 };
 
@@ -51,7 +51,6 @@ struct sorter {
 	size_t entries_len, entries_cap;
 	struct run *runs;
 	size_t runs_len, runs_cap;
-	uint64_t rows, spilled;
 	int64_t loading;                /* number of the run that is loaded; -1 none */
 
 	/* Reading: */
@@ -104,16 +103,6 @@ void sorter_free(struct sorter *s)
 	mem_free(s);
 }
 
-uint64_t sorter_rows(const struct sorter *s)
-{
-	return s->rows;
-}
-
-uint64_t sorter_runs(const struct sorter *s)
-{
-	return s->spilled;
-}
-
 /* ---- rows come in ---- */
 
 static const void *copy(struct sorter *s, const void *from, size_t bytes)
@@ -159,7 +148,8 @@ static void add_chunk(struct sorter *s, const struct batch *b, const struct colu
 	s->chunks[s->chunks_len++] = c;
 }
 
-/* Rows [first, first + n) of the batch whose keys are known, as rows of the next chunk from `row` on. */
+/* Rows [first, first + n) of the batch whose keys are known, as rows of the next chunk from `row`
+ * on. */
 static void add_entries(struct sorter *s, uint32_t first, uint32_t n, uint32_t row)
 {
 	uint32_t number = (uint32_t)s->chunks_len;
@@ -169,7 +159,6 @@ static void add_entries(struct sorter *s, uint32_t first, uint32_t n, uint32_t r
 		s->entries[s->entries_len + i] = (struct sort_entry){
 			.key = s->keys.prefix[first + i], .place = place_of(number, row + i)};
 	s->entries_len += n;
-	s->rows += n;
 }
 
 /* What has been staged becomes a chunk. */
@@ -395,7 +384,8 @@ static struct run_merge *merge_of(struct sorter *s, size_t first, size_t n)
 }
 
 /* Gathers what a merge gives into batches of a run's size. */
-static int write_merged(struct sorter *s, struct run_merge *m, struct spill_run *to, struct error *e)
+static int write_merged(struct sorter *s, struct run_merge *m, struct spill_run *to,
+	struct error *e)
 {
 	struct batch_builder rows;
 	const struct batch *part;
@@ -406,7 +396,8 @@ static int write_merged(struct sorter *s, struct run_merge *m, struct spill_run 
 	while ((status = run_merge_next(m, &part, e)) == 0) {
 		if (bytes >= run_batch_bytes(s) ||
 			batch_builder_rows(&rows) + part->rows > BATCH_ROWS) {
-			if (spill_run_put(to, batch_builder_view(&rows), e) < 0)
+			if (spill_run_put(to, batch_builder_view(&rows), e) < 0 ||
+				stage_alive(s->o.stage, e) < 0)
 				break;
 			batch_builder_reset(&rows);
 			bytes = 0;
@@ -461,10 +452,10 @@ static int spill(struct sorter *s, struct error *e)
 	sort_entries(s);
 	if (add_run(s, 0, e) < 0)
 		return -1;
-	s->spilled++;
 	for (s->next = 0; s->next < s->entries_len;) {
 		next_sorted(s, run_batch_bytes(s));
-		if (spill_run_put(s->runs[s->runs_len - 1].file, &s->out, e) < 0)
+		if (spill_run_put(s->runs[s->runs_len - 1].file, &s->out, e) < 0 ||
+			stage_alive(s->o.stage, e) < 0)
 			return -1;
 	}
 	s->next = 0;
@@ -592,7 +583,6 @@ static int load_part(struct sorter *s, const struct batch *b, int64_t run, struc
 	if (run != s->loading && add_run(s, 0, e) < 0)
 		return -1;
 	s->loading = run;
-	s->rows += b->rows;
 	return spill_run_put(s->runs[s->runs_len - 1].file, b, e);
 }
 
@@ -609,6 +599,6 @@ int sorter_load(struct sorter *s, const struct batch *saved, struct error *e)
 	schema_clear(&wanted);
 	if (!fits)
 		return error_set(e, ERROR_STATE,
-			"the rows that were sorted so far have other columns than the stream has now");
+			"the rows kept so far have other columns than the stream has now");
 	return saved->rows ? load_part(s, &rows, column_int(runs, 0), e) : 0;
 }

@@ -133,8 +133,8 @@ static void top_close(struct ssort *s)
 
 /* ---- emitting ---- */
 
-/* Emits what has been gathered, from kept rows that may be dead already.  Pairs of an update stay in
- * one batch. */
+/* Emits what has been gathered, from kept rows that may be dead already.  Pairs of an update stay
+ * in one batch. */
 static int flush(struct ssort *s, struct error *e)
 {
 	struct way *w = s->state;
@@ -285,7 +285,8 @@ static int check_memory(const struct ssort *s, struct error *e)
 
 	if (!s->o.memory_bytes || bytes <= (size_t)s->o.memory_bytes)
 		return 0;
-	error_set(e, ERROR_DATA, "the rows kept take %zu MB, more than --memory allows", bytes >> 20);
+	error_set(e, ERROR_DATA, "the rows kept take %zu MB, more than --memory allows",
+		bytes >> 20);
 	return error_hint(e, "a larger --memory, a smaller -n, fewer keys");
 }
 
@@ -628,7 +629,8 @@ static int top_watermark(struct ssort *s, int64_t in_us, int64_t *out_us, struct
 	return 0;
 }
 
-/* ---- state: section "rows": [key_group,] group, seq, row.<column> ..., group by group in order ---- */
+/* ---- state: section "rows": [key_group,] group, seq, row.<column> ..., group by group in order
+ * ---- */
 
 enum { SAVED_INTS_MAX = 3 };
 
@@ -689,7 +691,8 @@ static int save_group(struct way *w, uint32_t group, struct saving *x, struct er
 	const struct ranks *l = &w->groups[group];
 
 	for (uint32_t done = 0; done < l->len;) {
-		uint32_t room = BATCH_ROWS - x->len, n = l->len - done < room ? l->len - done : room;
+		uint32_t left = l->len - done, room = BATCH_ROWS - x->len;
+		uint32_t n = left < room ? left : room;
 
 		ranks_copy(l, done, n, x->rows + x->len);
 		for (uint32_t i = x->len; i < x->len + n; i++) {

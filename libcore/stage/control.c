@@ -478,11 +478,11 @@ static int wait_for_room(void *context, int fd, struct error *e)
 		{.fd = c->st ? line_fd(c->line) : -1, .events = POLLIN}};
 
 	do {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(fds, 2, fd < 0 ? 0 : -1) < 0 && errno != EINTR)
 			return error_errno(e, "can't wait for the next stage");
 		if (fds[1].revents && hear_while_blocked(c, e) < 0)
 			return -1;
-	} while (!fds[0].revents);
+	} while (fd >= 0 && !fds[0].revents);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ int control_start(struct control *c, struct stage *st, struct error *e);
 int control_turn(struct control *c, struct stage *st, struct error *e);
 
 /* For writers that would block: answers PING meanwhile, sees the line close, and keeps all other
- * orders for control_turn. */
+ * orders for control_turn.  A descriptor of -1: doesn't wait, only looks. */
 struct channel_wait control_wait(struct control *c);
 
 /* Counts time spent waiting for input. */

@@ -191,6 +191,10 @@ void stage_count_bad(struct stage *st, uint64_t rows);
  * be written without blocking.  A supervisor would take a stage that is silent meanwhile for hung. */
 int stage_wait_writable(struct stage *st, int fd, struct error *e);
 
+/* In the middle of long work: tells a supervisor that asks that the stage hasn't hung.  Costs a system
+ * call, so not for every row. */
+int stage_alive(struct stage *st, struct error *e);
+
 /* A warning, printed once per text on standard error by the runtime ("swindow: warning: ..."). */
 void stage_warn(struct stage *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

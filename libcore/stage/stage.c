@@ -845,6 +845,11 @@ int stage_wait_writable(struct stage *st, int fd, struct error *e)
 	return st->plan.hooks.wait ? st->plan.hooks.wait(st->plan.hooks.context, fd, e) : 0;
 }
 
+int stage_alive(struct stage *st, struct error *e)
+{
+	return stage_wait_writable(st, -1, e);
+}
+
 int64_t stage_watermark(const struct stage *st)
 {
 	return st->watermark;

@@ -38,8 +38,8 @@ struct stage_hooks {
 	/* END is out on all outputs but the main one, whose END it holds back, or an ERROR if it fails.
 	 * NULL: nothing is to be waited for. */
 	int (*others_ended)(void *context, struct error *e);
-	/* Waits until a descriptor may be written, hearing the supervisor meanwhile; NULL: nothing else
-	 * is to be heard. */
+	/* Waits until a descriptor may be written, hearing the supervisor meanwhile (-1: only hears it);
+	 * NULL: nothing else is to be heard. */
 	int (*wait)(void *context, int fd, struct error *e);
 };
 
