@@ -387,7 +387,7 @@ static void everything_sorted(void **state)
 {
 	sort_case((struct sort_options){.order = "v, id", .number = "n"}, false, false);
 	/* Every batch is a run of its own: runs, merged ones too, are in the snapshots. */
-	sort_case((struct sort_options){.order = "v, id", .number = "n", .memory_bytes = 1}, false,
+	sort_case((struct sort_options){.order = "v, id", .number = "n", .sort_bytes = 1}, false,
 		false);
 	sort_case((struct sort_options){.order = "v desc, id", .number = "n"}, false, true);
 }

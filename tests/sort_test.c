@@ -726,7 +726,7 @@ static void all_rows_come_in_order_whatever_the_memory(void **state)
 
 		make_order(t);
 		make_inserts(t, n);
-		t->o.memory_bytes = memory[random_below(5)];
+		t->o.sort_bytes = memory[random_below(5)];
 		t->o.number = random_below(2) ? "n" : NULL;
 		send_all(t);
 		number_rows(rows, n);

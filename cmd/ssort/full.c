@@ -22,7 +22,7 @@ static int full_open(struct ssort *s, struct error *e)
 {
 	struct way *w;
 	struct sorter_options o = {.order = &s->order, .temporary = s->o.temporary,
-		.memory_bytes = (size_t)s->o.memory_bytes, .stage = s->op.stage};
+		.memory_bytes = (size_t)s->o.sort_bytes, .stage = s->op.stage};
 
 	if (!stage_is_bounded(s->op.stage)) {
 		s->way = NULL;

@@ -30,6 +30,9 @@ static const struct option_spec ssort_options[] = {
 
 static struct arena texts;
 
+/* Of a sort of everything, which goes on on disk: what can't has no cap unless it is given one. */
+enum { SORT_MEMORY_BYTES = 256 << 20 };
+
 static int check(const struct sort_options *o, int arguments, struct error *e)
 {
 	if (opt.limit_given && !opt.limit)
@@ -110,6 +113,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 			&texts, &order, e) < 0 ||
 		text_argument_read(opt.keys, "-k", &texts, &keys, e) < 0)
 		return -1;
+	o.sort_bytes = o.memory_bytes ? o.memory_bytes : SORT_MEMORY_BYTES;
 	o.order = order.text;
 	o.order_what = order.what;
 	o.keys = keys.text;
@@ -133,7 +137,6 @@ static const struct stage_program ssort_program = {
 			"  ssort --by-time                               a stream in order\n",
 	},
 	.options = ssort_options,
-	.memory_default_bytes = 256 << 20,
 	.create = create,
 	.terminal_sink = terminal_sink,
 };

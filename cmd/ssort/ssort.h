@@ -20,7 +20,8 @@ struct sort_options {
 	const char *number;             /* name of a column; NULL: none */
 	bool by_time;
 	bool late_output;               /* output 1 takes late rows */
-	int64_t memory_bytes;           /* 0: no cap */
+	int64_t memory_bytes;           /* of what can't be spilled; 0: no cap */
+	int64_t sort_bytes;             /* of what can; 0: nothing is spilled */
 	const char *temporary;
 };
 
