@@ -45,6 +45,9 @@ static int check_memory(const struct ssort *s, struct error *e)
 {
 	const struct way *w = s->state;
 
+	if (rowstore_is_full(&w->store))
+		return error_set(e, ERROR_DATA, "the rows the watermark has not passed have more "
+			"text than the 4 GB that fit into a column");
 	if (!s->o.memory_bytes || rowstore_bytes(&w->store) + timequeue_bytes(&w->queue) <=
 		(size_t)s->o.memory_bytes)
 		return 0;

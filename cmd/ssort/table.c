@@ -60,6 +60,9 @@ static int refuse_retraction(const struct table *t, const struct batch *b, uint3
 
 static int check_memory(struct table *t, struct error *e)
 {
+	if (rowstore_is_full(&t->held.store))
+		return error_set(e, ERROR_DATA, "the rows of the changelog have more text than the "
+			"4 GB that fit into a column");
 	if (!t->s->o.memory_bytes || held_bytes(&t->held) <= (size_t)t->s->o.memory_bytes)
 		return 0;
 	return error_set(e, ERROR_DATA, "the rows of the changelog take more than --memory allows\n"

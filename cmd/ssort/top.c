@@ -283,6 +283,9 @@ static int check_memory(const struct ssort *s, struct error *e)
 	size_t bytes = held_bytes(&w->held) + keytable_bytes(w->table) + w->ranks_bytes +
 		w->groups_cap * sizeof *w->groups + timequeue_bytes(&w->closing);
 
+	if (rowstore_is_full(&w->held.store))
+		return error_set(e, ERROR_DATA,
+			"the rows kept have more text than the 4 GB that fit into a column");
 	if (!s->o.memory_bytes || bytes <= (size_t)s->o.memory_bytes)
 		return 0;
 	error_set(e, ERROR_DATA, "the rows kept take %zu MB, more than --memory allows",

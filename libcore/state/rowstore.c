@@ -116,6 +116,17 @@ size_t rowstore_bytes(const struct rowstore *s)
 	return bytes;
 }
 
+bool rowstore_is_full(const struct rowstore *s)
+{
+	const size_t room = (size_t)256 << 20; /* for a batch of large values */
+
+	for (size_t i = 0; s->schema && i < s->schema->fields_len; i++) {
+		if (s->rows.columns[i].bytes.len > UINT32_MAX - room)
+			return true;
+	}
+	return false;
+}
+
 void rowlists_clear(struct rowlists *l)
 {
 	for (size_t i = 0; i < l->len; i++)

@@ -60,6 +60,9 @@ void rowstore_compact(struct rowstore *s, uint32_t *remap);
 
 size_t rowstore_bytes(const struct rowstore *s);
 
+/* Whether a text column is close to the 4 GB that its offsets reach: no more may be added. */
+bool rowstore_is_full(const struct rowstore *s);
+
 struct rowlist {
 	uint32_t *rows;
 	uint32_t len, cap;

@@ -1,6 +1,6 @@
-/* Expressions: the text is parsed as one and as a select list, compiled and run over a fixed batch
- * of three rows.  Run again over the same batch, and over its rows in another order, the results
- * must be the same row for row. */
+/* Expressions: the text is parsed as one, as a select list and as an order, compiled and run over a
+ * fixed batch of three rows.  Run again over the same batch, and over its rows in another order, the
+ * results must be the same row for row. */
 #include "libcore/base/arena.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
@@ -149,6 +149,26 @@ static void take_list(const char *text)
 	arena_clear(&arena);
 }
 
+static void take_order(const char *text)
+{
+	struct arena arena = ARENA_INIT;
+	struct program *p = program_new();
+	struct order_list list;
+	struct error e = ERROR_INIT;
+	bool good = order_parse(text, "fuzz", &arena, &list, &e) == 0;
+	size_t index;
+
+	MUST(!good || list.len > 0);
+	for (size_t i = 0; good && i < list.len; i++)
+		good = program_add(p, list.items[i].expr, &schema, &index, &e) == 0;
+	if (good)
+		run_all(p);
+	else
+		MUST(e.code == ERROR_USAGE && *e.text);
+	program_free(p);
+	arena_clear(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char text[TEXT_MAX + 1];
@@ -164,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!strstr(text, "repeat") && !strstr(text, "pad")) {
 		take_expression(text);
 		take_list(text);
+		take_order(text);
 	}
 	return 0;
 }
