@@ -106,6 +106,7 @@ $(O)/tests/msgpack_test: link_libs += -lmsgpackc
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 $(O)/tests/savepoint_test: $(O)/cmd/runnel/savepoint.o
 $(O)/tests/notify_test: $(O)/cmd/runnel/notify.o
+$(O)/tests/plot_test: $(O)/cmd/speek/plot.o
 $(O)/tests/status_test: $(O)/cmd/runnel/status.o $(O)/cmd/runnel/status_export.o
 $(O)/tests/server_test: $(O)/cmd/runnel/server.o
 $(O)/tests/metrics_test: $(O)/cmd/runnel/metrics.o

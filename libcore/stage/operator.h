@@ -121,7 +121,8 @@ struct operator {
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
 	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever; for a sink's idle: 0 forever */
 	uint32_t build_inputs; /* bit i: input i, if it is bounded, is read to its END before the others */
-	/* Rows of no input are read before the columns of all that have not ENDed are known. */
+	/* Rows of no input are read before the columns of all that have not ENDed are known, but for
+	 * those in front of a barrier that came before the columns of another. */
 	bool schemas_first;
 	/* What comes in goes out again, on every output, byte for byte unless several channels meet or
 	 * rows are dealt out; schema and batch, where there are any, only look.  All outputs count:

@@ -439,7 +439,8 @@ bool stage_wants(const struct stage *st, size_t channel)
 	/* The columns of the others are welcome meanwhile: a join can't do much without. */
 	if (stage_is_building(st))
 		return !st->inputs[c->input].schema && !st->aligning;
-	if (st->inputs[c->input].schema && stage_awaits_schemas(st))
+	/* A barrier that came before the columns holds up who would tell them until it has aligned. */
+	if (st->inputs[c->input].schema && !st->aligning && stage_awaits_schemas(st))
 		return false;
 	return !(st->aligning && c->barrier >= st->barrier.checkpoint);
 }
