@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { TABLE_MAX = 64, LANES_MAX = 2, TEXTS_MAX = 1 << 14 };
+enum { TABLE_ROWS = 64, TABLE_MAX = BATCH_ROWS + 1000, LANES_MAX = 2, TEXTS_MAX = 1 << 14 };
 
 static uint64_t random_state;
 
@@ -601,9 +601,9 @@ static void add_change(struct world *w, unsigned side, struct changes *c)
 	struct table *t = &w->tables[side];
 	uint32_t what = w->changelog[side] && t->n ? random_below(4) : 0, at;
 
-	if (t->n == TABLE_MAX)
+	if (t->n == TABLE_ROWS)
 		what = 1;
-	if (what <= 1 && t->n < TABLE_MAX) {
+	if (what <= 1 && t->n < TABLE_ROWS) {
 		t->rows[t->n] = random_row(w);
 		c->list[c->n++] = (struct change){ROW_INSERT, t->rows[t->n++]};
 		return;
@@ -632,7 +632,7 @@ static void send_changes(struct world *w, unsigned side)
 	uint32_t wanted = 1 + random_below(20);
 
 	while (c.n < wanted) {
-		if (!w->changelog[side] && w->tables[side].n == TABLE_MAX)
+		if (!w->changelog[side] && w->tables[side].n == TABLE_ROWS)
 			break;
 		add_change(w, side, &c);
 	}
@@ -740,12 +740,12 @@ static void run_streams(struct world *w)
 	send_end(w, RIGHT);
 }
 
-/* From the first row on.  Rows of one key of a changelog have to fit: they come in one batch. */
+/* From the first row on. */
 static void set_spilling(struct world *w)
 {
 	w->options.temporary = "/tmp";
 	w->options.memory_bytes = 1;
-	w->options.spill_rows = w->changelog[RIGHT] ? 1000 : 1 + (uint32_t)(w->seed % 4);
+	w->options.spill_rows = w->seed % 5 ? 1 + (uint32_t)(w->seed % 4) : 1000;
 }
 
 static void set_options(struct world *w, uint64_t seed, bool has_ttl)
@@ -843,6 +843,67 @@ static void rows_are_forgotten_after_their_ttl_and_their_results_stay(void **sta
 	run_many(RUN_TTL);
 }
 
+/* Sends one change of LEFT's only row (the second half's value; -1: it goes), and compares. */
+static void change_left(struct world *w, int64_t from, int64_t to)
+{
+	struct table *t = &w->tables[LEFT];
+	struct changes c = {.n = 0};
+	struct row row = {.id = 7, .key = 0, .value = from};
+
+	if (from >= 0)
+		c.list[c.n++] = (struct change){to < 0 ? ROW_DELETE : ROW_UPDATE_BEFORE, row};
+	row.value = to;
+	if (to >= 0)
+		c.list[c.n++] = (struct change){from < 0 ? ROW_INSERT : ROW_UPDATE_AFTER, row};
+	t->n = to >= 0;
+	t->rows[0] = row;
+	send(w, LEFT, &c);
+	take_output(w, &w->lanes[0]);
+	compare(w);
+}
+
+static void one_row_meets_more_than_a_batch(void **state)
+{
+	for (int kind = JOIN_INNER; kind <= JOIN_ANTI; kind++) {
+		struct world *w = mem_zero(sizeof *w);
+		struct table *right = &w->tables[RIGHT];
+
+		w->options = (struct join_options){.by = JOIN_BY_KEY,
+			.kind = (enum join_kind)kind,
+			.prefix = "right_",
+			.keys = "k = b",
+			.where = "v < right_v"};
+		w->streams = w->changelog[LEFT] = true;
+		make_schema(w, LEFT);
+		make_schema(w, RIGHT);
+		open_lanes(w, 1);
+		greet(w);
+		declare(w, RIGHT);
+		declare(w, LEFT);
+		while (right->n < TABLE_MAX) {
+			struct changes c = {.n = 0};
+
+			for (; c.n < CHANGES_MAX && right->n < TABLE_MAX; right->n++) {
+				right->rows[right->n] = (struct row){
+					.id = right->n, .value = right->n % 50};
+				c.list[c.n++] = (struct change){ROW_INSERT, right->rows[right->n]};
+			}
+			send(w, RIGHT, &c);
+		}
+		change_left(w, -1, 48);
+		change_left(w, 48, 47);
+		change_left(w, 47, 49);
+		change_left(w, 49, 48);
+		change_left(w, 48, -1);
+		close_lane(w, &w->lanes[0]);
+		while (w->texts_len)
+			mem_free(w->texts[--w->texts_len]);
+		schema_clear(&w->schemas[LEFT]);
+		schema_clear(&w->schemas[RIGHT]);
+		mem_free(w);
+	}
+}
+
 static void changelogs_with_an_end_give_the_join_of_both_tables(void **state)
 {
 	run_many(RUN_BOUNDED);
@@ -868,6 +929,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_of_streams_always_describe_the_join_of_both_tables),
 		cmocka_unit_test(rows_are_forgotten_after_their_ttl_and_their_results_stay),
+		cmocka_unit_test(one_row_meets_more_than_a_batch),
 		cmocka_unit_test(changelogs_with_an_end_give_the_join_of_both_tables),
 		cmocka_unit_test(rows_and_their_order_are_the_same_on_disk),
 	};

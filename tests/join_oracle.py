@@ -218,7 +218,7 @@ def run_changes(bin_dir, folder, rng, kind, endless):
     if rng.random() < 0.5:
         options += ["-w", "v < right_v"]
         on += " and l.v < r.v"
-    if not endless and rng.random() < 0.5 and not (hot and right_ops):
+    if not endless and rng.random() < 0.5:
         options += ["--memory", "1k"]
     for name, key, part, part_ops in (("left", "k", rows, ops), ("right", "b", right_rows, right_ops)):
         key_columns = ["id"] if part_ops and rng.random() < 0.5 else []

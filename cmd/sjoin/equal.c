@@ -57,8 +57,7 @@ static void equal_free(struct join *j)
 	mem_free(q);
 }
 
-/* RIGHT is there: rows that were taken back go. */
-static void finish_right(struct join *j)
+void equal_finish(struct join *j)
 {
 	struct equal *q = j->state;
 
@@ -74,7 +73,7 @@ static void index_rows(struct join *j)
 	const struct rowstore *s = &j->kept.sides[RIGHT];
 	uint32_t keys;
 
-	finish_right(j);
+	equal_finish(j);
 	keys = keytable_len(j->kept.table);
 	q->indexed = q->unique = true;
 	for (uint32_t r = 0; r < s->len && q->unique; r++)
@@ -360,7 +359,7 @@ int equal_rest(struct join *j, struct error *e)
 
 	if (!join_keeps_right(j))
 		return 0;
-	finish_right(j);
+	equal_finish(j);
 	p.right = rowstore_view(s);
 	rows = mem_alloc((s->len + (size_t)1) * sizeof *rows);
 	n = find_rest(j, rows);

@@ -15,6 +15,9 @@ int equal_rest(struct join *j, struct error *e);
 /* Keeps rows of a right changelog, and takes rows back; times as in kept_put, by row. */
 int equal_change(struct join *j, const struct batch *b, const int64_t *times, struct error *e);
 
+/* All right rows are there: those that were taken back are gone from the store. */
+void equal_finish(struct join *j);
+
 /* Kept rows have been put, or all are gone, without the above. */
 void equal_forget(struct join *j);
 

@@ -2,6 +2,7 @@
 
 #include "cmd/sjoin/emit.h"
 #include "cmd/sjoin/equal.h"
+#include "cmd/sjoin/rowindex.h"
 
 #include "libcore/base/memory.h"
 
@@ -101,6 +102,17 @@ static int bin_put(struct grace *g, struct bin *b, const struct schema *s, const
 	if (!b->pending.schema)
 		batch_builder_init(&b->pending, s);
 	batch_builder_put_picked(&b->pending, rows, pick, n);
+	return bin_is_full(g, b) ? bin_flush(g, b, e) : 0;
+}
+
+static int bin_put_all(struct grace *g, struct bin *b, const struct schema *s,
+	const struct batch *rows, struct error *e)
+{
+	if (!rows->rows)
+		return 0;
+	if (!b->pending.schema)
+		batch_builder_init(&b->pending, s);
+	batch_builder_put_rows(&b->pending, rows, 0, rows->rows);
 	return bin_is_full(g, b) ? bin_flush(g, b, e) : 0;
 }
 
@@ -523,15 +535,18 @@ struct merge {
 	struct cursor *cursors;
 	uint32_t *heap, heap_len; /* of cursors, the least first */
 	struct batch_builder rows;
-	bool is_final;  /* to the output, not to a run */
-	int64_t broken; /* see emit_changes */
+	const struct schema *schema;
+	size_t number;   /* column of the numbers */
+	bool is_final;   /* to the output */
+	struct bin *bin; /* else here; NULL: to the results under way */
+	int64_t broken;  /* see emit_changes */
 };
 
 static int64_t cursor_number(const struct merge *m, uint32_t c)
 {
 	const struct cursor *k = &m->cursors[c];
 
-	return column_int(&k->b->columns[m->g->j->plan.out.fields_len], k->at);
+	return column_int(&k->b->columns[m->number], k->at);
 }
 
 static bool comes_before(const struct merge *m, uint32_t a, uint32_t b)
@@ -606,14 +621,16 @@ static int merge_emit(struct merge *m, bool more, struct error *e)
 static int merge_flush(struct merge *m, bool more, struct error *e)
 {
 	struct grace *g = m->g;
-	size_t number = g->j->plan.out.fields_len;
 	const struct batch *rows;
-	int status;
+	int status = 0;
 
 	if (m->is_final)
 		return merge_emit(m, more, e);
 	rows = batch_builder_view(&m->rows);
-	status = rows->rows ? put_results(g, rows, rows->columns[number].data, e) : 0;
+	if (m->bin)
+		status = bin_put_all(g, m->bin, m->schema, rows, e);
+	else if (rows->rows)
+		status = put_results(g, rows, rows->columns[m->number].data, e);
 	batch_builder_reset(&m->rows);
 	return status;
 }
@@ -663,22 +680,32 @@ static int merge_all(struct merge *m, const struct runs *from, struct error *e)
 	return merge_flush(m, false, e);
 }
 
-/* Merges runs into the results under way, or to the output. */
-static int merge(struct grace *g, struct runs *from, bool is_final, struct error *e)
+static int merge(struct merge *m, const struct runs *from, struct error *e)
 {
-	struct merge m = {.g = g, .is_final = is_final, .broken = -1};
 	int status;
 
-	m.cursors = mem_zero((from->len + 1) * sizeof *m.cursors);
-	m.heap = mem_zero((from->len + 1) * sizeof *m.heap);
-	batch_builder_init(&m.rows, &g->out);
-	status = merge_all(&m, from, e);
+	m->cursors = mem_zero((from->len + 1) * sizeof *m->cursors);
+	m->heap = mem_zero((from->len + 1) * sizeof *m->heap);
+	batch_builder_init(&m->rows, m->schema);
+	status = merge_all(m, from, e);
 	for (size_t i = 0; i < from->len; i++)
-		spill_reader_free(m.cursors[i].reader);
-	mem_free(m.cursors);
-	mem_free(m.heap);
-	batch_builder_clear(&m.rows);
+		spill_reader_free(m->cursors[i].reader);
+	mem_free(m->cursors);
+	mem_free(m->heap);
+	batch_builder_clear(&m->rows);
 	return status;
+}
+
+/* Merges runs of results into those under way, or to the output. */
+static int merge_results(struct grace *g, const struct runs *from, bool is_final, struct error *e)
+{
+	struct merge m = {.g = g,
+		.schema = &g->out,
+		.number = g->j->plan.out.fields_len,
+		.is_final = is_final,
+		.broken = -1};
+
+	return merge(&m, from, e);
 }
 
 /* Several runs become one, which stands in their place. */
@@ -689,7 +716,7 @@ static int shrink(struct grace *g, struct runs *r, struct error *e)
 
 	if (r->len <= 1)
 		return 0;
-	status = merge(g, r, false, e);
+	status = merge_results(g, r, false, e);
 	if (status == 0)
 		status = results_take(g, &one, e);
 	runs_clear(r);
@@ -863,6 +890,7 @@ struct spreading {
 	struct grace *g;
 	struct spread *to;
 	unsigned side;
+	bool by_content; /* not by key */
 };
 
 static int spread_batch(void *context, const struct batch *rows, struct error *e)
@@ -876,6 +904,8 @@ static int spread_batch(void *context, const struct batch *rows, struct error *e
 	arena_reset(&g->arena);
 	if (plan_find_keys(&g->j->plan, s->side, &plain, &g->arena, &keys, e) < 0)
 		return -1;
+	if (s->by_content)
+		rowindex_hash(&plain, &g->arena, keys.hashes);
 	pick = arena_alloc(&g->arena, rows->rows * sizeof *pick);
 	for (uint32_t r = 0; r < rows->rows; r++)
 		pick[r] = r;
@@ -921,24 +951,111 @@ static int divide(
 static int too_large(const struct grace *g, struct error *e)
 {
 	error_set(e, ERROR_USAGE,
-		"RIGHT is a changelog, and the rows of one key take more than "
-		"--memory allows (%zu MiB)",
+		"RIGHT is a changelog, and equal rows of one key take more than --memory allows "
+		"(%zu MiB)",
 		g->budget_bytes >> 20);
 	return error_hint(e, "raise --memory, or select fewer columns");
 }
 
-static int join_share(
-	struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e)
+/* ---- a changelog on the right, of which too much comes together ---- */
+
+static int keep_batch(void *context, const struct batch *rows, struct error *e)
+{
+	return keep(context, rows, e);
+}
+
+/* What is left of some right rows, which have all that are equal to them: a run. */
+static int net_part(struct grace *g, struct bin *part, struct runs *out, struct error *e)
+{
+	struct kept *k = &g->j->kept;
+	struct rowstore *s = &k->sides[RIGHT];
+	size_t columns_len = g->j->plan.rows[RIGHT].fields_len;
+	struct bin left = {.run = NULL};
+	int status;
+
+	join_reset_kept(g->j);
+	equal_forget(g->j);
+	if (bin_each(part, keep_batch, g, e) < 0)
+		return -1;
+	if (is_over_budget(g) && !g->j->options.spill_rows)
+		return too_large(g, e);
+	equal_finish(g->j);
+	status = 0;
+	for (uint32_t first = 0; first < s->len && status == 0; first += BATCH_ROWS) {
+		uint32_t n = s->len - first < BATCH_ROWS ? s->len - first : BATCH_ROWS;
+		struct column *columns;
+		struct batch plain, rows;
+		int64_t *met;
+
+		arena_reset(&g->arena);
+		batch_slice(rowstore_view(s), first, n, &g->arena, &plain);
+		columns = ARENA_ARRAY(&g->arena, struct column, columns_len + ROW_COLUMNS);
+		met = arena_alloc(&g->arena, n * sizeof *met);
+		for (uint32_t r = 0; r < n; r++)
+			met[r] = k->counted >> RIGHT & 1 ? k->matches[RIGHT][first + r]
+							 : s->flags[first + r] & ROW_MATCHED;
+		columns[ROW_NUMBER] = (struct column){
+			.type = TYPE_OF(TYPE_INT), .data = s->time_us + first};
+		columns[ROW_MET] = (struct column){.type = TYPE_OF(TYPE_INT), .data = met};
+		memcpy(columns + ROW_COLUMNS, plain.columns, columns_len * sizeof *columns);
+		rows = (struct batch){.schema = &g->row[RIGHT],
+			.rows = n,
+			.columns = columns,
+			.ops = arena_zero(&g->arena, n)};
+		status = bin_put_all(g, &left, &g->row[RIGHT], &rows, e);
+	}
+	if (status == 0)
+		status = bin_flush(g, &left, e);
+	if (left.run)
+		runs_add(out, left.run);
+	left.run = NULL;
+	bin_clear(&left);
+	return status;
+}
+
+/* Takes rows back that can't be kept together: equal ones meet, by a hash of all they hold.  What
+ * is left is in order again. */
+static int net(struct grace *g, struct bin *right, struct error *e)
+{
+	struct spreading to = {.g = g, .to = spread_new(1), .side = RIGHT, .by_content = true};
+	struct runs parts = {.len = 0};
+	struct merge m = {.g = g, .schema = &g->row[RIGHT], .number = ROW_NUMBER, .bin = right};
+	int status = bin_each(right, spread_batch, &to, e);
+
+	bin_clear(right);
+	for (unsigned i = 0; i < SHARES && status == 0; i++) {
+		status = net_part(g, &to.to->shares[i].sides[RIGHT], &parts, e);
+		bin_clear(&to.to->shares[i].sides[RIGHT]);
+	}
+	spread_free(to.to);
+	if (status == 0)
+		status = merge(&m, &parts, e);
+	runs_clear(&parts);
+	return status;
+}
+
+/* All right rows of a share are kept. */
+static int join_kept(struct grace *g, struct share *s, struct runs *out, struct error *e)
+{
+	struct probing p = {.g = g};
+
+	if (bin_each(&s->sides[LEFT], probe_rows, &p, e) < 0 || equal_rest(g->j, e) < 0)
+		return -1;
+	return results_take(g, out, e);
+}
+
+enum whole { WHOLE, WHOLE_NETTED };
+
+/* In memory if it fits, else in parts. */
+static int join_whole(struct grace *g, struct share *s, unsigned level, enum whole whole,
+	struct runs *out, struct error *e)
 {
 	struct bin *right = &s->sides[RIGHT];
 	struct spill_reader *reader = NULL;
-	struct probing p = {.g = g};
 	uint64_t left = 0;
-	bool more = false;
-	int status = 0;
+	bool more = false, divides;
+	int status;
 
-	if (!bin_rows(right) && !bin_rows(&s->sides[LEFT]))
-		return 0;
 	if (bin_flush(g, right, e) < 0)
 		return -1;
 	if (right->run) {
@@ -946,21 +1063,29 @@ static int join_share(
 		reader = spill_reader_new(right->run, 0, SPILL_TO_END);
 	}
 	status = keep_some(g, reader, &left, &more, e);
+	divides = level + 1 < LEVELS_MAX && keytable_len(g->j->kept.table) > 1;
 	if (status == 0 && !more)
-		status = bin_each(&s->sides[LEFT], probe_rows, &p, e);
-	if (status == 0 && !more)
-		status = equal_rest(g->j, e);
-	if (status == 0 && !more)
-		status = results_take(g, out, e);
-	if (status == 0 && more && level + 1 < LEVELS_MAX && keytable_len(g->j->kept.table) > 1) {
-		spill_reader_free(reader);
-		return divide(g, s, level + 1, out, e);
-	}
-	if (status == 0 && more)
-		status = g->row[RIGHT].changelog ? too_large(g, e)
-						 : join_blocks(g, s, reader, left, out, e);
+		status = join_kept(g, s, out, e);
+	else if (status == 0 && !divides && (!g->row[RIGHT].changelog || whole == WHOLE_NETTED))
+		status = join_blocks(g, s, reader, left, out, e);
 	spill_reader_free(reader);
-	return status;
+	if (status < 0 || !more)
+		return status;
+	if (divides)
+		return divide(g, s, level + 1, out, e);
+	if (!g->row[RIGHT].changelog || whole == WHOLE_NETTED)
+		return 0;
+	if (net(g, right, e) < 0)
+		return -1;
+	return join_whole(g, s, LEVELS_MAX, WHOLE_NETTED, out, e);
+}
+
+static int join_share(
+	struct grace *g, struct share *s, unsigned level, struct runs *out, struct error *e)
+{
+	if (!bin_rows(&s->sides[RIGHT]) && !bin_rows(&s->sides[LEFT]))
+		return 0;
+	return join_whole(g, s, level, WHOLE, out, e);
 }
 
 /* Right rows with a null key. */
@@ -992,7 +1117,7 @@ int grace_join(struct grace *g, struct error *e)
 	join_reset_kept(g->j);
 	equal_forget(g->j);
 	if (status == 0)
-		status = merge(g, &out, true, e);
+		status = merge_results(g, &out, true, e);
 	runs_clear(&out);
 	return status;
 }
