@@ -865,6 +865,15 @@ bool records_holds_part(const struct records *r)
 	return !r->done && r->from < r->to;
 }
 
+void records_rest(struct records *r)
+{
+	if (r->from < r->to)
+		return;
+	mem_free(r->window);
+	r->window = NULL;
+	r->cap = r->from = r->to = 0;
+}
+
 uint64_t records_read_bytes(const struct records *r)
 {
 	return r->entry_bytes;

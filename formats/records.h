@@ -52,6 +52,8 @@ void records_finish(struct records *r, uint64_t end);
 bool records_left_part(const struct records *r); /* that was so */
 /* Of a growing input: whether the start of a record is held that isn't whole. */
 bool records_holds_part(const struct records *r);
+/* Of a growing input that has no more by now: gives back the memory it is read into. */
+void records_rest(struct records *r);
 /* Of the plain input that is read: bytes read so far, parsed or not. */
 uint64_t records_read_bytes(const struct records *r);
 

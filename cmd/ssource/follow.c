@@ -258,6 +258,8 @@ bool follow_rest(struct follow *f, struct followed *x)
 	int64_t linger_us = x->replaced_us + FOLLOW_LINGER_US;
 
 	x->dirty = false;
+	if (f->files_len > FOLLOW_READY_MAX && x->records && !x->is_stream)
+		records_rest(x->records);
 	if (f->open_len > FOLLOW_OPEN_MAX)
 		close_eldest(f);
 	if (x->is_cut)

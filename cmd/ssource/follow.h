@@ -27,6 +27,7 @@ enum {
 	FOLLOW_LOOK_US = 1000000, /* what nothing tells of is looked for so often, */
 	FOLLOW_POLL_US = 100000,  /* and so often where nothing tells of anything */
 	FOLLOW_OPEN_MAX = 64,     /* files of directories that are held open */
+	FOLLOW_READY_MAX = 16,    /* files that keep the memory they are read into while at rest */
 };
 
 struct followed {
