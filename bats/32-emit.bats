@@ -213,6 +213,7 @@ for i in range(900000):
 	spills -k k 'count(*) as n, sum(v) as s, min(v) as lo, first(v) as f'
 	spills --tumble 50s -k k 'count(*) as n, sum(v) as s, max(v) as hi'
 	spills --hop 50s,25s -k k 'count(*) as n, sum(v) as s, max(v) as hi'
+	spills --session 2s -k k 'count(*) as n, sum(v) as s, last(v) as l'
 	spills -k 'k::string as k' "sum(v) as s, string_agg(v::string, ' ') as t"
 }
 

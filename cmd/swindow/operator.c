@@ -226,7 +226,8 @@ static int memory_check(struct window *w, struct error *e)
 	if (w->options.memory_bytes == 0)
 		return 0;
 	bytes = w->ops->bytes(w);
-	if (!w->ops->spill || !w->options.temporary)
+	if (!w->ops->spill || !w->options.temporary ||
+		(w->ops->can_spill && !w->ops->can_spill(w)))
 		return window_fits(w, bytes, e);
 	if (bytes <= (size_t)w->options.memory_bytes / 2)
 		return 0;

@@ -9,6 +9,7 @@
  * A row within the gap of a session joins it; one that lies within the gap of two makes them one:
  * the later one's accumulators are combined into the earlier one's once the batch has been dealt.
  */
+#include "cmd/swindow/spilled.h"
 #include "cmd/swindow/touched.h"
 
 #include "libcore/base/memory.h"
@@ -562,12 +563,14 @@ static void fired_collect(struct window *w, int64_t watermark_us, struct buf *ou
 	}
 }
 
-static int fired_emit(struct window *w, const struct fired *fired, size_t n, struct error *e)
+/* to NULL: they go out. */
+static int fired_emit(struct window *w, const struct fired *fired, size_t n,
+	struct spilled_results *to, struct error *e)
 {
-	enum { SOME = 2048 };
+	enum { SOME = SPILLED_RESULTS_MAX };
 	struct sessions *s = sessions_of(w);
 	uint32_t keys[SOME], groups[SOME];
-	int64_t starts[SOME], ends[SOME];
+	int64_t starts[SOME], ends[SOME], places[SOME];
 	struct results r = {.keys = s->keys,
 		.key_pick = keys,
 		.aggregates = s->aggregates,
@@ -583,8 +586,9 @@ static int fired_emit(struct window *w, const struct fired *fired, size_t n, str
 			groups[r.n] = fired[i].session;
 			starts[r.n] = x->first_us;
 			ends[r.n] = fired[i].end_us;
+			places[r.n] = (int64_t)x->place;
 		}
-		if (results_put(w, &r, e))
+		if (to ? spilled_results_put(w, to, &r, ends, places, e) : results_put(w, &r, e))
 			return -1;
 	}
 	return 0;
@@ -664,6 +668,9 @@ static void keys_compact(struct window *w)
 	arena_clear(&arena);
 }
 
+static int spilled_end(struct window *w, struct error *e);
+static int spilled_back(struct window *w, struct error *e);
+
 static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e)
 {
 	struct sessions *s = sessions_of(w);
@@ -672,6 +679,12 @@ static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e
 	size_t n;
 	int status;
 
+	if (spilled_has(w->spilled, 0)) {
+		if (watermark_us == WATERMARK_FINAL)
+			return spilled_end(w, e);
+		if (spilled_back(w, e))
+			return -1;
+	}
 	if (s->changes.len && window_has_passed(w, s->least_end_us, watermark_us) &&
 		sessions_emit(w, e))
 		return -1;
@@ -679,7 +692,7 @@ static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e
 	fired = (struct fired *)(void *)all.data;
 	n = all.len / sizeof *fired;
 	fired_sort(fired, n);
-	status = w->options.emit == EMIT_CLOSE ? fired_emit(w, fired, n, e) : 0;
+	status = w->options.emit == EMIT_CLOSE ? fired_emit(w, fired, n, NULL, e) : 0;
 	if (watermark_us == WATERMARK_FINAL)
 		all_forget(w);
 	else if (status == 0)
@@ -704,57 +717,206 @@ static size_t sessions_bytes(const struct window *w)
 	return bytes + touched_bytes(&s->changes);
 }
 
-static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)
+/* The caller frees rows. */
+static void rows_collect(struct window *w, struct state_rows *all)
 {
 	struct sessions *s = sessions_of(w);
-	struct state_rows all = {.keys = s->keys,
-		.aggregates = s->aggregates,
-		.rows = mem_alloc(s->len * sizeof *all.rows)};
 	uint8_t *key_groups = state_key_groups(s->keys);
-	int status;
 
+	*all = (struct state_rows){.keys = s->keys,
+		.aggregates = s->aggregates,
+		.rows = mem_alloc(((size_t)s->len + 1) * sizeof *all->rows)};
 	for (uint32_t id = 0; id < s->len; id++) {
 		const struct session *x = &s->sessions[id];
 
 		if (x->live)
-			all.rows[all.n++] = (struct state_row){.place = x->place,
+			all->rows[all->n++] = (struct state_row){.place = x->place,
 				.first_us = x->first_us,
 				.last_us = x->last_us,
 				.key = x->key,
 				.group = id,
 				.key_group = key_groups[x->key]};
 	}
-	status = state_put_rows(w, writer, &all, e);
 	mem_free(key_groups);
+}
+
+static int sessions_save(struct window *w, struct snapshot_writer *writer, struct error *e)
+{
+	struct state_rows all;
+	int status;
+
+	rows_collect(w, &all);
+	status = state_put_rows(w, writer, &all, e);
 	mem_free(all.rows);
 	return status;
+}
+
+/* A session that was saved or spilled, which may be a part of one that is there, or of several: then
+ * they are one. */
+static uint32_t session_take(struct window *w, uint32_t key, int64_t first_us, int64_t last_us,
+	uint64_t place, bool *again)
+{
+	struct sessions *s = sessions_of(w);
+	struct session_list *l = &s->lists[key];
+	uint32_t at = list_before(s, l, first_us), id;
+	struct session *x;
+
+	*again = true;
+	if (at > 0 && reaches(s, s->sessions[list_items(l)[at - 1]].last_us, first_us))
+		at--;
+	else if (at == l->len || !reaches(s, last_us, s->sessions[list_items(l)[at]].first_us))
+		*again = false;
+	if (!*again) {
+		id = session_new(s, key, first_us, last_us);
+		s->sessions[id].place = place;
+		s->empty_keys -= l->len == 0;
+		list_insert(s, l, at, id);
+		return id;
+	}
+	id = list_items(l)[at];
+	x = &s->sessions[id];
+	x->first_us = first_us < x->first_us ? first_us : x->first_us;
+	x->last_us = last_us > x->last_us ? last_us : x->last_us;
+	x->place = place < x->place ? place : x->place;
+	while (at + 1 < l->len &&
+		reaches(s, x->last_us, s->sessions[list_items(l)[at + 1]].first_us))
+		merge_next(w, l, at);
+	return id;
 }
 
 static int sessions_load(struct window *w, const struct batch *b, struct error *e)
 {
 	struct sessions *s = sessions_of(w);
 	struct arena arena = ARENA_INIT;
-	struct state_batch in;
-	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
-	int status;
+	struct state_batch in, some;
+	size_t bytes = ((size_t)b->rows + 1) * sizeof(uint32_t);
+	uint32_t *ids = arena_alloc(&arena, bytes), *picks[2], *to[2], n[2] = {0, 0};
+	int status = 0;
 
+	for (int i = 0; i < 2; i++) {
+		picks[i] = arena_alloc(&arena, bytes);
+		to[i] = arena_alloc(&arena, bytes);
+	}
 	state_batch_read(w->plan, b, &arena, &in);
 	keytable_insert(s->keys, in.keys, in.rows, in.hashes, ids);
 	lists_grow(s);
 	for (uint32_t r = 0; r < in.rows; r++) {
-		struct session_list *l = &s->lists[ids[r]];
-		uint32_t id = session_new(s, ids[r], in.first_us[r], in.last_us[r]);
+		uint64_t place = (uint64_t)in.places[r];
+		bool again;
+		uint32_t id = session_take(
+			w, ids[r], in.first_us[r], in.last_us[r], place, &again);
 
-		s->sessions[id].place = (uint64_t)in.places[r];
-		if (s->next_place <= (uint64_t)in.places[r])
-			s->next_place = (uint64_t)in.places[r] + 1;
-		s->empty_keys -= l->len == 0;
-		list_insert(s, l, list_before(s, l, in.first_us[r]), id);
-		ids[r] = id;
+		s->next_place = s->next_place <= place ? place + 1 : s->next_place;
+		picks[again][n[again]] = r;
+		to[again][n[again]++] = id;
 	}
 	aggregates_grow(w);
-	status = state_aggregates_load(w->plan, s->aggregates, &in, ids, e);
+	if (n[0]) {
+		state_batch_pick(w->plan, &in, picks[0], n[0], &arena, &some);
+		status = state_aggregates_load(w->plan, s->aggregates, &some, to[0], e);
+	}
+	if (n[1] && status == 0) {
+		state_batch_pick(w->plan, &in, picks[1], n[1], &arena, &some);
+		status = state_groups_load_again(w, s->aggregates, &some, to[1], &arena, e);
+	}
+	if (status == 0)
+		status = merges_apply(w, e);
+	merges_forget(w);
 	arena_clear(&arena);
+	return status;
+}
+
+/* ---- on disk: only where no session fires before the end ---- */
+
+static bool sessions_can_spill(const struct window *w)
+{
+	return w->options.emit == EMIT_CLOSE && w->watermark_us == WATERMARK_NONE &&
+	       stage_is_bounded(w->op.stage);
+}
+
+static void sessions_restart(struct window *w)
+{
+	uint64_t next_place = sessions_of(w)->next_place;
+
+	sessions_clear(w);
+	sessions_init(w);
+	sessions_of(w)->next_place = next_place;
+}
+
+static int sessions_spill(struct window *w, struct error *e)
+{
+	struct state_rows all;
+	int status;
+
+	rows_collect(w, &all);
+	status = spilled_put_sessions(w, &all, sessions_of(w)->next_place, e);
+	mem_free(all.rows);
+	if (status == 0)
+		sessions_restart(w);
+	return status;
+}
+
+static void sessions_from_disk(struct window *w)
+{
+	sessions_of(w)->next_place = spilled_next_place(w->spilled);
+}
+
+struct firing {
+	struct spilled_firing f;
+	struct window *w;
+};
+
+static int firing_put_batch(void *to, const struct batch *b, struct error *e)
+{
+	return sessions_load(to, b, e);
+}
+
+static int firing_load(
+	struct spilled_firing *f, unsigned first_group, unsigned end_group, struct error *e)
+{
+	struct window *w = ((struct firing *)(void *)f)->w;
+
+	sessions_restart(w);
+	if (spilled_read(w->spilled, 0, first_group, end_group, firing_put_batch, w, e))
+		return -1;
+	return spilled_fits(w, sessions_bytes(w), e);
+}
+
+static int firing_put(struct spilled_firing *f, struct spilled_results *to, struct error *e)
+{
+	struct window *w = ((struct firing *)(void *)f)->w;
+	struct buf all = BUF_INIT;
+	int status;
+
+	fired_collect(w, WATERMARK_FINAL, &all);
+	fired_sort((struct fired *)(void *)all.data, all.len / sizeof(struct fired));
+	status = fired_emit(w, (const struct fired *)(const void *)all.data,
+		all.len / sizeof(struct fired), to, e);
+	buf_clear(&all);
+	return status;
+}
+
+/* A watermark before the end after all: sessions fire from memory. */
+static int spilled_back(struct window *w, struct error *e)
+{
+	int status = sessions_spill(w, e);
+
+	if (status == 0)
+		status = spilled_read(w->spilled, 0, 0, KEY_GROUPS, firing_put_batch, w, e);
+	spilled_forget(w->spilled, 0);
+	return status;
+}
+
+/* All sessions, which are on disk but for the last. */
+static int spilled_end(struct window *w, struct error *e)
+{
+	struct firing f = {{firing_load, firing_put}, w};
+	int status = sessions_spill(w, e);
+
+	if (status == 0)
+		status = spilled_run(w, spilled_partitions(w, (int64_t[]){0}, 1, 0), &f.f, e);
+	spilled_forget(w->spilled, 0);
+	sessions_restart(w);
 	return status;
 }
 
@@ -766,6 +928,10 @@ const struct window_ops sessions_ops = {
 	.emit = sessions_emit,
 	.hold_us = 1,
 	.bytes = sessions_bytes,
+	.spill = sessions_spill,
+	.can_spill = sessions_can_spill,
+	.from_disk = sessions_from_disk,
+	.by_place = true,
 	.save = sessions_save,
 	.load = sessions_load,
 };

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 enum {
-	RESULT_ROWS = 512,   /* of a partition at a time, while they are merged */
 	PLACE_BITS = 44,     /* of a rank: the part stands above */
 	FIXED_BYTES = 1 << 20, /* what tables take that hold next to nothing is not counted */
 };
@@ -232,6 +231,36 @@ int spilled_put_tables(struct window *w, const struct state_table *tables, size_
 	return run_close(&rw, bytes, status);
 }
 
+int spilled_put_sessions(struct window *w, const struct state_rows *from, uint64_t next_place,
+	struct error *e)
+{
+	struct run_writer rw;
+	size_t bytes = w->ops->bytes(w);
+	int status = 0;
+
+	if (run_open(&rw, w, e))
+		return -1;
+	state_rows_sort(from);
+	run_window(&rw, 0);
+	for (size_t at = 0, n; at < from->n && status == 0; at += n) {
+		const struct state_row *rows = from->rows + at;
+
+		for (n = 0; at + n < from->n && n < BATCH_ROWS &&
+			    rows[n].key_group == rows[0].key_group;
+			n++)
+			;
+		status = run_group(&rw, rows[0].key_group, e);
+		state_sessions_put(w->plan, &rw.b, from, rows, (uint32_t)n);
+		if (status == 0)
+			status = run_flush(&rw, e);
+	}
+	if (status == 0)
+		status = run_group(&rw, KEY_GROUPS, e);
+	rw.run->windows[0].rows = from->n;
+	w->spilled->next_place = next_place;
+	return run_close(&rw, bytes, status);
+}
+
 struct saved_row {
 	int64_t first_us;
 	uint32_t key_group, row;
@@ -334,7 +363,20 @@ int spilled_each(struct spilled *s, unsigned key_group,
 	return 0;
 }
 
-/* ---- firing ---- */
+int spilled_read(struct spilled *s, int64_t first_us, unsigned first_group, unsigned end_group,
+	int (*put)(void *to, const struct batch *b, struct error *e), void *to, struct error *e)
+{
+	for (size_t k = 0; k < s->len; k++) {
+		const struct run_window *x = run_find(&s->runs[k], first_us);
+
+		if (x && x->rows &&
+			extent_read(&s->runs[k], x->at[first_group], x->at[end_group], put, to, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- firing slices ---- */
 
 struct rank {
 	uint64_t value;
@@ -342,7 +384,11 @@ struct rank {
 };
 
 struct partition {
+	struct spilled_firing f;
 	struct window *w;
+	const struct spilled_part *parts;
+	size_t parts_len;
+	int64_t start_us, end_us;
 	struct groups *groups;
 	uint64_t *ranks; /* per group: its part, and its place there */
 	size_t ranks_cap;
@@ -404,30 +450,27 @@ static int partition_add(struct partition *p, const struct groups *from, unsigne
 	return status;
 }
 
-static int partition_load(struct partition *p, const struct spilled_part *parts, size_t n,
-	unsigned first_group, unsigned end_group, struct error *e)
+int spilled_fits(const struct window *w, size_t bytes, struct error *e)
 {
-	struct spilled *s = p->w->spilled;
-	size_t bytes;
+	return window_fits(w, bytes > FIXED_BYTES ? bytes - FIXED_BYTES : 0, e);
+}
+
+static int partition_load(
+	struct spilled_firing *f, unsigned first_group, unsigned end_group, struct error *e)
+{
+	struct partition *p = (struct partition *)(void *)f;
 
 	groups_free(p->groups, p->w->plan);
 	p->groups = groups_new(p->w->plan);
-	for (size_t i = 0; i < n; i++) {
-		p->part = i;
-		for (size_t k = 0; k < s->len; k++) {
-			const struct run_window *x = run_find(&s->runs[k], parts[i].first_us);
+	for (p->part = 0; p->part < p->parts_len; p->part++) {
+		const struct spilled_part *part = &p->parts[p->part];
 
-			if (x && x->rows &&
-				extent_read(&s->runs[k], x->at[first_group], x->at[end_group],
-					partition_put, p, e))
-				return -1;
-		}
-		if (parts[i].groups &&
-			partition_add(p, parts[i].groups, first_group, end_group, e))
+		if (spilled_read(p->w->spilled, part->first_us, first_group, end_group,
+			    partition_put, p, e) ||
+			partition_add(p, part->groups, first_group, end_group, e))
 			return -1;
 	}
-	bytes = groups_bytes(p->groups, p->w->plan);
-	return window_fits(p->w, bytes > FIXED_BYTES ? bytes - FIXED_BYTES : 0, e);
+	return spilled_fits(p->w, groups_bytes(p->groups, p->w->plan), e);
 }
 
 static int compare_ranks(const void *a, const void *b)
@@ -450,40 +493,80 @@ static uint32_t partition_sort(struct partition *p, struct rank *ranks, struct e
 	return n;
 }
 
-static int partition_results(struct partition *p, const struct rank *ranks, uint32_t n,
-	int64_t start_us, int64_t end_us, struct spill_run *to, struct error *e)
+static int partition_results(
+	struct spilled_firing *f, struct spilled_results *to, struct error *e)
 {
-	uint32_t pick[RESULT_ROWS];
-	int64_t values[RESULT_ROWS];
+	struct partition *p = (struct partition *)(void *)f;
+	struct rank *ranks = mem_alloc(((size_t)groups_len(p->groups) + 1) * sizeof *ranks);
+	uint32_t pick[SPILLED_RESULTS_MAX], n = partition_sort(p, ranks, e);
+	int64_t values[SPILLED_RESULTS_MAX];
 	struct results r = {.keys = p->groups->keys,
 		.aggregates = p->groups->aggregates,
 		.key_pick = pick,
 		.group_pick = pick,
-		.start_us = start_us,
-		.end_us = end_us};
-	struct batch_builder b;
+		.start_us = p->start_us,
+		.end_us = p->end_us};
 	int status = 0;
 
-	if (to)
-		batch_builder_init(&b, spill_run_schema(to));
 	for (uint32_t at = 0; at < n && status == 0; at += r.n) {
-		r.n = n - at < RESULT_ROWS ? n - at : RESULT_ROWS;
+		r.n = n - at < SPILLED_RESULTS_MAX ? n - at : SPILLED_RESULTS_MAX;
 		for (uint32_t i = 0; i < r.n; i++) {
 			pick[i] = ranks[at + i].group;
 			values[i] = (int64_t)ranks[at + i].value;
 		}
-		if (!to) {
-			status = results_put(p->w, &r, e);
-			continue;
-		}
-		builder_put_values(&b.columns[0], values, r.n);
-		status = results_parts(p->w, &r, b.columns + 1, e);
-		if (status == 0)
-			status = spill_run_put(to, batch_builder_view(&b), e);
-		batch_builder_reset(&b);
+		status = spilled_results_put(p->w, to, &r, values, values, e);
 	}
-	if (to)
-		batch_builder_clear(&b);
+	mem_free(ranks);
+	return status;
+}
+
+int spilled_fire(struct window *w, const struct spilled_part *parts, size_t n, int64_t start_us,
+	int64_t end_us, struct error *e)
+{
+	struct partition p = {.f = {partition_load, partition_results},
+		.w = w,
+		.parts = parts,
+		.parts_len = n,
+		.start_us = start_us,
+		.end_us = end_us};
+	int64_t *first_us = mem_alloc((n + 1) * sizeof *first_us);
+	double bytes = 0;
+	int status;
+
+	for (size_t i = 0; i < n; i++) {
+		first_us[i] = parts[i].first_us;
+		bytes += (double)groups_bytes(parts[i].groups, w->plan);
+	}
+	status = spilled_run(w, spilled_partitions(w, first_us, n, bytes), &p.f, e);
+	groups_free(p.groups, w->plan);
+	mem_free(p.ranks);
+	mem_free(first_us);
+	return status;
+}
+
+/* ---- results of a partition ---- */
+
+struct spilled_results {
+	struct spill_run *run; /* NULL: they go out at once */
+	struct batch_builder b;
+};
+
+enum { RANKS = 2 };
+
+int spilled_results_put(struct window *w, struct spilled_results *to, const struct results *r,
+	const int64_t *ranks, const int64_t *ranks_after, struct error *e)
+{
+	int status;
+
+	if (!to->run)
+		return results_put(w, r, e);
+	builder_put_values(&to->b.columns[0], ranks, r->n);
+	builder_put_values(&to->b.columns[1], ranks_after, r->n);
+	status = results_parts(w, r, to->b.columns + RANKS, e);
+	if (status == 0)
+		status = spill_run_put(to->run, batch_builder_view(&to->b), e);
+	if (status == 0)
+		batch_builder_reset(&to->b);
 	return status;
 }
 
@@ -495,9 +578,16 @@ struct head {
 	uint32_t row;
 };
 
-static int64_t head_rank(const struct head *h)
+static int head_order(const struct head *a, const struct head *b)
 {
-	return column_int(&h->b->columns[0], h->row);
+	for (int i = 0; i < RANKS; i++) {
+		int64_t x = column_int(&a->b->columns[i], a->row);
+		int64_t y = column_int(&b->b->columns[i], b->row);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return 0;
 }
 
 /* 0, 1 at its end, -1. */
@@ -520,9 +610,9 @@ static void heads_sink(struct head *heads, size_t n)
 
 		if (child >= n)
 			break;
-		if (child + 1 < n && head_rank(&heads[child + 1]) < head_rank(&heads[child]))
+		if (child + 1 < n && head_order(&heads[child + 1], &heads[child]) < 0)
 			child++;
-		if (head_rank(&heads[child]) >= head_rank(&top))
+		if (head_order(&heads[child], &top) >= 0)
 			break;
 		heads[at] = heads[child];
 		at = child;
@@ -532,9 +622,7 @@ static void heads_sink(struct head *heads, size_t n)
 
 static int compare_heads(const void *a, const void *b)
 {
-	int64_t x = head_rank(a), y = head_rank(b);
-
-	return (x > y) - (x < y);
+	return head_order(a, b);
 }
 
 static int heads_merge(struct window *w, struct head *heads, size_t n, struct error *e)
@@ -546,7 +634,7 @@ static int heads_merge(struct window *w, struct head *heads, size_t n, struct er
 
 		for (size_t i = 0; i < w->plan->parts.fields_len; i++)
 			builder_put_from(
-				&w->parts.columns[i], &heads[0].b->columns[i + 1], heads[0].row);
+				&w->parts.columns[i], &heads[0].b->columns[i + RANKS], heads[0].row);
 		if (batch_builder_rows(&w->parts) == BATCH_ROWS && results_flush(w, e))
 			return -1;
 		status = head_next(&heads[0], e);
@@ -588,35 +676,34 @@ static int results_merge(struct window *w, struct spill_run *run, const uint64_t
 	return status;
 }
 
-static int results_run(struct window *w, struct spill_run **out, struct error *e)
+static int results_open(struct window *w, struct spilled_results *to, struct error *e)
 {
 	struct schema schema = SCHEMA_INIT;
 	int status;
 
-	schema_add(&schema, "rank", 4, TYPE_OF(TYPE_INT));
-	for (size_t i = 0; i < w->plan->parts.fields_len; i++) {
-		const struct field *f = &w->plan->parts.fields[i];
+	for (size_t i = 0; i < RANKS + w->plan->parts.fields_len; i++) {
 		char name[24];
-		int len = snprintf(name, sizeof name, "part%zu", i);
+		int len = snprintf(name, sizeof name, "%zu", i);
 
-		schema_add(&schema, name, (size_t)len, f->type);
+		schema_add(&schema, name, (size_t)len,
+			i < RANKS ? TYPE_OF(TYPE_INT) : w->plan->parts.fields[i - RANKS].type);
 	}
-	status = spill_run_new(w->spilled->directory, &schema, out, e);
+	status = spill_run_new(w->spilled->directory, &schema, &to->run, e);
 	schema_clear(&schema);
+	if (status == 0)
+		batch_builder_init(&to->b, spill_run_schema(to->run));
 	return status;
 }
 
-/* So many that each fits in half of the memory, as far as there are key groups. */
-static unsigned partitions_needed(
-	const struct window *w, const struct spilled_part *parts, size_t n)
+/* Each fits in half of the memory, as far as there are key groups. */
+unsigned spilled_partitions(const struct window *w, const int64_t *first_us, size_t n, double more)
 {
 	const struct spilled *s = w->spilled;
-	double bytes = 0, most = (double)w->options.memory_bytes / 2;
+	double bytes = more, most = (double)w->options.memory_bytes / 2;
 
 	for (size_t i = 0; i < n; i++) {
-		bytes += parts[i].groups ? (double)groups_bytes(parts[i].groups, w->plan) : 0;
 		for (size_t k = 0; k < s->len; k++) {
-			const struct run_window *x = run_find(&s->runs[k], parts[i].first_us);
+			const struct run_window *x = run_find(&s->runs[k], first_us[i]);
 
 			bytes += x ? (double)x->rows * s->runs[k].row_bytes : 0;
 		}
@@ -626,34 +713,26 @@ static unsigned partitions_needed(
 	return (unsigned)(bytes / most) + 1;
 }
 
-int spilled_fire(struct window *w, const struct spilled_part *parts, size_t n, int64_t start_us,
-	int64_t end_us, struct error *e)
+int spilled_run(struct window *w, unsigned partitions, struct spilled_firing *f, struct error *e)
 {
-	unsigned partitions = partitions_needed(w, parts, n);
-	struct partition p = {.w = w};
-	struct spill_run *run = NULL;
+	struct spilled_results to = {.run = NULL};
 	uint64_t at[KEY_GROUPS + 1] = {0};
 	int status = 0;
 
-	if (partitions > 1 && results_run(w, &run, e))
+	if (partitions > 1 && results_open(w, &to, e))
 		return -1;
 	for (unsigned i = 0; i < partitions && status == 0; i++) {
-		struct rank *ranks;
-
-		status = partition_load(&p, parts, n, i * KEY_GROUPS / partitions,
-			(i + 1) * KEY_GROUPS / partitions, e);
-		if (status)
-			break;
-		ranks = mem_alloc(((size_t)groups_len(p.groups) + 1) * sizeof *ranks);
-		status = partition_results(
-			&p, ranks, partition_sort(&p, ranks, e), start_us, end_us, run, e);
-		mem_free(ranks);
-		at[i + 1] = run ? spill_run_place(run) : 0;
+		status = f->load(f, i * KEY_GROUPS / partitions, (i + 1) * KEY_GROUPS / partitions,
+			e);
+		if (status == 0)
+			status = f->put(f, &to, e);
+		at[i + 1] = to.run ? spill_run_place(to.run) : 0;
 	}
-	groups_free(p.groups, w->plan);
-	mem_free(p.ranks);
-	if (status == 0 && run)
-		status = results_merge(w, run, at, partitions, e);
-	spill_run_free(run);
+	if (status == 0 && to.run)
+		status = results_merge(w, to.run, at, partitions, e);
+	if (to.run) {
+		batch_builder_clear(&to.b);
+		spill_run_free(to.run);
+	}
 	return status;
 }

@@ -40,10 +40,44 @@ void spilled_windows(const struct spilled *s, struct buf *out);
 int spilled_each(struct spilled *s, unsigned key_group,
 	int (*put)(void *to, const struct batch *b, struct error *e), void *to, struct error *e);
 
-/* A part of a window: what runs have of it, and groups in memory whose places begin at first_place. */
+/* Reads what runs have of a window in key groups [first_group, end_group), run by run. */
+int spilled_read(struct spilled *s, int64_t first_us, unsigned first_group, unsigned end_group,
+	int (*put)(void *to, const struct batch *b, struct error *e), void *to, struct error *e);
+
+/* Sessions, as rows that are sorted in place; they count as one window, of time 0. */
+int spilled_put_sessions(struct window *w, const struct state_rows *from, uint64_t next_place,
+	struct error *e);
+
+/* ---- firing partition by partition ---- */
+
+enum { SPILLED_RESULTS_MAX = 512 }; /* put at once: so many of each partition are merged */
+
+struct spilled_results;
+
+struct spilled_firing {
+	int (*load)(struct spilled_firing *f, unsigned first_group, unsigned end_group,
+		struct error *e);
+	/* Puts all results of what was loaded in their order. */
+	int (*put)(struct spilled_firing *f, struct spilled_results *to, struct error *e);
+};
+
+/* So many partitions that what runs have of a window fits, each with `more` bytes in all. */
+unsigned spilled_partitions(const struct window *w, const int64_t *first_us, size_t n, double more);
+
+/* An error if a partition of so many bytes doesn't fit. */
+int spilled_fits(const struct window *w, size_t bytes, struct error *e);
+
+/* Puts out the results of all partitions in the order of their ranks. */
+int spilled_run(struct window *w, unsigned partitions, struct spilled_firing *f, struct error *e);
+int spilled_results_put(struct window *w, struct spilled_results *to, const struct results *r,
+	const int64_t *ranks, const int64_t *ranks_after, struct error *e);
+
+/* ---- windows of slices, and of the whole stream ---- */
+
+/* A part of a window: what runs have of it, and groups in memory. */
 struct spilled_part {
 	int64_t first_us;
-	const struct groups *groups; /* NULL: none */
+	const struct groups *groups;
 };
 
 /* Puts out the results of parts, which lie one after another in time, as one window. */

@@ -271,10 +271,16 @@ static int compare_groups(const void *a, const void *b)
 	return (x->place > y->place) - (x->place < y->place);
 }
 
-static void rows_put(struct groups_writer *g, const struct state_rows *from,
-	const struct state_row *rows, uint32_t n)
+void state_rows_sort(const struct state_rows *from)
 {
-	struct column_builder *out = g->b.columns;
+	if (from->n)
+		qsort(from->rows, from->n, sizeof *from->rows, compare_groups);
+}
+
+void state_sessions_put(const struct window_plan *p, struct batch_builder *b,
+	const struct state_rows *from, const struct state_row *rows, uint32_t n)
+{
+	struct column_builder *out = b->columns;
 	uint32_t keys[BATCH_ROWS], groups[BATCH_ROWS];
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -285,8 +291,7 @@ static void rows_put(struct groups_writer *g, const struct state_rows *from,
 		builder_put_int(&out[2], rows[i].first_us);
 		builder_put_int(&out[3], rows[i].last_us);
 	}
-	values_put(g->plan, out + STATE_FIXED_COLUMNS, from->keys, from->aggregates, keys, groups,
-		n);
+	values_put(p, out + STATE_FIXED_COLUMNS, from->keys, from->aggregates, keys, groups, n);
 }
 
 int state_put_rows(
@@ -294,15 +299,21 @@ int state_put_rows(
 {
 	struct groups_writer g;
 	int status = groups_writer_open(&g, w, s, e);
+	size_t at = 0;
 
-	if (from->n)
-		qsort(from->rows, from->n, sizeof *from->rows, compare_groups);
-	for (size_t at = 0; at < from->n && status == 0;) {
-		size_t n = from->n - at < groups_room(&g) ? from->n - at : groups_room(&g);
+	state_rows_sort(from);
+	for (unsigned group = 0; group < KEY_GROUPS && status == 0; group++) {
+		status = spilled_put(&g, w->spilled, group, e);
+		while (at < from->n && from->rows[at].key_group == group && status == 0) {
+			uint32_t n = 0;
 
-		rows_put(&g, from, from->rows + at, (uint32_t)n);
-		at += n;
-		status = flush_if_full(&g, e);
+			while (at + n < from->n && n < groups_room(&g) &&
+				from->rows[at + n].key_group == group)
+				n++;
+			state_sessions_put(w->plan, &g.b, from, from->rows + at, n);
+			at += n;
+			status = flush_if_full(&g, e);
+		}
 	}
 	if (status == 0)
 		status = groups_flush(&g, e);
@@ -558,14 +569,15 @@ static int compare_places(const void *a, const void *b)
 	return (x->row > y->row) - (x->row < y->row); /* files in their order */
 }
 
-static void order_by_comparing(const struct batch *all, uint32_t *order)
+static void order_by_comparing(const struct batch *all, bool by_place, uint32_t *order)
 {
 	struct place *places = mem_alloc(all->rows * sizeof *places);
 
 	for (uint32_t r = 0; r < all->rows; r++)
-		places[r] = (struct place){
-			column_int(&all->columns[2], r), column_int(&all->columns[1], r), r};
-	qsort(places, all->rows, sizeof *places, compare_places);
+		places[r] = (struct place){by_place ? 0 : column_int(&all->columns[2], r),
+			column_int(&all->columns[1], r), r};
+	if (all->rows)
+		qsort(places, all->rows, sizeof *places, compare_places);
 	for (uint32_t r = 0; r < all->rows; r++)
 		order[r] = places[r].row;
 	mem_free(places);
@@ -681,7 +693,7 @@ static uint32_t *order_of_appearance(const struct batch *all, bool *one_file)
 		goto done;
 	most = dense_places(all);
 	if (!windows || most == UINT32_MAX) {
-		order_by_comparing(all, order);
+		order_by_comparing(all, false, order);
 		goto done;
 	}
 	digits = mem_alloc(all->rows * sizeof *digits);
@@ -702,12 +714,24 @@ done:
 	return order;
 }
 
+static uint32_t *order_of_load(struct window *w, const struct batch *all, bool *all_new)
+{
+	uint32_t *order;
+
+	if (!w->ops->by_place)
+		return order_of_appearance(all, all_new);
+	*all_new = false;
+	order = mem_alloc(((size_t)all->rows + 1) * sizeof *order);
+	order_by_comparing(all, true, order);
+	return order;
+}
+
 static int groups_load(struct window *w, struct saved *s, struct error *e)
 {
 	const struct batch *all = batch_builder_view(&s->groups);
 	const int64_t *first_us = all->columns[2].data;
 	bool all_new;
-	uint32_t *order = order_of_appearance(all, &all_new);
+	uint32_t *order = order_of_load(w, all, &all_new);
 	struct arena arena = ARENA_INIT;
 	int status = 0;
 
@@ -795,7 +819,7 @@ int state_aggregates_load(const struct window_plan *p, struct aggregate **aggreg
 }
 
 /* Rows [0, n) of the picked ones, as a batch of their own. */
-static void state_batch_pick(const struct window_plan *p, const struct state_batch *from,
+void state_batch_pick(const struct window_plan *p, const struct state_batch *from,
 	const uint32_t *pick, uint32_t n, struct arena *a, struct state_batch *out)
 {
 	size_t columns_len = 0;
@@ -812,8 +836,8 @@ static void state_batch_pick(const struct window_plan *p, const struct state_bat
 }
 
 /* Rows of groups that have some already: loaded beside them, then combined. */
-static int again_load(struct window *w, struct groups *g, const struct state_batch *in,
-	const uint32_t *to, struct arena *a, struct error *e)
+int state_groups_load_again(struct window *w, struct aggregate **aggregates,
+	const struct state_batch *in, const uint32_t *to, struct arena *a, struct error *e)
 {
 	uint32_t *numbers = arena_alloc(a, ((size_t)in->rows + 1) * sizeof *numbers);
 
@@ -828,7 +852,7 @@ static int again_load(struct window *w, struct groups *g, const struct state_bat
 	if (state_aggregates_load(w->plan, w->loading->aggregates, in, numbers, e))
 		return -1;
 	for (size_t i = 0; i < w->plan->calls_len; i++) {
-		if (aggregate_combine(g->aggregates[i], to, w->loading->aggregates[i], numbers,
+		if (aggregate_combine(aggregates[i], to, w->loading->aggregates[i], numbers,
 			    in->rows, e))
 			return error_context(e, "%s", w->plan->calls[i].text);
 	}
@@ -865,5 +889,5 @@ int state_groups_load(struct window *w, struct groups *g, const struct state_bat
 	state_batch_pick(w->plan, in, again, again_len, a, &some);
 	for (uint32_t i = 0; i < again_len; i++)
 		to[i] = all[again[i]];
-	return again_load(w, g, &some, to, a, e);
+	return state_groups_load_again(w, g->aggregates, &some, to, a, e);
 }

@@ -168,6 +168,7 @@ struct window_ops {
 	size_t (*bytes)(const struct window *w);
 	/* Writes all groups out (spilled.c).  NULL: they must fit. */
 	int (*spill)(struct window *w, struct error *e);
+	bool (*can_spill)(const struct window *w); /* NULL: always */
 	/* Runs have come from a snapshot: takes note of their windows. */
 	void (*from_disk)(struct window *w);
 	/* Appends this shape's columns to the state's schema; all rows in the order to be written
@@ -179,6 +180,7 @@ struct window_ops {
 	int (*load_new)(struct window *w, const struct batch *b, struct error *e);
 	void (*load_end)(struct window *w);
 	bool by_window; /* load takes rows of one window at a time */
+	bool by_place;  /* ... rows by place alone */
 };
 
 extern const struct window_ops slices_ops, sessions_ops, global_ops, updates_ops;
@@ -311,6 +313,12 @@ struct state_rows {
 	size_t n;
 };
 
+/* By key group. */
+void state_rows_sort(const struct state_rows *from);
+/* Appends some of them to a builder of the section's schema. */
+void state_sessions_put(const struct window_plan *p, struct batch_builder *b,
+	const struct state_rows *from, const struct state_row *rows, uint32_t n);
+
 int state_put_rows(struct window *w, struct snapshot_writer *s, const struct state_rows *from,
 	struct error *e);
 
@@ -330,6 +338,12 @@ void state_batch_read(const struct window_plan *p, const struct batch *b, struct
  * row, in the arena. */
 int state_groups_load(struct window *w, struct groups *g, const struct state_batch *in,
 	struct arena *a, uint32_t **ids, struct error *e);
+/* Rows of groups that have some already: combined with what those have. */
+int state_groups_load_again(struct window *w, struct aggregate **aggregates,
+	const struct state_batch *in, const uint32_t *to, struct arena *a, struct error *e);
+/* Some rows as a batch of their own, in the arena, but for their keys. */
+void state_batch_pick(const struct window_plan *p, const struct state_batch *from,
+	const uint32_t *pick, uint32_t n, struct arena *a, struct state_batch *out);
 int state_aggregates_load(const struct window_plan *p, struct aggregate **aggregates,
 	const struct state_batch *b, const uint32_t *groups, struct error *e);
 
