@@ -47,7 +47,7 @@ struct piece {
 
 /* One call. */
 struct gather {
-	const struct gathering *what;
+	struct gathering *what;
 	const uint32_t *places;
 	struct arena *arena;
 };
@@ -145,7 +145,8 @@ static void gather_valid(const struct gather *g, size_t c, uint32_t n, struct co
 	out->valid = valid;
 }
 
-/* How many of n rows make up a batch; the pieces of text columns are found on the way. */
+/* How many of n rows make up a batch; the pieces of text columns are found on the way.  Looking at
+ * more rows than fit is most of the time of a sort: it begins with what fitted the last time. */
 static uint32_t measure(const struct gather *g, uint32_t n, struct piece **pieces, uint64_t *totals)
 {
 	const struct schema *s = g->what->schema;
@@ -155,6 +156,8 @@ static uint32_t measure(const struct gather *g, uint32_t n, struct piece **piece
 		fixed += type_width(s->fields[c].type) + type_is_text(s->fields[c].type) * 4;
 	if (n > bytes / fixed + 1)
 		n = (uint32_t)(bytes / fixed + 1);
+	if (g->what->rows && n > g->what->rows)
+		n = g->what->rows;
 	for (;;) {
 		uint64_t sum = n * (uint64_t)fixed;
 
@@ -162,6 +165,7 @@ static uint32_t measure(const struct gather *g, uint32_t n, struct piece **piece
 			if (type_is_text(s->fields[c].type))
 				sum += totals[c] = find_pieces(g, c, n, pieces[c]);
 		}
+		g->what->rows = (uint32_t)((uint64_t)n * bytes / sum) + 1;
 		if (sum <= 2 * bytes || n == 1)
 			return n;
 		/* By the average; always fewer, as one value may be most of it. */
@@ -170,7 +174,7 @@ static uint32_t measure(const struct gather *g, uint32_t n, struct piece **piece
 	}
 }
 
-uint32_t gather_places(const struct gathering *what, const uint32_t *places, uint32_t n,
+uint32_t gather_places(struct gathering *what, const uint32_t *places, uint32_t n,
 	struct arena *a, struct batch *out)
 {
 	struct gather g = {.what = what, .places = places, .arena = a};
