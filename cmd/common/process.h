@@ -1,5 +1,5 @@
-/* Stages as processes on their end of a line: finds their programs, starts them, asks what they are.
- * It knows no plan, no exchange and no checkpoint. */
+/* Stages as processes on their end of a line: finds their programs, starts them, asks what they
+ * are.  It knows no plan, no exchange and no checkpoint. */
 #ifndef RUNNEL_CMD_COMMON_PROCESS_H
 #define RUNNEL_CMD_COMMON_PROCESS_H
 

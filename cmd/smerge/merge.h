@@ -1,7 +1,7 @@
 /* The operator of smerge: the rows of several streams as one.
  *
- * The output has the first input's columns in its order; the others have the same names.  A column's
- * type is what those of all inputs widen to.  Nothing is kept but the output's columns. */
+ * The output has the first input's columns in its order; the others have the same names.  A
+ * column's type is what those of all inputs widen to.  Nothing is kept but the output's columns. */
 #ifndef RUNNEL_CMD_SMERGE_MERGE_H
 #define RUNNEL_CMD_SMERGE_MERGE_H
 

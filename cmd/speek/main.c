@@ -3,6 +3,7 @@
 #include "cmd/speek/peek.h"
 #include "libcore/stage/program.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -35,6 +36,8 @@ static void put(void *context, const void *text, size_t len)
 	while (len) {
 		ssize_t n = write(STDERR_FILENO, at, len);
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			return;
 		at += n;

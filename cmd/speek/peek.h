@@ -1,5 +1,5 @@
-/* The operator of speek: passes frames on and tells of them.  What it tells it hands to put, as text
- * for standard error. */
+/* The operator of speek: passes frames on and tells of them.  What it tells it hands to put, as
+ * text for standard error. */
 #ifndef RUNNEL_CMD_SPEEK_PEEK_H
 #define RUNNEL_CMD_SPEEK_PEEK_H
 

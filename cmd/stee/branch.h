@@ -1,11 +1,11 @@
-/* The pipelines in stee's arguments, when no supervisor makes them stages of its plan: read, checked,
- * and started as a shell would start them.
+/* The pipelines in stee's arguments, when no supervisor makes them stages of its plan: read,
+ * checked, and started as a shell would start them.
  *
  *   stee --- pipe ---> stage | stage <(stage) | ssink OUTPUT
  *
  * Their processes are in stee's process group, so that a terminal's interrupt reaches them with all
- * the others; the last one's standard output is /dev/null.  Every process holds the writing end of a
- * pipe that nobody writes to: its end of file tells that all have gone. */
+ * the others; the last one's standard output is /dev/null.  Every process holds the writing end of
+ * a pipe that nobody writes to: its end of file tells that all have gone. */
 #ifndef RUNNEL_CMD_STEE_BRANCH_H
 #define RUNNEL_CMD_STEE_BRANCH_H
 
