@@ -5,7 +5,7 @@ setup() {
 	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
 	PATH="${BIN:-$root/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR"
-	programs="ssource smap swindow sjoin ssink"
+	programs="ssource smap swindow sjoin ssort ssink"
 }
 
 # says COMMAND...: standard output to out, standard error to errors, the status to $status.

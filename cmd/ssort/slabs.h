@@ -1,6 +1,6 @@
 /* Memory that is given back all at once, in large pieces: rows that are read in another order than
  * they were written in miss the TLB at every access unless their pages are huge: a sort of 1 M rows
- * of 250 bytes takes 0.42 s of cpu instead of 0.66. */
+ * of 250 bytes takes 0.28 s of cpu instead of 0.34. */
 #ifndef RUNNEL_SSORT_SLABS_H
 #define RUNNEL_SSORT_SLABS_H
 
