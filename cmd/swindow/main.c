@@ -1,7 +1,7 @@
 /* swindow - group and aggregate.  Its manual is man/swindow.1. */
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
-#include "cmd/swindow/window.h"
+#include "cmd/swindow/over.h"
 
 #include "libcore/base/civil.h"
 #include "libcore/stage/program.h"
@@ -10,7 +10,8 @@
 
 static int64_t tumble_us, session_us, offset_us, lateness_us;
 static bool has_tumble, has_session, has_offset, has_lateness;
-static const char *hop, *cumulate, *keys, *where, *late, *emit;
+static const char *hop, *cumulate, *keys, *where, *late, *emit, *over;
+static bool exclude_current;
 static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
@@ -36,6 +37,15 @@ static const struct option_spec options[] = {
 		.value = &session_us,
 		.given = &has_session,
 		.help = "per key, rows no further than GAP apart"},
+	{.name = "over",
+		.kind = OPTION_TEXT,
+		.argument = "all|N|DURATION|group",
+		.value = &over,
+		.help = "every row, with aggregates over its key's rows: so far, the last ones, all"},
+	{.name = "exclude-current",
+		.kind = OPTION_FLAG,
+		.value = &exclude_current,
+		.help = "--over: the row itself doesn't count"},
 	{.name = "keys",
 		.letter = 'k',
 		.kind = OPTION_TEXT,
@@ -240,6 +250,49 @@ static int describe(
 	return 0;
 }
 
+static int over_parse(struct over_options *o, struct error *e)
+{
+	size_t len = strlen(over);
+
+	if (strcmp(over, "all") == 0) {
+		o->frame = OVER_ALL;
+	} else if (strcmp(over, "group") == 0) {
+		o->frame = OVER_GROUP;
+	} else if (int_parse(over, len, &o->rows) == NUMBER_OK) {
+		o->frame = OVER_ROWS;
+		if (o->rows < 1 || o->rows > UINT32_MAX / 2)
+			return error_set(e, ERROR_USAGE, "--over N takes at least one row, not %s", over);
+	} else if (duration_parse(over, len, &o->span_us) == NUMBER_OK) {
+		o->frame = OVER_TIME;
+		return positive(o->span_us, "--over's DURATION", e);
+	} else {
+		return error_set(e, ERROR_USAGE,
+			"--over takes all, group, a number of rows or a duration like 1h, not '%s'", over);
+	}
+	return 0;
+}
+
+static int over_create(const struct window_options *w, struct operator** out, struct error *e)
+{
+	struct over_options o = {.window = *w, .exclude_current = exclude_current};
+
+	if (over_parse(&o, e))
+		return -1;
+	if (!w->list)
+		return error_set(e, ERROR_USAGE, "--over: which aggregates?  --over all 'sum(x) as total'");
+	if (w->emit != EMIT_CLOSE)
+		return error_set(e, ERROR_USAGE, "--over and --emit don't go together: a row's result is final");
+	if (w->lateness_us)
+		return error_set(e, ERROR_USAGE, "--over and --lateness don't go together");
+	if (w->shape == WINDOW_SESSION)
+		return error_set(e, ERROR_USAGE, "--over group knows --tumble, --hop and --cumulate, no sessions");
+	if (w->shape != WINDOW_NONE && o.frame != OVER_GROUP) {
+		error_set(e, ERROR_USAGE, "--over %s has no windows", over);
+		return error_hint(e, "all rows of a window: --over group --tumble 1m");
+	}
+	return over_operator_new(&o, out, e);
+}
+
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct window_options o = {
@@ -262,7 +315,9 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 	setup->about.sides[0].path = late;
 	if (describe(&o, &setup->about, e) < 0)
 		return -1;
-	return window_operator_new(&o, out, e);
+	if (exclude_current && !over)
+		return error_set(e, ERROR_USAGE, "--exclude-current is for --over");
+	return over ? over_create(&o, out, e) : window_operator_new(&o, out, e);
 }
 
 static const struct stage_program program = {

@@ -443,3 +443,34 @@ out:
 	compiled_clear(&c);
 	return status;
 }
+
+/* ---- plans of --over ---- */
+
+int plan_new_rows(const struct window_options *o, const struct schema *in, bool retracting,
+	struct window_plan **out, struct error *e)
+{
+	struct window_plan *p = mem_zero(sizeof *p);
+	struct select_list keys;
+
+	schema_init(&p->in);
+	schema_init(&p->parts);
+	schema_init(&p->out);
+	schema_copy(&p->in, in);
+	p->retracts = retracting;
+	p->time_key = -1;
+	p->inputs = program_new();
+	if (where_compile(p, o, &p->in, &p->where, e) || keys_parse(p, o, &p->in, &keys, e) ||
+		keys_compile(p, &keys, &p->in, NULL, p->inputs, e) ||
+		keys_describe(p, &keys, &p->in, e)) {
+		plan_free(p);
+		return -1;
+	}
+	*out = p;
+	return 0;
+}
+
+int plan_compile_call(struct window_plan *p, const struct aggregate_call *from,
+	struct window_call *to, struct error *e)
+{
+	return call_compile(p, from, &p->in, p->inputs, NULL, to, e);
+}

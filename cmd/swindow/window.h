@@ -98,6 +98,13 @@ int plan_change_input(struct window_plan *p, const struct window_options *o,
 	const struct schema *in, const char *from, struct error *e);
 void plan_free(struct window_plan *p);
 
+/* The beginning of a plan, for rows that stay rows (over.h): conditions and keys. */
+int plan_new_rows(const struct window_options *o, const struct schema *in, bool retracting,
+	struct window_plan **out, struct error *e);
+/* An aggregate over the input's rows, of a plan that is being made. */
+int plan_compile_call(struct window_plan *p, const struct aggregate_call *from,
+	struct window_call *to, struct error *e);
+
 /* ---- rows on their way into groups ---- */
 
 struct rows {

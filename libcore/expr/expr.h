@@ -110,6 +110,12 @@ struct aggregate_calls {
  * reference to column "#<i>" (its index in calls).  Nested aggregates are ERROR_USAGE. */
 int expr_split_aggregates(struct select_list *list, struct arena *a, struct aggregate_calls *out,
 	struct error *e);
+
+/* As above; the functions of an order of rows are calls, too: row_number(), rank(), dense_rank(),
+ * lag(x[, n[, default]]), lead(...). */
+int expr_split_over(struct select_list *list, struct arena *a, struct aggregate_calls *out,
+	struct error *e);
+bool expr_is_order_name(const char *name, size_t len);
 bool expr_is_aggregate_name(const char *name, size_t len);
 
 /* ---- programs ---- */

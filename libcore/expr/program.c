@@ -729,6 +729,8 @@ static uint32_t no_function(struct compiling *c, const struct resolving *r)
 	near = suggest(x->name, strlen(x->name), names.all, names.len);
 	if (expr_is_aggregate_name(x->name, strlen(x->name)) && !names.known) {
 		expr_error(x, c->e, "%s() is an aggregate: it belongs into swindow's list", x->name);
+	} else if (expr_is_order_name(x->name, strlen(x->name))) {
+		expr_error(x, c->e, "%s() needs rows in an order: swindow --over", x->name);
 	} else if (names.known) {
 		expr_error(x, c->e, "%s does not take (%s)", x->name, buf_cstr(&types));
 		error_hint(c->e, "it takes: %s", buf_cstr(&names.shapes));

@@ -195,8 +195,20 @@ bool expr_is_aggregate_name(const char *name, size_t len)
 	return false;
 }
 
+bool expr_is_order_name(const char *name, size_t len)
+{
+	static const char *const names[] = {"row_number", "rank", "dense_rank", "lag", "lead"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		if (strlen(names[i]) == len && !memcmp(names[i], name, len))
+			return true;
+	}
+	return false;
+}
+
 struct splitting {
 	struct aggregate_calls *calls;
+	bool over; /* calls of expr_is_order_name are taken, too */
 	size_t cap;
 	struct arena *arena;
 	struct error *e;
@@ -204,7 +216,13 @@ struct splitting {
 
 static bool is_aggregate(const struct expr *x)
 {
-	return x->kind == NODE_CALL && expr_is_aggregate_name(x->name, strlen(x->name));
+	return x->kind == NODE_CALL && (expr_is_aggregate_name(x->name, strlen(x->name)) ||
+					       expr_is_order_name(x->name, strlen(x->name)));
+}
+
+static bool is_split(const struct splitting *s, const struct expr *x)
+{
+	return is_aggregate(x) && (s->over || expr_is_aggregate_name(x->name, strlen(x->name)));
 }
 
 static bool has_aggregate(const struct expr *x)
@@ -292,7 +310,7 @@ static int split(struct splitting *s, struct expr *x)
 {
 	int index;
 
-	if (!is_aggregate(x)) {
+	if (!is_split(s, x)) {
 		for (size_t i = 0; i < x->args_len; i++) {
 			if (split(s, x->args[i]) < 0)
 				return -1;
@@ -311,15 +329,24 @@ static int split(struct splitting *s, struct expr *x)
 	return 0;
 }
 
-int expr_split_aggregates(struct select_list *list, struct arena *a, struct aggregate_calls *out,
-	struct error *e)
+static int split_list(struct select_list *list, struct splitting *s)
 {
-	struct splitting s = {.calls = out, .arena = a, .e = e};
-
-	*out = (struct aggregate_calls){.calls = NULL};
+	*s->calls = (struct aggregate_calls){.calls = NULL};
 	for (size_t i = 0; i < list->len; i++) {
-		if (list->items[i].kind == SELECT_EXPR && split(&s, list->items[i].expr) < 0)
+		if (list->items[i].kind == SELECT_EXPR && split(s, list->items[i].expr) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+int expr_split_aggregates(struct select_list *list, struct arena *a, struct aggregate_calls *out,
+	struct error *e)
+{
+	return split_list(list, &(struct splitting){.calls = out, .arena = a, .e = e});
+}
+
+int expr_split_over(struct select_list *list, struct arena *a, struct aggregate_calls *out,
+	struct error *e)
+{
+	return split_list(list, &(struct splitting){.calls = out, .over = true, .arena = a, .e = e});
 }

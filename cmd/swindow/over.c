@@ -1,0 +1,630 @@
+/* The operator: see over.h. */
+#include "cmd/swindow/over_operator.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TIME_MOST (INT64_C(1) << 62) /* as in slices.c */
+
+static struct over *over_of(struct operator *op)
+{
+	return (struct over *)(void *)op;
+}
+
+/* Whether a row's results need rows behind it: then all wait, for the end or for their window. */
+static bool waits(const struct over *v)
+{
+	return v->options.frame == OVER_GROUP || v->plan->has_lead;
+}
+
+static bool has_windows(const struct over *v)
+{
+	return v->options.window.shape != WINDOW_NONE;
+}
+
+/* ---- schemas ---- */
+
+static int check_end(const struct over *v, unsigned input, const char *from, struct error *e)
+{
+	bool lead = v->plan->has_lead && !has_windows(v);
+
+	if (!waits(v) || has_windows(v) || stage_input_is_bounded(v->op.stage, input))
+		return 0;
+	error_set(e, ERROR_USAGE, "%s needs rows that are still to come, and the stream from %s never "
+		"ends", lead ? "lead()" : "--over group", from);
+	return error_hint(e, "%s", lead ? "lag() looks back instead; or a window: --over group --tumble 1m"
+					: "give it a window: --over group --tumble 1m");
+}
+
+static void now_set(struct over *v, int64_t now_us)
+{
+	struct window_plan *w = v->plan->window;
+
+	if (w->where)
+		program_set_now(w->where, now_us);
+	program_set_now(w->inputs, now_us);
+	program_set_now(w->results, now_us);
+}
+
+static void warn(struct over *v, const struct program *p)
+{
+	if (program_warnings(p)[0])
+		stage_warn(v->op.stage, "%s", program_warnings(p));
+}
+
+/* Rows that wait have the window they are for behind their columns. */
+static void held_describe(struct over *v)
+{
+	schema_init(&v->held_schema);
+	for (size_t i = 0; i < v->plan->window->in.fields_len; i++)
+		schema_add_field(&v->held_schema, &v->plan->window->in.fields[i]);
+	if (has_windows(v)) {
+		schema_add(&v->held_schema, "window_start", 12, TYPE_OF(TYPE_TIMESTAMP));
+		schema_add(&v->held_schema, "window_end", 10, TYPE_OF(TYPE_TIMESTAMP));
+	}
+	rowstore_init(&v->held, &v->held_schema);
+}
+
+static int declare(struct over *v, struct error *e)
+{
+	if (stage_declare(v->op.stage, 0, &v->plan->window->out, e))
+		return -1;
+	return v->options.window.late_output
+		? stage_declare(v->op.stage, 1, &v->plan->window->in, e) : 0;
+}
+
+static int over_schema(struct operator *op, unsigned input, const struct schema *in, struct error *e)
+{
+	struct over *v = over_of(op);
+	const char *from = stage_input_from(op->stage, input);
+
+	if (v->plan) {
+		if (schema_equal(&v->plan->window->in, in))
+			return 0;
+		return error_set(e, ERROR_DATA, "the columns from %s changed, and rows of both kinds "
+			"would stand in one frame", from);
+	}
+	if (over_plan_new(&v->options, in, from, &v->plan, e) || check_end(v, input, from, e))
+		return -1;
+	frames_init(&v->frames, &v->options, v->plan);
+	held_describe(v);
+	v->results = mem_zero((v->plan->window->out.fields_len + 1) * sizeof *v->results);
+	now_set(v, stage_now(op->stage));
+	warn(v, v->plan->window->inputs);
+	warn(v, v->plan->window->results);
+	return over_load(v, e) || declare(v, e) ? -1 : 0;
+}
+
+static int over_tick(struct operator *op, int64_t now_us, struct error *e)
+{
+	if (over_of(op)->plan)
+		now_set(over_of(op), now_us);
+	return 0;
+}
+
+/* ---- out ---- */
+
+/* The list over rows with their calls' results; b has windows behind its columns, if any. */
+static int emit(struct over *v, const struct batch *b, const struct column *calls, struct error *e)
+{
+	const struct window_plan *w = v->plan->window;
+	size_t fixed = w->window_part + (w->has_window ? 2 : 0);
+	struct column *columns = ARENA_ARRAY(&v->arena, struct column, w->parts.fields_len + 1);
+	struct batch parts = {.schema = &w->parts, .rows = b->rows, .columns = columns};
+	struct batch out = {.schema = &w->out, .rows = b->rows, .columns = v->results};
+
+	memcpy(columns, b->columns, fixed * sizeof *columns);
+	if (v->plan->calls_len)
+		memcpy(columns + fixed, calls, v->plan->calls_len * sizeof *columns);
+	return program_run(w->results, &parts, v->results, NULL, e) ||
+		stage_emit(v->op.stage, 0, &out, e) ? -1 : 0;
+}
+
+static int run(struct over *v, const struct batch *b, const int64_t *times, const struct column *leads,
+	struct error *e)
+{
+	struct ordered in = {b, times, leads};
+	struct column *calls = ARENA_ARRAY(&v->arena, struct column, v->plan->calls_len + 1);
+
+	return frames_run(&v->frames, &in, &v->arena, calls, e) || emit(v, b, calls, e) ? -1 : 0;
+}
+
+/* ---- rows that are at their turn ---- */
+
+/* Numbers of held rows, in order; the scratch arena lives for a chunk of them. */
+struct turn {
+	const uint32_t *rows;
+	uint32_t n;
+};
+
+static void gather(struct over *v, const uint32_t *rows, uint32_t n, struct batch *b, int64_t **times)
+{
+	batch_gather(rowstore_view(&v->held), rows, n, &v->arena, b);
+	*times = arena_alloc(&v->arena, (n + (size_t)1) * sizeof **times);
+	for (uint32_t i = 0; i < n; i++)
+		(*times)[i] = v->held.time_us[rows[i]];
+}
+
+/* So many of the next rows that those of one time stay together. */
+static uint32_t chunk(const struct over *v, const struct turn *t, uint32_t first)
+{
+	uint32_t end = t->n - first > BATCH_ROWS ? first + BATCH_ROWS : t->n;
+
+	while (end < t->n && v->held.time_us[t->rows[end]] == v->held.time_us[t->rows[end - 1]])
+		end++;
+	return end - first;
+}
+
+/* Of each row of the turn, the number of the row that is `distance` further in its key. */
+static void leads_find(const struct turn *t, const uint32_t *ids, uint32_t keys, uint32_t distance,
+	uint32_t *pick)
+{
+	uint32_t *starts = mem_zero((keys + (size_t)2) * sizeof *starts);
+	uint32_t *of_key = mem_alloc((t->n + (size_t)1) * sizeof *of_key);
+	uint32_t *at = mem_alloc((keys + (size_t)2) * sizeof *at);
+
+	for (uint32_t i = 0; i < t->n; i++)
+		starts[ids[i] + 1]++;
+	for (uint32_t k = 0; k < keys; k++)
+		starts[k + 1] += starts[k];
+	memcpy(at, starts, (keys + (size_t)1) * sizeof *at);
+	for (uint32_t i = 0; i < t->n; i++)
+		of_key[at[ids[i]]++] = i;
+	for (uint32_t p = 0; p < t->n; p++) {
+		uint32_t key = ids[of_key[p]];
+
+		pick[of_key[p]] = starts[key + 1] - p > distance ? t->rows[of_key[p + distance]] : ROW_NONE;
+	}
+	mem_free(starts);
+	mem_free(of_key);
+	mem_free(at);
+}
+
+/* The column of one call for rows [first, first + n) of a turn: the argument of the rows reached. */
+static int lead_column(struct over *v, const struct over_call *c, const struct batch *b,
+	const uint32_t *pick, struct column *out, struct error *e)
+{
+	struct window_plan *w = v->plan->window;
+	uint32_t *rows = arena_alloc(&v->arena, (b->rows + (size_t)1) * sizeof *rows);
+	struct column_builder values;
+	struct column own;
+	struct batch reached;
+	int status;
+
+	builder_init(&values, c->type);
+	for (uint32_t i = 0; i < b->rows; i++)
+		rows[i] = pick[i] == ROW_NONE ? 0 : pick[i];
+	batch_gather(rowstore_view(&v->held), rows, b->rows, &v->arena, &reached);
+	status = program_run(w->inputs, &reached, v->frames.columns, NULL, e);
+	if (status == 0) {
+		builder_put_rows(&values, &v->frames.columns[c->argument], 0, b->rows);
+		own = builder_column(&values);
+		for (uint32_t i = 0; i < b->rows; i++)
+			rows[i] = pick[i] == ROW_NONE ? ROW_NONE : i;
+		column_gather(&own, rows, b->rows, &v->arena, out);
+	}
+	if (status == 0 && c->has_fallback && (status = program_run(w->inputs, b, v->frames.columns, NULL,
+		e)) == 0) {
+		builder_reset(&values);
+		for (uint32_t i = 0; i < b->rows; i++)
+			builder_put_from(&values, pick[i] == ROW_NONE ? &v->frames.columns[c->fallback] : out,
+				i);
+		own = builder_column(&values);
+		for (uint32_t i = 0; i < b->rows; i++)
+			rows[i] = i;
+		column_gather(&own, rows, b->rows, &v->arena, out);
+	}
+	builder_clear(&values);
+	return status;
+}
+
+/* Per call the rows that it reaches; NULL for other calls. */
+static int leads_prepare(struct over *v, const struct turn *t, uint32_t **picks, struct error *e)
+{
+	uint32_t *ids = mem_alloc((t->n + (size_t)1) * sizeof *ids);
+	struct frames keys;
+	int status = 0;
+
+	frames_init(&keys, &v->options, v->plan);
+	for (uint32_t first = 0, n; first < t->n && status == 0; first += n) {
+		struct batch b;
+		int64_t *times;
+		uint64_t *hashes;
+
+		arena_reset(&v->arena);
+		n = chunk(v, t, first);
+		gather(v, t->rows + first, n, &b, &times);
+		status = program_run(v->plan->window->inputs, &b, keys.columns, NULL, e);
+		if (status == 0)
+			memcpy(ids + first, frames_keys(&keys, n, &hashes, &v->arena), n * sizeof *ids);
+	}
+	for (size_t i = 0; i < v->plan->calls_len && status == 0; i++) {
+		if (v->plan->calls[i].kind != CALL_LEAD)
+			continue;
+		picks[i] = mem_alloc((t->n + (size_t)1) * sizeof *picks[i]);
+		leads_find(t, ids, keytable_len(keys.keys), v->plan->calls[i].distance, picks[i]);
+	}
+	frames_clear(&keys);
+	mem_free(ids);
+	return status;
+}
+
+static int turn_load(struct over *v, const struct turn *t, struct error *e)
+{
+	int status = 0;
+
+	for (uint32_t first = 0, n; first < t->n && status == 0; first += n) {
+		struct ordered in = {.rows = NULL};
+		struct batch b;
+		int64_t *times;
+
+		arena_reset(&v->arena);
+		n = chunk(v, t, first);
+		gather(v, t->rows + first, n, &b, &times);
+		in.rows = &b;
+		in.times = times;
+		status = frames_load(&v->frames, &in, &v->arena, e);
+	}
+	return status;
+}
+
+static int turn_run(struct over *v, const struct turn *t, struct error *e)
+{
+	size_t calls = v->plan->calls_len;
+	uint32_t **picks = mem_zero((calls + 1) * sizeof *picks);
+	int status = v->plan->has_lead ? leads_prepare(v, t, picks, e) : 0;
+
+	if (status == 0 && v->options.frame == OVER_GROUP)
+		status = turn_load(v, t, e);
+	for (uint32_t first = 0, n; first < t->n && status == 0; first += n) {
+		struct column *leads;
+		struct batch b;
+		int64_t *times;
+
+		arena_reset(&v->arena);
+		n = chunk(v, t, first);
+		gather(v, t->rows + first, n, &b, &times);
+		leads = ARENA_ARRAY(&v->arena, struct column, calls + 1);
+		for (size_t i = 0; i < calls && status == 0; i++) {
+			if (picks[i])
+				status = lead_column(v, &v->plan->calls[i], &b, picks[i] + first, &leads[i], e);
+		}
+		if (status == 0)
+			status = run(v, &b, times, leads, e);
+	}
+	for (size_t i = 0; i < calls; i++)
+		mem_free(picks[i]);
+	mem_free(picks);
+	if (v->options.frame == OVER_GROUP)
+		frames_reset(&v->frames);
+	return status;
+}
+
+/* ---- held rows ---- */
+
+struct place {
+	int64_t time_us;
+	uint32_t row;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->time_us != y->time_us)
+		return x->time_us < y->time_us ? -1 : 1;
+	return (x->row > y->row) - (x->row < y->row);
+}
+
+/* Rows of one window were queued by its end: now by their own time. */
+static void by_own_time(const struct over *v, uint32_t *rows, uint32_t n)
+{
+	struct place *places = mem_alloc((n + (size_t)1) * sizeof *places);
+
+	for (uint32_t i = 0; i < n; i++)
+		places[i] = (struct place){v->held.time_us[rows[i]], rows[i]};
+	qsort(places, n, sizeof *places, compare_places);
+	for (uint32_t i = 0; i < n; i++)
+		rows[i] = places[i].row;
+	mem_free(places);
+}
+
+static void held_forget(struct over *v, const struct turn *t)
+{
+	uint32_t *remap;
+
+	for (uint32_t i = 0; i < t->n; i++)
+		rowstore_kill(&v->held, t->rows[i]);
+	if (!rowstore_wants_compact(&v->held, 0))
+		return;
+	remap = mem_alloc((v->held.len + (size_t)1) * sizeof *remap);
+	rowstore_compact(&v->held, remap);
+	timequeue_remap(&v->queue, remap);
+	mem_free(remap);
+}
+
+/* Takes from the queue what has come to its turn; with windows those of the first one only. */
+static bool next_turn(struct over *v, int64_t until_us, struct turn *t, uint32_t **rows, size_t *cap)
+{
+	struct timequeue_entry entry;
+	int64_t last_us = until_us;
+
+	t->n = 0;
+	while (timequeue_pop(&v->queue, last_us, &entry)) {
+		MEM_GROW(*rows, *cap, t->n + (size_t)1);
+		(*rows)[t->n++] = entry.row;
+		if (has_windows(v))
+			last_us = entry.time_us;
+	}
+	t->rows = *rows;
+	if (has_windows(v))
+		by_own_time(v, *rows, t->n);
+	return t->n > 0;
+}
+
+static int advance(struct over *v, int64_t until_us, struct error *e)
+{
+	struct turn t;
+	uint32_t *rows = NULL;
+	size_t cap = 0;
+	int status = 0;
+
+	while (status == 0 && next_turn(v, until_us, &t, &rows, &cap)) {
+		status = turn_run(v, &t, e);
+		held_forget(v, &t);
+	}
+	mem_free(rows);
+	return status;
+}
+
+/* ---- rows ---- */
+
+/* A row once for every window it is in, with the window's bounds behind its columns. */
+static int hold_windows(struct over *v, const struct batch *b, const int64_t *times, uint32_t *late,
+	uint32_t *lates, struct error *e)
+{
+	const struct window_options *o = &v->options.window;
+	uint32_t *pick = NULL, n = 0;
+	size_t pick_cap = 0, bound_cap = 0;
+	int64_t *bounds = NULL, *own = NULL;
+	size_t own_cap = 0;
+	struct batch wide = {.schema = &v->held_schema};
+	struct column *columns = ARENA_ARRAY(&v->arena, struct column, v->held_schema.fields_len);
+	struct batch picked;
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		struct window_span span;
+		bool any = false;
+
+		if (times[r] >= TIME_MOST || times[r] <= -TIME_MOST) {
+			mem_free(pick);
+			mem_free(bounds);
+			mem_free(own);
+			return error_set(e, ERROR_DATA, "an event time of %lld us is out of range",
+				(long long)times[r]);
+		}
+		for (span = window_span_first(o, times[r]); window_span_has(&span, times[r]);
+			span = window_span_next(o, &span)) {
+			if (v->watermark_us != WATERMARK_NONE && span.end_us - 1 <= v->watermark_us)
+				continue;
+			MEM_GROW(pick, pick_cap, n + (size_t)1);
+			MEM_GROW(own, own_cap, n + (size_t)1);
+			MEM_GROW(bounds, bound_cap, 2 * ((size_t)n + 1));
+			pick[n] = r;
+			own[n] = times[r];
+			bounds[2 * n] = span.start_us;
+			bounds[2 * n + 1] = span.end_us;
+			n++;
+			any = true;
+		}
+		late[*lates] = r;
+		*lates += !any;
+	}
+	batch_gather(b, pick, n, &v->arena, &picked);
+	memcpy(columns, picked.columns, b->schema->fields_len * sizeof *columns);
+	for (int side = 0; side < 2; side++) {
+		int64_t *values = arena_alloc(&v->arena, (n + (size_t)1) * sizeof *values);
+
+		for (uint32_t i = 0; i < n; i++)
+			values[i] = bounds[2 * i + (uint32_t)side];
+		columns[b->schema->fields_len + (size_t)side] =
+			(struct column){.type = TYPE_OF(TYPE_TIMESTAMP), .data = values};
+	}
+	wide.columns = columns;
+	wide.rows = n;
+	uint32_t first = rowstore_add(&v->held, &wide, NULL, n, own, NULL);
+
+	for (uint32_t i = 0; i < n; i++)
+		timequeue_push(&v->queue, bounds[2 * i + 1] - 1, first + i);
+	mem_free(pick);
+	mem_free(bounds);
+	mem_free(own);
+	return 0;
+}
+
+static int hold_rows(struct over *v, const struct batch *b, const int64_t *times, uint32_t *late,
+	uint32_t *lates, struct error *e)
+{
+	uint32_t *good = arena_alloc(&v->arena, (b->rows + (size_t)1) * sizeof *good), n = 0, first;
+	int64_t *good_times = arena_alloc(&v->arena, (b->rows + (size_t)1) * sizeof *good_times);
+	bool timed = v->plan->window->in.time_column >= 0;
+
+	if (has_windows(v))
+		return hold_windows(v, b, times, late, lates, e);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		bool is_late = timed && v->watermark_us != WATERMARK_NONE && times[r] <= v->watermark_us;
+
+		late[*lates] = r;
+		*lates += is_late;
+		good[n] = r;
+		good_times[n] = times[r];
+		n += !is_late;
+	}
+	first = rowstore_add(&v->held, b, good, n, good_times, NULL);
+	for (uint32_t i = 0; i < n; i++)
+		timequeue_push(&v->queue, good_times[i], first + i);
+	return 0;
+}
+
+static int times_read(struct over *v, const struct batch *b, const int64_t **out, struct error *e)
+{
+	const struct schema *in = &v->plan->window->in;
+	int64_t *times = arena_alloc(&v->arena, (b->rows + (size_t)1) * sizeof *times);
+	const struct column *c = in->time_column < 0 ? NULL : &b->columns[in->time_column];
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		if (c && !column_is_valid(c, r))
+			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
+				in->fields[in->time_column].name);
+		times[r] = c ? time_add(column_int(c, r), in->time_offset_us) : v->next_row++;
+	}
+	*out = times;
+	return 0;
+}
+
+static int memory_check(const struct over *v, struct error *e)
+{
+	size_t bytes, most = (size_t)v->options.window.memory_bytes;
+
+	if (!most)
+		return 0;
+	bytes = rowstore_bytes(&v->held) + frames_bytes(&v->frames);
+	if (bytes <= most)
+		return 0;
+	error_set(e, ERROR_DATA, "the rows of the frames take %zu MB, more than --memory allows",
+		bytes >> 20);
+	return error_hint(e, "a larger --memory, fewer columns, a shorter frame; rows also wait for the "
+		"watermark (ssource -d)");
+}
+
+static int where_apply(struct over *v, const struct batch *in, struct batch *out, struct error *e)
+{
+	uint32_t *pick, picked;
+
+	*out = *in;
+	if (!v->plan->window->where)
+		return 0;
+	pick = arena_alloc(&v->arena, ((size_t)in->rows + 1) * sizeof *pick);
+	if (program_filter(v->plan->window->where, in, pick, &picked, NULL, e))
+		return error_context(e, "-w");
+	if (picked < in->rows)
+		batch_gather(in, pick, picked, &v->arena, out);
+	return 0;
+}
+
+static int put_late(struct over *v, const struct batch *b, const uint32_t *late, uint32_t n,
+	struct error *e)
+{
+	struct batch out;
+
+	if (!n)
+		return 0;
+	stage_count_late(v->op.stage, n);
+	if (!v->options.window.late_output)
+		return 0;
+	batch_gather(b, late, n, &v->arena, &out);
+	return stage_emit(v->op.stage, 1, &out, e);
+}
+
+static int over_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
+{
+	struct over *v = over_of(op);
+	const int64_t *times = NULL;
+	uint32_t *late, lates = 0;
+	struct batch b;
+
+	arena_reset(&v->arena);
+	if (where_apply(v, in, &b, e))
+		return -1;
+	if (!b.rows)
+		return 0;
+	if (times_read(v, &b, &times, e))
+		return -1;
+	if (v->plan->window->in.time_column < 0 && !waits(v))
+		return run(v, &b, times, NULL, e) || memory_check(v, e) ? -1 : 0;
+	late = arena_alloc(&v->arena, (b.rows + (size_t)1) * sizeof *late);
+	if (hold_rows(v, &b, times, late, &lates, e) || put_late(v, &b, late, lates, e))
+		return -1;
+	return memory_check(v, e);
+}
+
+static int over_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+{
+	struct over *v = over_of(op);
+
+	*out_us = in_us;
+	v->watermark_us = in_us;
+	if (!v->plan)
+		return 0;
+	if (waits(v) && !has_windows(v) && in_us != WATERMARK_FINAL) {
+		*out_us = WATERMARK_NONE; /* all rows are still to come */
+		return 0;
+	}
+	return advance(v, in_us, e);
+}
+
+/* ---- life ---- */
+
+static void over_free(struct operator *op)
+{
+	struct over *v = over_of(op);
+
+	frames_clear(&v->frames);
+	rowstore_clear(&v->held);
+	timequeue_clear(&v->queue);
+	over_saved_clear(v);
+	if (v->plan)
+		schema_clear(&v->held_schema);
+	over_plan_free(v->plan);
+	arena_clear(&v->arena);
+	mem_free(v->results);
+	mem_free(v);
+}
+
+static const struct operator_ops over_ops = {
+	.type = "swindow",
+	.free = over_free,
+	.schema = over_schema,
+	.batch = over_batch,
+	.watermark = over_watermark,
+	.tick = over_tick,
+	.snapshot = over_snapshot,
+	.restore = over_restore,
+};
+
+static int texts_check(const struct window_options *o, struct error *e)
+{
+	struct arena arena = ARENA_INIT;
+	struct select_list list;
+	struct expr *x;
+	int status = 0;
+
+	if (o->keys)
+		status = select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
+	if (status == 0)
+		status = select_parse(o->list, o->list_from ? o->list_from : "list", &arena, &list, e);
+	if (status == 0 && o->where)
+		status = expr_parse(o->where, o->where_from ? o->where_from : "-w", &arena, &x, e);
+	arena_clear(&arena);
+	return status;
+}
+
+int over_operator_new(const struct over_options *o, struct operator **out, struct error *e)
+{
+	struct over *v;
+
+	if (texts_check(&o->window, e))
+		return -1;
+	v = mem_zero(sizeof *v);
+	v->op.ops = &over_ops;
+	v->op.inputs = 1;
+	v->op.outputs = o->window.late_output ? 2 : 1;
+	v->op.wait_fd = -1;
+	v->options = *o;
+	v->watermark_us = WATERMARK_NONE;
+	*out = &v->op;
+	return 0;
+}
