@@ -60,7 +60,7 @@ static void plot_coarsen(struct plot *p)
 /* Buckets from the lower to the higher of these and what there is. */
 static uint64_t span_with(const struct plot *p, int64_t index)
 {
-	int64_t last = p->first + (int64_t)p->len - 1;
+	int64_t last = p->first + ((int64_t)p->len - 1);
 	int64_t low = index < p->first ? index : p->first, high = index > last ? index : last;
 
 	return (uint64_t)high - (uint64_t)low;

@@ -188,6 +188,7 @@ int branches_read(const char *const *texts, size_t n, struct error *e)
 struct start {
 	struct branch *branch;
 	int in, out;                  /* its standard input and output */
+	bool is_source;
 	int fds[PIPELINE_STAGES_MAX]; /* ... and what stands in its <(...) */
 	size_t fds_len;
 };
@@ -199,6 +200,9 @@ static void become(const struct start *s, const char *program, const char *const
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	/* An interrupt that comes before it catches them: who reads drains, as it would after. */
+	if (!s->is_source)
+		signal(SIGINT, SIG_IGN);
 	dup2(s->in, STDIN_FILENO);
 	dup2(s->out, STDOUT_FILENO);
 	fcntl(s->branch->alive, F_SETFD, 0);
@@ -263,7 +267,8 @@ static int start_pipeline(struct branch *b, const struct pipeline *p, int in, in
 	int from = in, status = 0;
 
 	for (size_t i = 0; i < p->stages_len && status == 0; i++) {
-		struct start s = {.branch = b, .in = from, .out = out};
+		struct start s = {.branch = b, .in = from, .out = out,
+			.is_source = i == 0 && p != &b->text};
 		bool last = i + 1 == p->stages_len;
 		int ends[2] = {-1, -1};
 
