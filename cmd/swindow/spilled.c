@@ -312,8 +312,9 @@ int spilled_put_saved(struct window *w, const struct batch *all, struct error *e
 	for (uint32_t r = 0; r < all->rows; r++) {
 		uint64_t place = (uint64_t)column_int(&all->columns[1], r);
 
-		rows[r] = (struct saved_row){column_int(&all->columns[2], r),
-			(uint32_t)column_int(&all->columns[0], r), r};
+		/* Sessions count as one window. */
+		rows[r] = (struct saved_row){
+			w->ops->by_place ? 0 : column_int(&all->columns[2], r), (uint32_t)column_int(&all->columns[0], r), r};
 		if (w->spilled->next_place <= place)
 			w->spilled->next_place = place + 1;
 	}

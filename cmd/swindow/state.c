@@ -20,7 +20,8 @@ struct saved {
 	int64_t watermark_us, fired_us, next_row;
 	bool has_groups;
 	struct schema schema;
-	struct batch_builder groups;
+	struct batch_builder groups; /* what has not gone to disk */
+	struct spill_run *disk;      /* NULL: all is in groups */
 };
 
 static const char *const fixed_names[STATE_FIXED_COLUMNS] = {"key_group", "place", "first", "last"};
@@ -321,32 +322,62 @@ int state_put_rows(
 	return status;
 }
 
+struct again_writer {
+	struct snapshot_writer *to;
+	int64_t key_group;
+};
+
+static int again_put(struct again_writer *aw, const struct batch *b, struct error *e)
+{
+	struct arena arena = ARENA_INIT;
+	uint32_t *pick = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *pick), n = 0;
+	struct batch some;
+	int status = 0;
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		pick[n] = r;
+		n += column_int(&b->columns[0], r) == aw->key_group;
+	}
+	if (n) {
+		batch_gather(b, pick, n, &arena, &some);
+		status = snapshot_put(aw->to, &some, e);
+	}
+	arena_clear(&arena);
+	return status;
+}
+
+static int disk_put_again(struct saved *saved, struct again_writer *aw, struct error *e)
+{
+	struct spill_reader *r;
+	const struct batch *b;
+	int status = 0;
+
+	if (!saved->disk)
+		return 0;
+	r = spill_reader_new(saved->disk, 0, SPILL_TO_END);
+	while (status == 0 && (status = spill_reader_next(r, &b, e)) == 0)
+		status = again_put(aw, b, e);
+	spill_reader_free(r);
+	return status < 0 ? -1 : 0;
+}
+
 /* What was restored and not yet needed goes on as it came, sorted again over its files. */
 static int saved_put(struct saved *saved, struct snapshot_writer *s, struct error *e)
 {
-	const struct batch *all;
-	struct arena arena = ARENA_INIT;
-	struct batch sorted;
-	uint32_t *order;
-	uint64_t *groups;
-	int status;
+	struct again_writer aw = {.to = s};
 
 	if (saved->has_window && window_put(saved, s, e))
 		return -1;
 	if (!saved->has_groups)
 		return 0;
-	all = batch_builder_view(&saved->groups);
-	order = arena_alloc(&arena, ((size_t)all->rows + 1) * sizeof *order);
-	groups = arena_alloc(&arena, ((size_t)all->rows + 1) * sizeof *groups);
-	for (uint32_t r = 0; r < all->rows; r++)
-		groups[r] = (uint64_t)column_int(&all->columns[0], r);
-	snapshot_order(groups, all->rows, order);
-	batch_gather(all, order, all->rows, &arena, &sorted);
-	status = snapshot_section(s, &saved->schema, e);
-	if (status == 0)
-		status = snapshot_put(s, &sorted, e);
-	arena_clear(&arena);
-	return status;
+	if (snapshot_section(s, &saved->schema, e))
+		return -1;
+	for (; aw.key_group < KEY_GROUPS; aw.key_group++) {
+		if (disk_put_again(saved, &aw, e) ||
+			again_put(&aw, batch_builder_view(&saved->groups), e))
+			return -1;
+	}
+	return 0;
 }
 
 int window_snapshot(struct operator* op, struct snapshot_writer *s, struct error *e)
@@ -373,6 +404,7 @@ void saved_free(struct saved *s)
 		return;
 	if (s->has_groups)
 		batch_builder_clear(&s->groups);
+	spill_run_free(s->disk);
 	schema_clear(&s->schema);
 	mem_free(s);
 }
@@ -412,7 +444,41 @@ static int window_take(struct saved *s, const struct batch *b, struct error *e)
 	return 0;
 }
 
-static int groups_take_in(struct saved *s, const struct batch *b, struct error *e)
+/* More rows than half of the memory holds go on to disk, as they come. */
+static int saved_spill(struct window *w, struct saved *s, struct error *e)
+{
+	const struct batch *all = batch_builder_view(&s->groups);
+	uint32_t at = 0, n;
+	int status = 0;
+
+	if (!s->disk && spill_run_new(w->options.temporary, &s->schema, &s->disk, e))
+		return -1;
+	for (; at < all->rows && status == 0; at += n) {
+		struct arena arena = ARENA_INIT;
+		struct batch some;
+
+		n = all->rows - at < BATCH_ROWS ? all->rows - at : BATCH_ROWS;
+		batch_slice(all, at, n, &arena, &some);
+		status = spill_run_put(s->disk, &some, e);
+		arena_clear(&arena);
+	}
+	batch_builder_reset(&s->groups);
+	return status;
+}
+
+static size_t saved_bytes(struct saved *s)
+{
+	return batch_bytes(batch_builder_view(&s->groups));
+}
+
+static bool is_too_much(const struct window *w, size_t bytes)
+{
+	return w->options.memory_bytes && w->options.temporary &&
+	       w->options.emit == EMIT_CLOSE && bytes > (size_t)w->options.memory_bytes / 4;
+}
+
+static int groups_take_in(
+	struct window *w, struct saved *s, const struct batch *b, struct error *e)
 {
 	const struct column *c;
 
@@ -430,7 +496,7 @@ static int groups_take_in(struct saved *s, const struct batch *b, struct error *
 	if (!schema_equal(&s->schema, b->schema))
 		return error_set(e, ERROR_STATE, "the files are snapshots of different groups");
 	batch_builder_put_rows(&s->groups, b, 0, b->rows);
-	return 0;
+	return is_too_much(w, saved_bytes(s)) ? saved_spill(w, s, e) : 0;
 }
 
 int window_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
@@ -448,7 +514,7 @@ int window_restore(struct operator* op, struct snapshot_reader *r, struct error 
 		if (strcmp(name, "window") == 0)
 			status = window_take(s, b, e);
 		else if (strcmp(name, "groups") == 0)
-			status = groups_take_in(s, b, e);
+			status = groups_take_in(w, s, b, e);
 		else
 			status = error_set(
 				e, ERROR_STATE, "a section '%s' is not known here", name);
@@ -754,6 +820,77 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 	return status;
 }
 
+/* The rows on disk become runs of as many as fit. */
+static int disk_load(struct window *w, struct saved *s, struct error *e)
+{
+	struct schema now = SCHEMA_INIT;
+	struct spill_reader *r;
+	const struct batch *b;
+	int status = saved_spill(w, s, e);
+	bool same;
+
+	schema_set_name(&now, "groups");
+	state_schema(w->plan, &now);
+	same = schema_equal(&now, &s->schema);
+	schema_clear(&now);
+	if (!same)
+		return error_set(e, ERROR_STATE,
+			"a state larger than --memory must have the aggregates of now");
+	w->spilled = spilled_new(w->options.temporary);
+	r = spill_reader_new(s->disk, 0, SPILL_TO_END);
+	while (status == 0 && (status = spill_reader_next(r, &b, e)) == 0) {
+		batch_builder_put_rows(&s->groups, b, 0, b->rows);
+		if (!is_too_much(w, saved_bytes(s)))
+			continue;
+		status = spilled_put_saved(w, batch_builder_view(&s->groups), e);
+		batch_builder_reset(&s->groups);
+	}
+	spill_reader_free(r);
+	if (status == 1)
+		status = spilled_put_saved(w, batch_builder_view(&s->groups), e);
+	if (status == 0 && w->ops->from_disk)
+		w->ops->from_disk(w);
+	return status < 0 ? -1 : 0;
+}
+
+static bool can_stay_on_disk(const struct window *w)
+{
+	return w->ops->spill && (!w->ops->can_spill || w->ops->can_spill(w));
+}
+
+/* All in memory after all: it must fit. */
+static int disk_back(struct saved *s, struct error *e)
+{
+	struct spill_reader *r = spill_reader_new(s->disk, 0, SPILL_TO_END);
+	struct batch_builder all;
+	const struct batch *b, *rest = batch_builder_view(&s->groups);
+	int status;
+
+	batch_builder_init(&all, &s->schema);
+	while ((status = spill_reader_next(r, &b, e)) == 0)
+		batch_builder_put_rows(&all, b, 0, b->rows);
+	batch_builder_put_rows(&all, rest, 0, rest->rows);
+	batch_builder_clear(&s->groups);
+	s->groups = all;
+	spill_reader_free(r);
+	spill_run_free(s->disk);
+	s->disk = NULL;
+	return status < 0 ? -1 : 0;
+}
+
+static int saved_load(struct window *w, struct saved *s, struct error *e)
+{
+	if (!s->has_groups)
+		return 0;
+	if (schema_compare(w, &s->schema, e))
+		return -1;
+	if (s->disk && can_stay_on_disk(w))
+		return disk_load(w, s, e);
+	if (s->disk && disk_back(s, e))
+		return -1;
+	return groups_load(w, s, e);
+}
+
 int window_load(struct window *w, struct error *e)
 {
 	struct saved *s = w->saved;
@@ -762,7 +899,7 @@ int window_load(struct window *w, struct error *e)
 		return 0;
 	if (s->has_window && window_compare(w, s, e))
 		return -1;
-	if (s->has_groups && (schema_compare(w, &s->schema, e) || groups_load(w, s, e)))
+	if (saved_load(w, s, e))
 		return -1;
 	saved_free(s);
 	w->saved = NULL;
