@@ -217,6 +217,18 @@ for i in range(900000):
 	spills -k 'k::string as k' "sum(v) as s, string_agg(v::string, ' ') as t"
 }
 
+@test "sessions on disk come back to fire when there is a watermark after all" {
+	python3 -c '
+print("k,v,at")
+for i in range(40000):
+    print("%0100d,%d,%d" % (i, i, 1000 * (i // 2)))' >s.csv
+	ssource -s 'k string, v int, at timestamp(ms)' -t at -d 0s s.csv >s.frames
+	swindow --session 2s -k k 'count(*) as n, sum(v) as s' <s.frames | ssink -f csv >want
+	swindow --memory 3M --session 2s -k k 'count(*) as n, sum(v) as s' <s.frames | ssink -f csv >got
+	cmp want got
+	[ "$(wc -l <got)" -eq 40001 ]
+}
+
 @test "changes must fit in the memory, and one group too" {
 	seq 300000 | ssource -f lines - >in.frames
 	refuses 1 "swindow: error: the groups take $(swindow --memory 4M --emit changes -k line <in.frames \

@@ -18,6 +18,7 @@ enum { ROWS_MAX = 400, KEYS = 6, LINE = 160, WINDOWS_MAX = 4000 };
 
 static uint64_t seed, state;
 
+enum { TINY = 12000 }; /* memory: spills every few batches */
 static int64_t memory_bytes; /* of the cases */
 
 static uint64_t draw(uint64_t below)
@@ -674,7 +675,7 @@ static void one_case(enum window_shape shape, enum window_emit emit, bool restar
 		}
 		run_rows(&run, rows, len);
 		/* Sessions are on disk only as long as there is no watermark. */
-		if (draw(3) == 0 && (!m->o.memory_bytes || shape != WINDOW_SESSION)) {
+		if (draw(3) == 0 && (shape != WINDOW_SESSION || m->o.memory_bytes != TINY)) {
 			int64_t next = now - (int64_t)draw(30);
 
 			if (next > watermark) {
@@ -718,7 +719,7 @@ static void groups_on_disk_give_the_same_results(void **unused)
 	static const enum window_shape shapes[] = {
 		WINDOW_NONE, WINDOW_TUMBLE, WINDOW_HOP, WINDOW_CUMULATE, WINDOW_SESSION};
 
-	memory_bytes = 12000; /* spills every few batches */
+	memory_bytes = TINY;
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
 		cases(shapes[i]);
 	memory_bytes = 0;

@@ -673,7 +673,7 @@ static int spilled_back(struct window *w, struct error *e);
 
 static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e)
 {
-	struct sessions *s = sessions_of(w);
+	struct sessions *s;
 	struct buf all = BUF_INIT;
 	struct fired *fired;
 	size_t n;
@@ -685,6 +685,7 @@ static int sessions_fire(struct window *w, int64_t watermark_us, struct error *e
 		if (spilled_back(w, e))
 			return -1;
 	}
+	s = sessions_of(w);
 	if (s->changes.len && window_has_passed(w, s->least_end_us, watermark_us) &&
 		sessions_emit(w, e))
 		return -1;
