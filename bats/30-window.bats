@@ -185,7 +185,7 @@ None 1 5" ]
 }
 
 @test "more state than --memory allows is a clear error" {
-	run bash -c 'seq 100000 | ssource -f csv --header no - | swindow --memory 100k -k c1 "count(*) as n" >out 2>errors'
+	run bash -c 'seq 100000 | ssource -f csv --header no - | swindow --memory 100k --emit changes -k c1 "count(*) as n" >out 2>errors'
 	[ "$status" -eq 1 ]
 	grep -q 'more than --memory allows' errors
 }

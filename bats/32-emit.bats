@@ -223,8 +223,8 @@ print("k,v,at")
 for i in range(40000):
     print("%0100d,%d,%d" % (i, i, 1000 * (i // 2)))' >s.csv
 	ssource -s 'k string, v int, at timestamp(ms)' -t at -d 0s s.csv >s.frames
-	swindow --session 2s -k k 'count(*) as n, sum(v) as s' <s.frames | ssink -f csv >want
-	swindow --memory 3M --session 2s -k k 'count(*) as n, sum(v) as s' <s.frames | ssink -f csv >got
+	swindow --session 2s -k k 'count(*) as n' <s.frames | ssink -f csv >want
+	swindow --memory 3M --session 2s -k k 'count(*) as n' <s.frames | ssink -f csv >got
 	cmp want got
 	[ "$(wc -l <got)" -eq 40001 ]
 }
