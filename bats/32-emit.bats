@@ -191,6 +191,24 @@ appears() {
 	[ -s want ]
 }
 
+@test "groups of a changelog are those of the table that it describes" {
+	ssource 'nexmark:bid?events=30000' >bids.frames
+	of='count(*) as c, sum(top) as s, max(top) as m, min(top) as l, median(top) as q,
+		count(distinct top) as d, avg(top) as a'
+	first='count(*) as n, max(price) as top'
+	swindow -k auction "$first" <bids.frames | swindow -k n "$of" | ssink -f csv | sed 1d | sort >want
+	swindow --emit changes -k auction "$first" <bids.frames >changes.frames
+	for mode in '' '--memory 200K' '--emit changes' '--emit 10ms'; do
+		swindow $mode -k n "$of" <changes.frames | ssink -f csv >out.csv
+		case $mode in
+		--emit*) left out.csv ;;
+		*) sed 1d out.csv ;;
+		esac | sort >got
+		cmp want got || { echo "$mode"; diff want got | head; return 1; }
+	done
+	[ "$(wc -l <want)" -gt 10 ]
+}
+
 # spills ARGUMENT...: the same bytes in 8 MB as in as much as it takes.
 spills() {
 	local most=${most:-40000}
