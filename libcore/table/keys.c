@@ -222,17 +222,63 @@ static bool is_int_like(const struct column *c)
 		c->type.kind == TYPE_DURATION;
 }
 
+enum { ROW_BYTES = 256, VALUE_BYTES = 18 }; /* the longest value that isn't text, and its tag */
+
+/* The canonical bytes of a row where they fit ROW_BYTES, else 0: a buffer that need not grow. */
+static inline size_t short_row(const struct column *const *columns, size_t columns_len, uint32_t row,
+	uint8_t key[ROW_BYTES + 8])
+{
+	uint8_t *to = key, *end = key + ROW_BYTES;
+
+	for (size_t i = 0; i < columns_len; i++) {
+		const struct column *c = columns[i];
+		struct text_view t;
+		uint32_t len;
+
+		if (end - to < VALUE_BYTES)
+			return 0;
+		if (!column_is_valid(c, row)) {
+			*to++ = 0;
+		} else if (is_int_like(c)) {
+			*to++ = c->type.kind;
+			memcpy(to, (const int64_t *)c->data + row, 8);
+			to += 8;
+		} else if (type_is_text(c->type)) {
+			t = column_text(c, row);
+			len = (uint32_t)t.len;
+			if (t.len > (size_t)(end - to) - TEXT_HEAD_BYTES)
+				return 0;
+			*to++ = c->type.kind;
+			memcpy(to, &len, sizeof len);
+			to += sizeof len;
+			if (len)
+				memcpy(to, t.text, len);
+			to += len;
+		} else {
+			return 0;
+		}
+	}
+	return (size_t)(to - key);
+}
+
 static void hash_rows(const struct column *const *columns, size_t columns_len, uint32_t rows,
 	uint64_t *hashes)
 {
-	struct buf key = BUF_INIT;
+	uint8_t key[ROW_BYTES + 8];
+	struct buf long_key = BUF_INIT;
 
 	for (uint32_t r = 0; r < rows; r++) {
-		buf_reset(&key);
-		keys_put(columns, columns_len, r, &key);
-		hashes[r] = XXH64(key.data, key.len, 0);
+		size_t len = short_row(columns, columns_len, r, key);
+
+		if (len) {
+			hashes[r] = len < SHORT_BYTES ? hash_short(key, len) : XXH64(key, len, 0);
+			continue;
+		}
+		buf_reset(&long_key);
+		keys_put(columns, columns_len, r, &long_key);
+		hashes[r] = XXH64(long_key.data, long_key.len, 0);
 	}
-	buf_clear(&key);
+	buf_clear(&long_key);
 }
 
 void keys_hash(const struct column *const *columns, size_t columns_len, uint32_t rows,
