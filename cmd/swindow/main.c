@@ -10,8 +10,8 @@
 
 static int64_t tumble_us, session_us, offset_us, lateness_us;
 static bool has_tumble, has_session, has_offset, has_lateness;
-static const char *hop, *cumulate, *keys, *where, *late, *emit, *over;
-static bool exclude_current;
+static const char *hop, *cumulate, *keys, *where, *late, *emit, *over, *count;
+static bool exclude_current, partial;
 static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
@@ -37,6 +37,15 @@ static const struct option_spec options[] = {
 		.value = &session_us,
 		.given = &has_session,
 		.help = "per key, rows no further than GAP apart"},
+	{.name = "count",
+		.kind = OPTION_TEXT,
+		.argument = "N[,SLIDE]",
+		.value = &count,
+		.help = "per key, windows of N rows, a new one every SLIDE"},
+	{.name = "partial",
+		.kind = OPTION_FLAG,
+		.value = &partial,
+		.help = "--count: windows that the end cuts short, too"},
 	{.name = "over",
 		.kind = OPTION_TEXT,
 		.argument = "all|N|DURATION|group",
@@ -131,13 +140,42 @@ static int cumulate_check(const struct window_options *o, struct error *e)
 	return 0;
 }
 
+/* Of rows: N or N,SLIDE. */
+static int count_parse(struct window_options *o, struct error *e)
+{
+	enum { OPEN_MOST = 4096 };
+	const char *comma = strchr(count, ',');
+	size_t len = comma ? (size_t)(comma - count) : strlen(count);
+
+	o->shape = WINDOW_COUNT;
+	if (int_parse(count, len, &o->size_us) != NUMBER_OK ||
+		(comma && int_parse(comma + 1, strlen(comma + 1), &o->step_us) != NUMBER_OK))
+		return error_set(e, ERROR_USAGE, "--count takes N or N,SLIDE, as in --count 100,10; not '%s'",
+			count);
+	if (!comma)
+		o->step_us = o->size_us;
+	if (o->size_us < 1 || o->step_us < 1)
+		return error_set(e, ERROR_USAGE, "--count takes at least one row");
+	if (o->step_us > o->size_us) {
+		error_set(e, ERROR_USAGE,
+			"--count: SLIDE is more than N, so rows would be lost between");
+		return error_hint(e, "N comes first: --count 100,10");
+	}
+	if (o->size_us / o->step_us > OPEN_MOST) {
+		error_set(e, ERROR_USAGE, "--count: a row would be in more than %d windows", OPEN_MOST);
+		return error_hint(e, "a longer SLIDE; or --over %lld, which has a result for every row",
+			(long long)o->size_us);
+	}
+	return 0;
+}
+
 static int shape_parse(struct window_options *o, struct error *e)
 {
-	int given = has_tumble + has_session + (hop != NULL) + (cumulate != NULL);
+	int given = has_tumble + has_session + (hop != NULL) + (cumulate != NULL) + (count != NULL);
 
 	if (given > 1)
 		return error_set(e, ERROR_USAGE,
-			"one of --tumble, --hop, --cumulate and --session, not several");
+			"one of --tumble, --hop, --cumulate, --session and --count, not several");
 	o->shape = WINDOW_NONE;
 	if (has_tumble) {
 		o->shape = WINDOW_TUMBLE;
@@ -149,6 +187,8 @@ static int shape_parse(struct window_options *o, struct error *e)
 		o->size_us = o->step_us = session_us;
 		return positive(session_us, "--session's GAP", e);
 	}
+	if (count)
+		return count_parse(o, e);
 	if (hop) {
 		o->shape = WINDOW_HOP;
 		return pair_parse(hop, "hop", "SLIDE", &o->size_us, &o->step_us, e) ||
@@ -168,11 +208,17 @@ static int shape_parse(struct window_options *o, struct error *e)
 
 static int times_check(struct window_options *o, struct error *e)
 {
-	if (has_offset && (o->shape == WINDOW_NONE || o->shape == WINDOW_SESSION))
+	if (has_offset && (o->shape == WINDOW_NONE || o->shape == WINDOW_SESSION ||
+				  o->shape == WINDOW_COUNT))
 		return error_set(e, ERROR_USAGE, "--offset moves --tumble, --hop and --cumulate");
+	if (o->shape == WINDOW_COUNT && (has_lateness || late))
+		return error_set(e, ERROR_USAGE, "--count goes by rows: none is late");
+	if (partial && o->shape != WINDOW_COUNT)
+		return error_set(e, ERROR_USAGE, "--partial is for --count");
+	o->partial = partial;
 	if (lateness_us < 0)
 		return error_set(e, ERROR_USAGE, "--lateness must not be negative");
-	if (o->step_us)
+	if (o->step_us && o->shape != WINDOW_COUNT)
 		o->offset_us = offset_us % (o->shape == WINDOW_CUMULATE ? o->size_us : o->step_us);
 	o->lateness_us = lateness_us;
 	return 0;
@@ -190,6 +236,13 @@ static int emit_parse(struct window_options *o, struct error *e)
 		return error_set(e, ERROR_USAGE,
 			"--emit takes close, changes or a duration like 10s, not '%s'", emit);
 	return positive(o->emit_us, "--emit's DURATION", e);
+}
+
+static int emit_check(const struct window_options *o, struct error *e)
+{
+	if (o->shape == WINDOW_COUNT && o->emit != EMIT_CLOSE)
+		return error_set(e, ERROR_USAGE, "--count and --emit don't go together: rows complete a window");
+	return 0;
 }
 
 static int texts_read(struct window_options *o, const char *list_argument, struct error *e)
@@ -284,8 +337,8 @@ static int over_create(const struct window_options *w, struct operator** out, st
 		return error_set(e, ERROR_USAGE, "--over and --emit don't go together: a row's result is final");
 	if (w->lateness_us)
 		return error_set(e, ERROR_USAGE, "--over and --lateness don't go together");
-	if (w->shape == WINDOW_SESSION)
-		return error_set(e, ERROR_USAGE, "--over group knows --tumble, --hop and --cumulate, no sessions");
+	if (w->shape == WINDOW_SESSION || w->shape == WINDOW_COUNT)
+		return error_set(e, ERROR_USAGE, "--over group knows --tumble, --hop and --cumulate only");
 	if (w->shape != WINDOW_NONE && o.frame != OVER_GROUP) {
 		error_set(e, ERROR_USAGE, "--over %s has no windows", over);
 		return error_hint(e, "all rows of a window: --over group --tumble 1m");
@@ -310,7 +363,7 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 		error_set(e, ERROR_USAGE, "nothing to do: neither -k nor aggregates were given");
 		return error_hint(e, "count all rows: swindow 'count(*) as n'");
 	}
-	if (shape_parse(&o, e) || times_check(&o, e) || emit_parse(&o, e))
+	if (shape_parse(&o, e) || times_check(&o, e) || emit_parse(&o, e) || emit_check(&o, e))
 		return -1;
 	setup->about.sides[0].path = late;
 	if (describe(&o, &setup->about, e) < 0)

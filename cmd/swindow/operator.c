@@ -15,6 +15,8 @@ static const struct window_ops *ops_of(const struct window *w)
 {
 	if (w->options.shape == WINDOW_SESSION)
 		return &sessions_ops;
+	if (w->options.shape == WINDOW_COUNT)
+		return &count_ops;
 	if (w->options.emit != EMIT_CLOSE)
 		return &updates_ops;
 	if (w->options.shape == WINDOW_NONE)
@@ -292,7 +294,8 @@ static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 		return -1;
 	arena_reset(&w->change_arena);
 	w->fired_us = in_us;
-	if (in_us != WATERMARK_FINAL && w->options.shape != WINDOW_NONE) {
+	if (in_us != WATERMARK_FINAL && w->options.shape != WINDOW_NONE &&
+		w->options.shape != WINDOW_COUNT) {
 		*out_us = time_add(time_add(in_us, -w->options.lateness_us), -w->ops->hold_us);
 		if (*out_us == WATERMARK_NONE)
 			*out_us = WATERMARK_NONE + 1;

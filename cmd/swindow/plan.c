@@ -327,6 +327,11 @@ static int time_check(
 {
 	if (o->shape == WINDOW_NONE)
 		return 0;
+	if (o->shape == WINDOW_COUNT && in->changelog)
+		return error_set(e, ERROR_USAGE,
+			"--count can't take rows back, but %s sends a changelog", from);
+	if (o->shape == WINDOW_COUNT)
+		return 0;
 	if (in->time_column < 0) {
 		error_set(e, ERROR_USAGE,
 			"windows need an event time, and the stream from %s has none", from);
@@ -351,8 +356,8 @@ static int plan_compile(struct window_plan *p, const struct window_options *o,
 	if (keys_parse(p, o, in, &keys, e) || keys_compile(p, &keys, in, NULL, p->inputs, e) ||
 		keys_describe(p, &keys, in, e))
 		return -1;
-	p->has_window = o->shape != WINDOW_NONE;
-	if (p->has_window || in->changelog)
+	p->has_window = o->shape != WINDOW_NONE && o->shape != WINDOW_COUNT;
+	if (o->shape != WINDOW_NONE || in->changelog)
 		p->time_key = -1;
 	if (list_parse(p, o, &calls, e))
 		return -1;

@@ -595,6 +595,7 @@ static int window_combine(struct window *w, int64_t k, size_t end, struct groups
 	case WINDOW_TUMBLE:
 	case WINDOW_GIVEN: *out = s->order[s->head]->groups; return 0;
 	case WINDOW_NONE:
+	case WINDOW_COUNT:
 	case WINDOW_SESSION: break;
 	}
 	MUST(false);

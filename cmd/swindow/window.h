@@ -4,12 +4,14 @@
  *   batch --> rows ---> slices.c    tumble, hop, cumulate, and window_end among the keys
  *                       sessions.c  --session
  *                       global.c    no window
+ *                       count.c     --count
  *                       updates.c   any of these but sessions, as a changelog: --emit
  *                                 |
  *             results <-----------+   results.c: finalize, the list's expressions, emit
  *
  * groups.c is what all of them keep rows in: a key table and the aggregates of its keys.  state.c
- * writes it to snapshots and reads it back, spilled.c to disk where it doesn't fit in memory.  Times are microseconds of event time throughout. */
+ * writes it to snapshots and reads it back, spilled.c to disk where it doesn't fit in memory.  Times
+ * are microseconds of event time throughout. */
 #ifndef RUNNEL_SWINDOW_WINDOW_H
 #define RUNNEL_SWINDOW_WINDOW_H
 
@@ -29,6 +31,7 @@ enum window_shape {
 	WINDOW_HOP,
 	WINDOW_CUMULATE,
 	WINDOW_SESSION,
+	WINDOW_COUNT, /* of so many rows of a key; times don't matter */
 };
 
 /* When results go out. */
@@ -43,10 +46,11 @@ struct window_options {
 	enum window_emit emit;
 	int64_t emit_us; /* EMIT_EVERY */
 	const char *temporary; /* directory for groups that don't fit; NULL: they must */
-	int64_t size_us; /* the gap of sessions */
-	int64_t step_us; /* hop: slide; cumulate: step; tumble: size */
+	int64_t size_us; /* the gap of sessions; a number of rows */
+	int64_t step_us; /* hop, count: slide; cumulate: step; tumble: size */
 	int64_t offset_us;
 	int64_t lateness_us;
+	bool partial; /* count: windows that the end of the stream cuts, too */
 	const char *keys;  /* -k, or NULL */
 	const char *where; /* -w, or NULL */
 	const char *list;  /* the aggregates, or NULL */
@@ -190,7 +194,7 @@ struct window_ops {
 	bool by_place;  /* ... rows by place alone */
 };
 
-extern const struct window_ops slices_ops, sessions_ops, global_ops, updates_ops;
+extern const struct window_ops slices_ops, sessions_ops, global_ops, updates_ops, count_ops;
 
 struct window {
 	struct operator op;
