@@ -149,6 +149,34 @@ static void every_type_has_the_bytes_and_the_hash_that_are_written_down(void **s
 	}
 }
 
+static void texts_of_every_length_hash_like_their_bytes(void **state)
+{
+	enum { LONGEST = 70 };
+	char text[LONGEST];
+	struct column_builder b;
+	struct column c;
+	const struct column *columns[2] = {&c, &c};
+	uint64_t hashes[LONGEST];
+
+	for (int i = 0; i < LONGEST; i++)
+		text[i] = (char)(i * 37 + 11);
+	builder_init(&b, TYPE_OF(TYPE_BYTES));
+	for (uint32_t len = 0; len < LONGEST; len++)
+		builder_put_text(&b, text, len);
+	c = builder_column(&b);
+	for (size_t n = 1; n <= 2; n++) {
+		keys_hash(columns, n, LONGEST, hashes);
+		for (uint32_t r = 0; r < LONGEST; r++) {
+			struct buf bytes = BUF_INIT;
+
+			keys_put(columns, n, r, &bytes);
+			assert_true(hashes[r] == XXH64(bytes.data, bytes.len, 0));
+			buf_clear(&bytes);
+		}
+	}
+	builder_clear(&b);
+}
+
 static void hashes_are_xxh64_of_the_bytes_for_any_columns(void **state)
 {
 	random_seed(7);
@@ -210,6 +238,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_is_refused_as_a_key),
 		cmocka_unit_test(every_type_has_the_bytes_and_the_hash_that_are_written_down),
+		cmocka_unit_test(texts_of_every_length_hash_like_their_bytes),
 		cmocka_unit_test(hashes_are_xxh64_of_the_bytes_for_any_columns),
 		cmocka_unit_test(every_group_belongs_to_exactly_one_subtask),
 	};

@@ -135,18 +135,27 @@ static void hash_nulls(const struct column *c, uint32_t rows, uint64_t *hashes)
 	}
 }
 
-/* XXH64 of less than 32 bytes.  What is left behind whole words is taken without a branch, as the
- * lengths of texts can't be predicted; so up to 7 bytes behind the end are read, and dropped. */
-static inline uint64_t hash_short(const uint8_t *p, size_t len)
+static inline uint64_t load_word(const uint8_t *p)
 {
-	uint64_t h = prime5 + len, word, with;
+	uint64_t word;
+
+	memcpy(&word, p, 8);
+	return word;
+}
+
+static inline uint64_t hash_word(uint64_t h, uint64_t word)
+{
+	h ^= rotate(word * prime2, 31) * prime1;
+	return rotate(h, 27) * prime1 + prime4;
+}
+
+/* What is left behind whole words, without a branch, as the lengths of texts can't be predicted; so up
+ * to 7 bytes behind the end are read, and dropped. */
+static inline uint64_t hash_rest(uint64_t h, const uint8_t *p, size_t len)
+{
+	uint64_t with;
 	uint32_t half;
 
-	for (size_t words = len / 8; words; words--, p += 8) {
-		memcpy(&word, p, 8);
-		h ^= rotate(word * prime2, 31) * prime1;
-		h = rotate(h, 27) * prime1 + prime4;
-	}
 	memcpy(&half, p, 4);
 	with = rotate(h ^ half * prime1, 23) * prime2 + prime3;
 	h = len & 4 ? with : h;
@@ -162,29 +171,49 @@ static inline uint64_t hash_short(const uint8_t *p, size_t len)
 	return h ^ h >> 32;
 }
 
+/* XXH64 of less than 32 bytes. */
+static inline uint64_t hash_short(const uint8_t *p, size_t len)
+{
+	uint64_t h = prime5 + len;
+
+	for (size_t words = len / 8; words; words--, p += 8)
+		h = hash_word(h, load_word(p));
+	return hash_rest(h, p, len);
+}
+
+/* The same of a text's key, tag and length in front, without writing it down: 3 <= len <= 26, and 32
+ * bytes may be read. */
+static inline uint64_t hash_text(uint8_t tag, const uint8_t *text, uint32_t len)
+{
+	uint64_t h = prime5 + len + 5, first = load_word(text);
+	const uint8_t *p = text + 3;
+
+	h = hash_word(h, first << 40 | (uint64_t)len << 8 | tag);
+	for (size_t words = (len - 3) / 8; words; words--, p += 8)
+		h = hash_word(h, load_word(p));
+	return hash_rest(h, p, len + 5);
+}
+
 enum { SHORT_BYTES = 32, TEXT_HEAD_BYTES = 5 };
 
 static void hash_texts(const struct column *c, uint32_t rows, uint64_t *hashes)
 {
-	struct buf long_key = BUF_INIT;
-	uint8_t key[SHORT_BYTES + 8] = {c->type.kind};
+	struct buf key = BUF_INIT;
+	const char *end = (const char *)c->bytes + (rows ? c->offsets[rows] : 0);
 
 	for (uint32_t r = 0; r < rows; r++) {
 		struct text_view t = column_text(c, r);
-		uint32_t len = (uint32_t)t.len;
 
-		if (len < SHORT_BYTES - TEXT_HEAD_BYTES && column_is_valid(c, r)) {
-			memcpy(key + 1, &len, sizeof len);
-			if (len)
-				memcpy(key + TEXT_HEAD_BYTES, t.text, len);
-			hashes[r] = hash_short(key, TEXT_HEAD_BYTES + len);
+		if (t.len - 3 < SHORT_BYTES - TEXT_HEAD_BYTES - 3 && end - t.text >= SHORT_BYTES &&
+			column_is_valid(c, r)) {
+			hashes[r] = hash_text(c->type.kind, (const uint8_t *)t.text, (uint32_t)t.len);
 			continue;
 		}
-		buf_reset(&long_key);
-		put_column(c, r, &long_key);
-		hashes[r] = XXH64(long_key.data, long_key.len, 0);
+		buf_reset(&key);
+		put_column(c, r, &key);
+		hashes[r] = XXH64(key.data, key.len, 0);
 	}
-	buf_clear(&long_key);
+	buf_clear(&key);
 }
 
 /* Two int-like columns without nulls: 18 bytes, as two words and two bytes. */
