@@ -169,6 +169,8 @@ bench_bins := $(benches:tests/bench/%.c=$(O)/tests/bench/%)
 bench: all $(bench_bins)
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/supervised $(BUILD)/bench
+	@BIN=$(BIN) MEASURE=$(O)/tests/bench/measure tests/bench/nexmark $(BUILD)/bench
+	@BIN=$(BIN) tests/bench/follow
 
 # libFuzzer needs clang and its run-time library (libclang-rt-dev).
 FUZZ_SECONDS ?= 300
