@@ -8,6 +8,7 @@
 #include "cmd/speek/peek.h"
 #include "cmd/ssort/ssort.h"
 #include "cmd/ssource/source.h"
+#include "cmd/swindow/over.h"
 #include "cmd/swindow/window.h"
 
 #include <setjmp.h>
@@ -226,6 +227,59 @@ static void windows_with_lateness(void **state)
 {
 	window_case((struct window_options){.shape = WINDOW_TUMBLE, .size_us = 5000000,
 		.step_us = 5000000, .lateness_us = 3000000});
+}
+
+static struct operator *make_over(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = over_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static void over_case(struct over_options o, bool looks_ahead)
+{
+	struct sim_node nodes[4];
+
+	o.window.keys = "k";
+	o.window.list = looks_ahead
+		? "count(*) as n, sum(v) as total, v - lead(v) as step, lead(id, 3, -1) as far"
+		: "count(*) as n, sum(v) as total, max(w) as top, count(distinct v) as d, "
+		  "first(id) as f, string_agg(id::string, ' ') as ids, sum(v) filter (where v > 500) "
+		  "as s, row_number() as nth, rank() as r, dense_rank() as dr, v - lag(v) as step, "
+		  "lag(id, 3, -1) as far";
+	explore_seeds(straight(nodes, make_over, &o), FEWER_SEEDS);
+}
+
+static void rows_over_those_around_them(void **state)
+{
+	static const struct window_options hop = {
+		.shape = WINDOW_HOP, .size_us = 6000000, .step_us = 2000000};
+	static const struct over_options frames[] = {
+		{.frame = OVER_ALL},
+		{.frame = OVER_ROWS, .rows = 1},
+		{.frame = OVER_ROWS, .rows = 5},
+		{.frame = OVER_TIME, .span_us = 2000000},
+		{.frame = OVER_GROUP},
+		{.frame = OVER_GROUP, .window = hop},
+	};
+
+	for (size_t i = 0; i < 2 * sizeof frames / sizeof *frames; i++) {
+		struct over_options o = frames[i / 2];
+
+		o.exclude_current = i % 2;
+		over_case(o, false);
+		over_case(o, true);
+	}
+}
+
+static void windows_of_so_many_rows(void **state)
+{
+	window_case((struct window_options){.shape = WINDOW_COUNT, .size_us = 7, .step_us = 7});
+	window_case((struct window_options){.shape = WINDOW_COUNT, .size_us = 7, .step_us = 3,
+		.partial = true});
+	window_case((struct window_options){.shape = WINDOW_COUNT, .size_us = 5, .step_us = 1});
 }
 
 static const struct window_options shapes[] = {
@@ -521,6 +575,8 @@ int main(void)
 		cmocka_unit_test(windows_with_lateness),
 		cmocka_unit_test(windows_that_tell_every_change),
 		cmocka_unit_test(groups_on_disk),
+		cmocka_unit_test(rows_over_those_around_them),
+		cmocka_unit_test(windows_of_so_many_rows),
 		cmocka_unit_test(groups_of_a_changelog),
 		cmocka_unit_test(joins_by_equal_keys),
 		cmocka_unit_test(joins_of_streams),

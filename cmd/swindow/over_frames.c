@@ -54,6 +54,7 @@ void frames_clear(struct frames *f)
 	mem_free(f->remap);
 	mem_free(f->evicted);
 	mem_free(f->evicted_keys);
+	mem_free(f->evicted_orders);
 }
 
 void frames_reset(struct frames *f)
@@ -158,23 +159,20 @@ static int update(struct frames *f, const struct rows *rows, const uint32_t *ids
 	return aggregates_add(f->aggregates, plan_of(f), rows, ids, a, e);
 }
 
-/* Kept rows by number, into or out of the groups of the same places. */
-static int update_kept(struct frames *f, const uint32_t *numbers, const uint32_t *ids, uint32_t n,
-	int8_t sign, struct arena *a, struct error *e)
+/* Kept rows, into or out of the groups of the same places; orders: their numbers in their keys. */
+static int update_kept(struct frames *f, const uint32_t *numbers, const uint32_t *ids,
+	const int64_t *orders, uint32_t n, int8_t sign, struct arena *a, struct error *e)
 {
 	const struct batch *all = rowstore_view(&f->kept);
 	struct rows rows = {.n = n, .columns_len = f->plan->inputs.fields_len};
 	struct column *columns = ARENA_ARRAY(a, struct column, rows.columns_len + 1);
-	int64_t *times = arena_alloc(a, n * sizeof *times);
 	int8_t *signs = arena_alloc(a, n);
 
 	for (size_t i = plan_of(f)->keys_len; i < rows.columns_len; i++)
 		column_gather(&all->columns[i], numbers, n, a, &columns[i]);
-	for (uint32_t i = 0; i < n; i++)
-		times[i] = f->kept.time_us[numbers[i]];
 	memset(signs, sign, n);
 	rows.columns = columns;
-	rows.times = times;
+	rows.times = orders;
 	rows.signs = sign < 0 ? signs : NULL;
 	return update(f, &rows, ids, a, e);
 }
@@ -183,16 +181,18 @@ int frames_rebuild(struct frames *f, struct arena *a, struct error *e)
 {
 	uint32_t *numbers = arena_alloc(a, (f->kept.len + (size_t)1) * sizeof *numbers), n = 0;
 	uint32_t *ids = arena_alloc(a, (f->kept.len + (size_t)1) * sizeof *ids);
+	int64_t *orders = arena_alloc(a, (f->kept.len + (size_t)1) * sizeof *orders);
 
 	for (uint32_t k = 0; k < f->per_key_len; k++) {
 		const struct over_key *key = &f->per_key[k];
 
 		for (uint32_t i = key->out; i < key->len; i++) {
 			numbers[n] = key->items[key->head + i];
+			orders[n] = key->rows - key->len + i + 1;
 			ids[n++] = k;
 		}
 	}
-	return n ? update_kept(f, numbers, ids, n, 1, a, e) : 0;
+	return n ? update_kept(f, numbers, ids, orders, n, 1, a, e) : 0;
 }
 
 static int values_put(struct frames *f, const uint32_t *ids, uint32_t n, struct error *e)
@@ -213,7 +213,8 @@ static int values_put(struct frames *f, const uint32_t *ids, uint32_t n, struct 
 struct run {
 	struct frames *f;
 	struct arena *a;
-	struct rows rows;
+	struct rows rows;     /* their times are their numbers in their keys: see over_key */
+	const int64_t *times;
 	const uint32_t *ids;
 	uint32_t first_kept;
 	uint32_t *order;      /* rows by round, those of a unit together */
@@ -240,10 +241,10 @@ static void rounds_make(struct run *r)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t k = r->ids[i];
 
-		if (!seen[k] || !last_us || last_us[k] != r->rows.times[i])
+		if (!seen[k] || !last_us || last_us[k] != r->times[i])
 			seen[k]++;
 		if (last_us)
-			last_us[k] = r->rows.times[i];
+			last_us[k] = r->times[i];
 		round[i] = seen[k] - 1;
 		if (seen[k] > r->rounds)
 			r->rounds = seen[k];
@@ -269,10 +270,12 @@ static void evict(struct run *r, uint32_t row)
 		uint32_t number = k->items[k->head + k->out];
 
 		if (o->frame == OVER_ROWS ? k->len - k->out < o->rows :
-			f->kept.time_us[number] >= time_add(r->rows.times[row], -o->span_us))
+			f->kept.time_us[number] >= time_add(r->times[row], -o->span_us))
 			break;
 		MEM_GROW(f->evicted, f->evicted_cap, f->evicted_len + 1);
 		MEM_GROW(f->evicted_keys, f->evicted_keys_cap, f->evicted_len + 1);
+		MEM_GROW(f->evicted_orders, f->evicted_orders_cap, f->evicted_len + 1);
+		f->evicted_orders[f->evicted_len] = ++k->left;
 		f->evicted[f->evicted_len] = number;
 		f->evicted_keys[f->evicted_len++] = r->ids[row];
 		k->out++;
@@ -288,7 +291,8 @@ static int evict_round(struct run *r, const uint32_t *rows, uint32_t n, struct e
 	f->evicted_len = 0;
 	for (uint32_t i = 0; i < n; i++)
 		evict(r, rows[i]);
-	if (f->evicted_len && update_kept(f, f->evicted, f->evicted_keys, f->evicted_len, -1, r->a, e))
+	if (f->evicted_len && update_kept(f, f->evicted, f->evicted_keys,
+		f->evicted_orders, f->evicted_len, -1, r->a, e))
 		return -1;
 	for (uint32_t i = 0; i < n; i++)
 		trim(f, &f->per_key[r->ids[rows[i]]]);
@@ -427,15 +431,17 @@ static int rounds_run(struct run *r, struct error *e)
 static void places_put(struct run *r)
 {
 	struct frames *f = r->f;
+	int64_t *numbers = arena_alloc(r->a, (r->rows.n + (size_t)1) * sizeof *numbers);
 
 	for (uint32_t i = 0; i < r->rows.n; i++) {
 		struct over_key *k = &f->per_key[r->ids[i]];
-		bool later = k->rows == 0 || r->rows.times[i] != k->last_us;
+		bool later = k->rows == 0 || r->times[i] != k->last_us;
 
 		k->rows++;
 		k->dense += later;
 		k->rank = later ? k->rows : k->rank;
-		k->last_us = r->rows.times[i];
+		k->last_us = r->times[i];
+		numbers[i] = k->rows;
 		for (size_t c = 0; c < f->plan->calls_len; c++) {
 			switch (f->plan->calls[c].kind) {
 			case CALL_ROW_NUMBER: builder_put_int(&f->results[c], k->rows); break;
@@ -447,6 +453,7 @@ static void places_put(struct run *r)
 			}
 		}
 	}
+	r->rows.times = numbers;
 }
 
 /* A kept row is `distance` before row i of the batch: in the key's list as it was before the batch, or
@@ -516,19 +523,25 @@ static int begin(struct frames *f, const struct ordered *in, struct arena *a, st
 
 	if (program_run(plan_of(f)->inputs, in->rows, f->columns, NULL, e))
 		return -1;
-	*r = (struct run){.f = f, .a = a};
+	*r = (struct run){.f = f, .a = a, .times = in->times};
 	r->ids = frames_keys(f, in->rows->rows, &hashes, a);
 	r->rows = (struct rows){.n = in->rows->rows, .columns = f->columns,
-		.columns_len = f->plan->inputs.fields_len, .hashes = hashes, .times = in->times};
+		.columns_len = f->plan->inputs.fields_len, .hashes = hashes};
 	frames_grow(f);
 	return 0;
 }
 
 int frames_load(struct frames *f, const struct ordered *in, struct arena *a, struct error *e)
 {
+	int64_t *numbers = arena_alloc(a, (in->rows->rows + (size_t)1) * sizeof *numbers);
 	struct run r;
 
-	return begin(f, in, a, &r, e) || update(f, &r.rows, r.ids, a, e) ? -1 : 0;
+	if (begin(f, in, a, &r, e))
+		return -1;
+	for (uint32_t i = 0; i < r.rows.n; i++)
+		numbers[i] = ++f->per_key[r.ids[i]].left;
+	r.rows.times = numbers;
+	return update(f, &r.rows, r.ids, a, e);
 }
 
 /* The default of lead, where the row that it reaches isn't there, is in leads already. */

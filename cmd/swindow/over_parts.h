@@ -48,9 +48,12 @@ void over_plan_free(struct over_plan *p);
 /* ---- frames ---- */
 
 /* What a key has come to.  items[head .. head + len) are numbers of kept rows, the oldest first; the
- * first `out` of them have left the frame and are there for lag. */
+ * first `out` of them have left the frame and are there for lag.  Aggregates go by the number of a row
+ * in its key, 1, 2 ..., not by its time: rows of equal time have an order, too, that taking one of
+ * them back and in again (--exclude-current) must not change. */
 struct over_key {
 	int64_t last_us, rows, rank, dense;
+	int64_t left; /* rows that have left the frame; OVER_GROUP: that have been loaded */
 	uint32_t *items;
 	uint32_t head, len, cap, out;
 };
@@ -68,8 +71,9 @@ struct frames {
 	struct column_builder *results; /* per call: of the batch at hand */
 	struct column *columns;         /* of window->inputs */
 	uint32_t *evicted, *evicted_keys; /* of the round at hand: kept rows and their keys */
+	int64_t *evicted_orders; /* their numbers in their keys */
 	uint32_t evicted_len;
-	size_t evicted_cap, evicted_keys_cap;
+	size_t evicted_cap, evicted_keys_cap, evicted_orders_cap;
 	uint32_t *remap;
 	size_t remap_cap;
 };

@@ -1,6 +1,6 @@
 /* Snapshots of --over.
  *
- *   "over"   unkeyed: frame, its size, the watermark, the running number of rows
+ *   "over"   unkeyed: frame, its size, the windows, the watermark, the running number of rows
  *   "held"   keyed: key_group, seq (order of arrival), time, queued (its turn), then the row
  *   "keys"   keyed: key_group, place, last, rows, rank, dense, the keys, the aggregates (--over all)
  *   "kept"   keyed: key_group, seq, time, out (of the frame, kept for lag), the key and the arguments
@@ -15,9 +15,9 @@
 
 static const char *const section_names[SAVED_SECTIONS] = {"held", "keys", "kept"};
 
-enum { OVER_FIELDS = 6 };
+enum { OVER_OPTIONS = 6, OVER_FIELDS = 8 }; /* those that a state must have the same */
 static const char *const over_names[OVER_FIELDS] = {
-	"frame", "size", "shape", "window", "watermark", "next_row"};
+	"frame", "size", "shape", "window", "step", "offset", "watermark", "next_row"};
 
 static void over_fields(const struct over *v, int64_t *values)
 {
@@ -27,8 +27,10 @@ static void over_fields(const struct over *v, int64_t *values)
 	values[1] = o->frame == OVER_ROWS ? o->rows : o->frame == OVER_TIME ? o->span_us : 0;
 	values[2] = o->window.shape;
 	values[3] = o->window.size_us;
-	values[4] = v->watermark_us;
-	values[5] = v->next_row;
+	values[4] = o->window.step_us;
+	values[5] = o->window.offset_us;
+	values[6] = v->watermark_us;
+	values[7] = v->next_row;
 }
 
 /* ---- writing ---- */
@@ -317,12 +319,12 @@ static int take_over(struct over *v, const struct batch *b, struct error *e)
 		return -1;
 	if (!found)
 		return 0;
-	if (memcmp(now, then, 4 * sizeof *now) != 0)
+	if (memcmp(now, then, OVER_OPTIONS * sizeof *now) != 0)
 		return error_set(e, ERROR_STATE, "the state is of another --over, or of other windows");
-	if (v->watermark_us == WATERMARK_NONE || then[4] < v->watermark_us)
-		v->watermark_us = then[4];
-	if (then[5] > v->next_row)
-		v->next_row = then[5];
+	if (v->watermark_us == WATERMARK_NONE || then[6] < v->watermark_us)
+		v->watermark_us = then[6];
+	if (then[7] > v->next_row)
+		v->next_row = then[7];
 	return 0;
 }
 
@@ -483,7 +485,7 @@ static int load_keys(struct over *v, struct error *e)
 		struct over_key *k = &f->per_key[ids[i]];
 
 		k->last_us = column_int(&sorted.columns[2], i);
-		k->rows = column_int(&sorted.columns[3], i);
+		k->rows = k->left = column_int(&sorted.columns[3], i);
 		k->rank = column_int(&sorted.columns[4], i);
 		k->dense = column_int(&sorted.columns[5], i);
 	}
@@ -532,7 +534,10 @@ static int load_kept(struct over *v, struct error *e)
 	first = rowstore_add(&f->kept, &sorted, NULL, sorted.rows, times, ids);
 	for (uint32_t i = 0; i < sorted.rows; i++) {
 		frames_push(f, ids[i], first + i);
-		f->per_key[ids[i]].out += ints_of(s, 3)[order[i]] != 0;
+		if (ints_of(s, 3)[order[i]])
+			f->per_key[ids[i]].out++;
+		else
+			f->per_key[ids[i]].left--;
 	}
 	if (v->options.frame == OVER_ROWS || v->options.frame == OVER_TIME)
 		status = frames_rebuild(f, &arena, e);
