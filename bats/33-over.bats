@@ -109,6 +109,27 @@ a,3,,-1
 b,7,,-1" ]
 }
 
+@test "rows of equal time keep their order, also when one of them is left out" {
+	printf 's,at\n' > ties.csv
+	for s in x y z w; do echo "$s,2024-01-01T00:00:01Z" >> ties.csv; done
+	for over in 1s group; do
+		ssource ties.csv -t at |
+			swindow --over $over --exclude-current "string_agg(s, '') as t, last(s) as l" |
+			smap 's, t, l' | ssink -f csv > got
+		[ "$(cat got)" = "s,t,l
+x,yzw,w
+y,xzw,w
+z,xyw,w
+w,xyz,z" ]
+	done
+}
+
+@test "random questions get SQLite's answers" {
+	run env ROUNDS=20 python3 "$top/tests/over_oracle.py"
+	[ "$status" -ne 77 ] || skip "$output"
+	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
+}
+
 @test "an item named like a column takes its place" {
 	[ "$(over --over all 'v * 2 as v, count(*) as n')" = "k,v,n
 a,2,1

@@ -89,16 +89,20 @@ static uint32_t group_of(const struct count *c, uint32_t key, int64_t window)
 
 /* ---- rows ---- */
 
-static void keys_grow(struct window *w)
+static int keys_grow(struct window *w, struct error *e)
 {
 	struct count *c = count_of(w);
 	uint32_t len = keytable_len(c->keys);
 
+	if (len > UINT32_MAX / c->slots)
+		return error_set(e, ERROR_DATA, "%u keys with up to %u open windows each are too many",
+			len, c->slots);
 	MEM_GROW(c->seen, c->seen_cap, len);
 	for (; c->seen_len < len; c->seen_len++)
 		c->seen[c->seen_len] = 0;
 	for (size_t i = 0; i < w->plan->calls_len; i++)
 		aggregate_resize(c->aggregates[i], len * c->slots);
+	return 0;
 }
 
 /* The rows of a batch by round: the n-th pane of a key that the batch touches is its n-th round. */
@@ -242,7 +246,8 @@ static int add_some(struct window *w, const struct rows *rows, struct error *e)
 	for (size_t i = 0; i < w->plan->keys_len; i++)
 		keys[i] = &rows->columns[i];
 	keytable_insert(c->keys, keys, rows->n, rows->hashes, ids);
-	keys_grow(w);
+	if (keys_grow(w, e))
+		return -1;
 	deal_rows(w, ids, rows->n, &d);
 	for (uint32_t k = 0; k < d.rounds; k++) {
 		const uint32_t *pick = d.order + first;
@@ -348,11 +353,11 @@ static int count_load(struct window *w, const struct batch *b, struct error *e)
 	struct arena arena = ARENA_INIT;
 	struct state_batch in;
 	uint32_t *ids = arena_alloc(&arena, ((size_t)b->rows + 1) * sizeof *ids);
-	int status = 0;
+	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
 	keytable_insert(c->keys, in.keys, in.rows, in.hashes, ids);
-	keys_grow(w);
+	status = keys_grow(w, e);
 	for (uint32_t r = 0; r < in.rows && status == 0; r++) {
 		if (in.first_us[r] < 0 || in.last_us[r] <= 0)
 			status = error_set(e, ERROR_STATE, "a saved window has a number below 0");
