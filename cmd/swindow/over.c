@@ -1,13 +1,12 @@
 /* The operator: see over.h. */
 #include "cmd/swindow/over_operator.h"
+#include "cmd/swindow/spans.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define TIME_MOST (INT64_C(1) << 62) /* as in slices.c */
 
 static struct over *over_of(struct operator *op)
 {
@@ -382,66 +381,80 @@ static int advance(struct over *v, int64_t until_us, struct error *e)
 
 /* ---- rows ---- */
 
-/* A row once for every window it is in, with the window's bounds behind its columns. */
+/* Rows once for every window they are in. */
+struct windowed {
+	uint32_t n;
+	uint32_t *pick;
+	int64_t *times, *starts, *ends;
+};
+
+static int windowed_init(struct windowed *out, const struct spans *s, const int64_t *times,
+	uint32_t rows, struct arena *a, struct error *e)
+{
+	size_t most = 1;
+
+	for (uint32_t r = 0; r < rows; r++) {
+		if (span_is_far(times[r]))
+			return span_refuse(times[r], e);
+		most += (size_t)(span_last(s, times[r]) - span_first(s, times[r]) + 1);
+	}
+	*out = (struct windowed){.pick = ARENA_ARRAY(a, uint32_t, most),
+		.times = ARENA_ARRAY(a, int64_t, most),
+		.starts = ARENA_ARRAY(a, int64_t, most),
+		.ends = ARENA_ARRAY(a, int64_t, most)};
+	return 0;
+}
+
+/* Whether any of the row's windows is still open. */
+static bool windowed_put(struct windowed *out, const struct spans *s, uint32_t row, int64_t time_us,
+	int64_t watermark_us)
+{
+	uint32_t before = out->n;
+
+	for (int64_t k = span_first(s, time_us), last = span_last(s, time_us); k <= last; k++) {
+		int64_t *end = &out->ends[out->n];
+
+		span_bounds(s, k, &out->starts[out->n], end);
+		if (watermark_us != WATERMARK_NONE && *end - 1 <= watermark_us)
+			continue;
+		out->pick[out->n] = row;
+		out->times[out->n++] = time_us;
+	}
+	return out->n > before;
+}
+
+static void windowed_hold(struct over *v, const struct windowed *from, const struct batch *b)
+{
+	size_t fields = b->schema->fields_len;
+	struct column *columns = ARENA_ARRAY(&v->arena, struct column, fields + 2);
+	struct batch wide = {.schema = &v->held_schema, .rows = from->n, .columns = columns};
+	struct batch picked;
+	uint32_t first;
+
+	batch_gather(b, from->pick, from->n, &v->arena, &picked);
+	memcpy(columns, picked.columns, fields * sizeof *columns);
+	columns[fields] =
+		(struct column){.type = TYPE_OF(TYPE_TIMESTAMP), .data = from->starts};
+	columns[fields + 1] =
+		(struct column){.type = TYPE_OF(TYPE_TIMESTAMP), .data = from->ends};
+	first = rowstore_add(&v->held, &wide, NULL, from->n, from->times, NULL);
+	for (uint32_t i = 0; i < from->n; i++)
+		timequeue_push(&v->queue, from->ends[i] - 1, first + i);
+}
+
 static int hold_windows(struct over *v, const struct batch *b, const int64_t *times, uint32_t *late,
 	uint32_t *lates, struct error *e)
 {
-	const struct window_options *o = &v->options.window;
-	uint32_t *pick = NULL, n = 0;
-	size_t pick_cap = 0, bound_cap = 0;
-	int64_t *bounds = NULL, *own = NULL;
-	size_t own_cap = 0;
-	struct batch wide = {.schema = &v->held_schema};
-	struct column *columns = ARENA_ARRAY(&v->arena, struct column, v->held_schema.fields_len);
-	struct batch picked;
+	struct spans spans = spans_of(&v->options.window);
+	struct windowed rows = {.n = 0};
 
+	if (windowed_init(&rows, &spans, times, b->rows, &v->arena, e))
+		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		struct window_span span;
-		bool any = false;
-
-		if (times[r] >= TIME_MOST || times[r] <= -TIME_MOST) {
-			mem_free(pick);
-			mem_free(bounds);
-			mem_free(own);
-			return error_set(e, ERROR_DATA, "an event time of %lld us is out of range",
-				(long long)times[r]);
-		}
-		for (span = window_span_first(o, times[r]); window_span_has(&span, times[r]);
-			span = window_span_next(o, &span)) {
-			if (v->watermark_us != WATERMARK_NONE && span.end_us - 1 <= v->watermark_us)
-				continue;
-			MEM_GROW(pick, pick_cap, n + (size_t)1);
-			MEM_GROW(own, own_cap, n + (size_t)1);
-			MEM_GROW(bounds, bound_cap, 2 * ((size_t)n + 1));
-			pick[n] = r;
-			own[n] = times[r];
-			bounds[2 * n] = span.start_us;
-			bounds[2 * n + 1] = span.end_us;
-			n++;
-			any = true;
-		}
-		late[*lates] = r;
-		*lates += !any;
+		if (!windowed_put(&rows, &spans, r, times[r], v->watermark_us))
+			late[(*lates)++] = r;
 	}
-	batch_gather(b, pick, n, &v->arena, &picked);
-	memcpy(columns, picked.columns, b->schema->fields_len * sizeof *columns);
-	for (int side = 0; side < 2; side++) {
-		int64_t *values = arena_alloc(&v->arena, (n + (size_t)1) * sizeof *values);
-
-		for (uint32_t i = 0; i < n; i++)
-			values[i] = bounds[2 * i + (uint32_t)side];
-		columns[b->schema->fields_len + (size_t)side] =
-			(struct column){.type = TYPE_OF(TYPE_TIMESTAMP), .data = values};
-	}
-	wide.columns = columns;
-	wide.rows = n;
-	uint32_t first = rowstore_add(&v->held, &wide, NULL, n, own, NULL);
-
-	for (uint32_t i = 0; i < n; i++)
-		timequeue_push(&v->queue, bounds[2 * i + 1] - 1, first + i);
-	mem_free(pick);
-	mem_free(bounds);
-	mem_free(own);
+	windowed_hold(v, &rows, b);
 	return 0;
 }
 

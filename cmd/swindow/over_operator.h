@@ -34,37 +34,4 @@ int over_restore(struct operator *op, struct snapshot_reader *r, struct error *e
 int over_load(struct over *v, struct error *e);
 void over_saved_clear(struct over *v);
 
-/* ---- the windows of a time, by rising end ---- */
-
-struct window_span {
-	int64_t start_us, end_us;
-};
-
-static inline struct window_span window_span_first(const struct window_options *o, int64_t time_us)
-{
-	int64_t t = time_us - o->offset_us, start = floor_div(t, o->step_us) * o->step_us;
-
-	if (o->shape == WINDOW_HOP)
-		start = (floor_div(t - o->size_us, o->step_us) + 1) * o->step_us;
-	if (o->shape == WINDOW_CUMULATE)
-		return (struct window_span){floor_div(t, o->size_us) * o->size_us + o->offset_us,
-			start + o->step_us + o->offset_us};
-	return (struct window_span){start + o->offset_us, start + o->size_us + o->offset_us};
-}
-
-static inline struct window_span window_span_next(const struct window_options *o,
-	const struct window_span *s)
-{
-	if (o->shape == WINDOW_HOP)
-		return (struct window_span){s->start_us + o->step_us, s->end_us + o->step_us};
-	if (o->shape == WINDOW_CUMULATE && s->end_us - s->start_us < o->size_us)
-		return (struct window_span){s->start_us, s->end_us + o->step_us};
-	return (struct window_span){INT64_MAX, INT64_MAX}; /* holds nothing */
-}
-
-static inline bool window_span_has(const struct window_span *s, int64_t time_us)
-{
-	return time_us >= s->start_us && time_us < s->end_us;
-}
-
 #endif

@@ -19,6 +19,7 @@
  * slice is combined a constant number of times, however small the slide.  Cumulating windows only
  * ever need back.  A late row into a slice that has been combined already undoes both; the next
  * window combines anew. */
+#include "cmd/swindow/spans.h"
 #include "cmd/swindow/spilled.h"
 
 #include "libcore/base/memory.h"
@@ -33,9 +34,6 @@ enum {
 	NAIVE_SLICES = 3, /* so few are combined directly */
 };
 
-/* Times further out than this can't be windowed without overflow; it is the year 148113. */
-#define TIME_MOST (INT64_C(1) << 62)
-
 struct slice {
 	int64_t index;
 	int64_t start_us, end_us;
@@ -46,7 +44,7 @@ struct slice {
 };
 
 struct slices {
-	int64_t size_us, step_us, offset_us;
+	struct spans spans;
 	int64_t rest_us; /* hop: size modulo step, where windows end between starts */
 	double per_step; /* 1 / step_us */
 
@@ -77,38 +75,34 @@ static void slices_init(struct window *w)
 {
 	struct slices *s = mem_zero(sizeof *s);
 
-	s->size_us = w->options.size_us;
-	s->step_us = w->options.step_us;
-	s->offset_us = w->options.offset_us;
-	if (w->options.shape == WINDOW_GIVEN)
-		s->size_us = s->step_us = 1; /* a slice per value of the event time */
-	if (w->options.shape == WINDOW_HOP)
-		s->rest_us = s->size_us % s->step_us;
-	s->per_step = 1 / (double)s->step_us;
+	s->spans = spans_of(&w->options);
+	if (s->spans.shape == WINDOW_HOP)
+		s->rest_us = s->spans.size_us % s->spans.step_us;
+	s->per_step = 1 / (double)s->spans.step_us;
 	s->sorted = true;
 	s->map_cap = MAP_MIN;
 	s->map = mem_zero(s->map_cap * sizeof *s->map);
 	w->state = s;
 }
 
-/* ---- geometry: where slices and windows lie ---- */
+/* ---- where slices lie ---- */
 
 /* The number of the step that holds a time, without dividing: a product that may be one off, then
  * mended; where doubles are too coarse even for that, a division after all. */
 static inline int64_t step_of(const struct slices *s, int64_t time_us)
 {
-	int64_t t = time_us - s->offset_us;
+	int64_t t = time_us - s->spans.offset_us;
 	int64_t k = (int64_t)((double)t * s->per_step);
-	int64_t rest = (int64_t)((uint64_t)t - (uint64_t)k * (uint64_t)s->step_us);
+	int64_t rest = (int64_t)((uint64_t)t - (uint64_t)k * (uint64_t)s->spans.step_us);
 
 	if (rest < 0) {
-		rest += s->step_us;
+		rest += s->spans.step_us;
 		k--;
-	} else if (rest >= s->step_us) {
-		rest -= s->step_us;
+	} else if (rest >= s->spans.step_us) {
+		rest -= s->spans.step_us;
 		k++;
 	}
-	return rest >= 0 && rest < s->step_us ? k : floor_div(t, s->step_us);
+	return rest >= 0 && rest < s->spans.step_us ? k : floor_div(t, s->spans.step_us);
 }
 
 static inline int64_t slice_index(const struct slices *s, int64_t time_us)
@@ -117,7 +111,7 @@ static inline int64_t slice_index(const struct slices *s, int64_t time_us)
 
 	if (s->rest_us == 0)
 		return k;
-	return 2 * k + (time_us - s->offset_us - k * s->step_us >= s->rest_us);
+	return 2 * k + (time_us - s->spans.offset_us - k * s->spans.step_us >= s->rest_us);
 }
 
 static void slice_bounds(const struct slices *s, int64_t index, int64_t *start, int64_t *end)
@@ -125,47 +119,13 @@ static void slice_bounds(const struct slices *s, int64_t index, int64_t *start, 
 	int64_t k = index;
 
 	if (s->rest_us == 0) {
-		*start = k * s->step_us + s->offset_us;
-		*end = *start + s->step_us;
+		*start = k * s->spans.step_us + s->spans.offset_us;
+		*end = *start + s->spans.step_us;
 		return;
 	}
 	k = floor_div(index, 2);
-	*start = k * s->step_us + s->offset_us + (index & 1 ? s->rest_us : 0);
-	*end = index & 1 ? (k + 1) * s->step_us + s->offset_us : *start + s->rest_us;
-}
-
-/* The first and the last window that a slice belongs to.  Hops are numbered by their start,
- * cumulating windows by their last step. */
-static int64_t window_first(const struct window *w, int64_t slice_start_us)
-{
-	const struct slices *s = slices_of(w);
-	int64_t t = slice_start_us - s->offset_us;
-
-	if (w->options.shape == WINDOW_HOP)
-		return floor_div(t - s->size_us, s->step_us) + 1;
-	return floor_div(t, s->step_us);
-}
-
-static int64_t window_last(const struct window *w, int64_t slice_start_us)
-{
-	const struct slices *s = slices_of(w);
-	int64_t t = slice_start_us - s->offset_us;
-
-	if (w->options.shape == WINDOW_CUMULATE)
-		return (floor_div(t, s->size_us) + 1) * (s->size_us / s->step_us) - 1;
-	return floor_div(t, s->step_us);
-}
-
-static void window_bounds(const struct window *w, int64_t k, int64_t *start, int64_t *end)
-{
-	const struct slices *s = slices_of(w);
-
-	*start = k * s->step_us + s->offset_us;
-	*end = *start + s->size_us;
-	if (w->options.shape == WINDOW_CUMULATE) {
-		*end = *start + s->step_us;
-		*start = floor_div(k * s->step_us, s->size_us) * s->size_us + s->offset_us;
-	}
+	*start = k * s->spans.step_us + s->spans.offset_us + (index & 1 ? s->rest_us : 0);
+	*end = index & 1 ? (k + 1) * s->spans.step_us + s->spans.offset_us : *start + s->rest_us;
 }
 
 /* ---- sets of groups, used again ---- */
@@ -281,11 +241,12 @@ static void slice_free(struct window *w, struct slice *slice)
 
 static bool is_late(const struct window *w, int64_t slice_start_us)
 {
+	const struct spans *spans = &slices_of(w)->spans;
 	int64_t start, end;
 
 	if (w->watermark_us == WATERMARK_NONE)
 		return false;
-	window_bounds(w, window_last(w, slice_start_us), &start, &end);
+	span_bounds(spans, span_last(spans, slice_start_us), &start, &end);
 	return window_has_passed(w, end - 1, w->watermark_us);
 }
 
@@ -336,10 +297,8 @@ static int deal_rows(struct window *w, const struct rows *rows, struct deal *d, 
 
 	for (uint32_t r = 0; r < rows->n; r++) {
 		if (!slice_has(slice, times[r])) {
-			if (times[r] >= TIME_MOST || times[r] <= -TIME_MOST)
-				return error_set(e, ERROR_DATA,
-					"an event time of %lld us is out of range",
-					(long long)times[r]);
+			if (span_is_far(times[r]))
+				return span_refuse(times[r], e);
 			slice = slice_get(w, times[r]);
 			mark = touch(s, slice, d);
 		}
@@ -504,7 +463,7 @@ static int hop_combine(struct window *w, int64_t k, size_t end, struct groups **
 	}
 	/* What no later window starts with can take the back in where it stands. */
 	if (s->suffix[s->head] != s->order[s->head]->groups &&
-		window_last(w, s->order[s->head]->start_us) <= k) {
+		span_last(&s->spans, s->order[s->head]->start_us) <= k) {
 		*temporary = false;
 		*out = s->suffix[s->head];
 		return groups_combine(*out, s->back, w->plan, e);
@@ -539,7 +498,7 @@ static void slices_evict(struct window *w, int64_t k)
 {
 	struct slices *s = slices_of(w);
 
-	while (s->head < s->len && window_last(w, s->order[s->head]->start_us) <= k) {
+	while (s->head < s->len && span_last(&s->spans, s->order[s->head]->start_us) <= k) {
 		struct slice *slice = s->order[s->head];
 
 		if (s->head < s->boundary)
@@ -628,7 +587,7 @@ static int window_fire(struct window *w, int64_t k, struct error *e)
 	bool spilled = false;
 	int status;
 
-	window_bounds(w, k, &r.start_us, &r.end_us);
+	span_bounds(&s->spans, k, &r.start_us, &r.end_us);
 	for (; end < s->len && s->order[end]->start_us < r.end_us; end++)
 		spilled |= s->order[end]->spilled;
 	if (spilled) {
@@ -650,13 +609,11 @@ static int window_fire(struct window *w, int64_t k, struct error *e)
 /* The first window that the last watermark left open: those before have fired. */
 static int64_t window_open(const struct window *w)
 {
-	const struct slices *s = slices_of(w);
-	int64_t size = w->options.shape == WINDOW_CUMULATE ? s->step_us : s->size_us;
-	int64_t passed = time_add(w->fired_us, -w->options.lateness_us);
+	int64_t passed_us = time_add(w->fired_us, -w->options.lateness_us);
 
-	if (passed <= -TIME_MOST)
+	if (passed_us <= -SPAN_TIME_MOST)
 		return INT64_MIN;
-	return floor_div(time_add(passed, 1 - size - s->offset_us), s->step_us) + 1;
+	return span_ended(&slices_of(w)->spans, time_add(passed_us, 1)) + 1;
 }
 
 static int slices_fire(struct window *w, int64_t watermark_us, struct error *e)
@@ -666,11 +623,11 @@ static int slices_fire(struct window *w, int64_t watermark_us, struct error *e)
 
 	slices_sort(s);
 	while (s->head < s->len) {
-		int64_t k = window_first(w, s->order[s->head]->start_us), start, end;
+		int64_t k = span_first(&s->spans, s->order[s->head]->start_us), start, end;
 
 		if (k < open)
 			k = open;
-		window_bounds(w, k, &start, &end);
+		span_bounds(&s->spans, k, &start, &end);
 		if (!window_has_passed(w, end - 1, watermark_us))
 			break;
 		if (window_fire(w, k, e))
@@ -794,7 +751,7 @@ static int slices_load(struct window *w, const struct batch *b, struct error *e)
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
-	if (in.first_us[0] >= TIME_MOST || in.first_us[0] <= -TIME_MOST) {
+	if (span_is_far(in.first_us[0])) {
 		arena_clear(&arena);
 		return error_set(e, ERROR_STATE, "a saved window starts out of range");
 	}

@@ -5,12 +5,10 @@
  * Here windows share no slices: a row changes a result in every window that covers it, so that what
  * comes out is as many rows as windows, and slices would only save the lesser half.  A window whose
  * time has passed has said all there is to say and is forgotten. */
+#include "cmd/swindow/spans.h"
 #include "cmd/swindow/touched.h"
 
 #include "libcore/base/memory.h"
-
-/* Times further out than this can't be windowed without overflow; it is the year 148113. */
-#define TIME_MOST (INT64_C(1) << 62)
 
 struct open_window {
 	int64_t k;
@@ -21,7 +19,7 @@ struct open_window {
 };
 
 struct updates {
-	int64_t size_us, step_us, offset_us;
+	struct spans spans;
 	struct open_window **windows; /* by k */
 	size_t len, cap;
 };
@@ -35,11 +33,7 @@ static void updates_init(struct window *w)
 {
 	struct updates *u = mem_zero(sizeof *u);
 
-	u->size_us = w->options.size_us;
-	u->step_us = w->options.step_us;
-	u->offset_us = w->options.offset_us;
-	if (w->options.shape == WINDOW_GIVEN)
-		u->size_us = u->step_us = 1;
+	u->spans = spans_of(&w->options);
 	w->state = u;
 }
 
@@ -60,21 +54,13 @@ static void updates_clear(struct window *w)
 	mem_free(u);
 }
 
-/* ---- geometry: hops are numbered by their start, cumulating windows by their last step ---- */
+/* ---- windows by number ---- */
 
 static void bounds(const struct window *w, int64_t k, int64_t *start, int64_t *end)
 {
-	const struct updates *u = updates_of(w);
-
 	*start = *end = 0;
-	if (w->options.shape == WINDOW_NONE)
-		return;
-	*start = k * u->step_us + u->offset_us;
-	*end = *start + u->size_us;
-	if (w->options.shape == WINDOW_CUMULATE) {
-		*end = *start + u->step_us;
-		*start = floor_div(k * u->step_us, u->size_us) * u->size_us + u->offset_us;
-	}
+	if (w->options.shape != WINDOW_NONE)
+		span_bounds(&updates_of(w)->spans, k, start, end);
 }
 
 /* The windows that cover a time, and between which times they are the same. */
@@ -83,27 +69,20 @@ struct cover {
 	int64_t from_us, until_us; /* not reached */
 };
 
-static struct cover cover_of(const struct window *w, int64_t time_us)
+static struct cover cover_of(const struct spans *s, int64_t time_us)
 {
-	const struct updates *u = updates_of(w);
-	int64_t t = time_us - u->offset_us, step = floor_div(t, u->step_us);
-	struct cover c = {step, step, step * u->step_us, (step + 1) * u->step_us};
-	int64_t ended;
+	int64_t step = floor_div(time_us - s->offset_us, s->step_us), start, ended;
+	struct cover c = {span_first(s, time_us), span_last(s, time_us),
+		step * s->step_us + s->offset_us, (step + 1) * s->step_us + s->offset_us};
 
-	if (w->options.shape == WINDOW_CUMULATE)
-		c.last = (floor_div(t, u->size_us) + 1) * (u->size_us / u->step_us) - 1;
-	if (w->options.shape == WINDOW_HOP) {
-		c.first = floor_div(t - u->size_us, u->step_us) + 1;
-		/* Windows also change where one ends. */
-		ended = c.first * u->step_us + u->size_us;
-		if (ended < c.until_us)
-			c.until_us = ended;
-		ended -= u->step_us;
-		if (ended > c.from_us)
-			c.from_us = ended;
-	}
-	c.from_us += u->offset_us;
-	c.until_us += u->offset_us;
+	if (s->shape != WINDOW_HOP)
+		return c;
+	/* Windows also change where one ends. */
+	span_bounds(s, c.first, &start, &ended);
+	if (ended < c.until_us)
+		c.until_us = ended;
+	if (ended - s->step_us > c.from_us)
+		c.from_us = ended - s->step_us;
 	return c;
 }
 
@@ -182,10 +161,9 @@ static int cover_rows(struct window *w, const struct rows *rows, struct cover_se
 		int64_t t = rows->times[r];
 
 		if (!set || t < c.from_us || t >= c.until_us) {
-			if (t >= TIME_MOST || t <= -TIME_MOST)
-				return error_set(e, ERROR_DATA,
-					"an event time of %lld us is out of range", (long long)t);
-			c = cover_of(w, t);
+			if (span_is_far(t))
+				return span_refuse(t, e);
+			c = cover_of(&updates_of(w)->spans, t);
 			set = set_new(w, &c);
 		}
 		sets[r] = set;
@@ -343,12 +321,9 @@ static int updates_save(struct window *w, struct snapshot_writer *writer, struct
 
 static int64_t window_of_last(const struct window *w, int64_t last_us)
 {
-	const struct updates *u = updates_of(w);
-	int64_t size = w->options.shape == WINDOW_CUMULATE ? u->step_us : u->size_us;
-
 	if (w->options.shape == WINDOW_NONE)
 		return 0;
-	return floor_div(last_us + 1 - size - u->offset_us, u->step_us);
+	return span_ended(&updates_of(w)->spans, last_us + 1);
 }
 
 static int updates_load(struct window *w, const struct batch *b, struct error *e)
@@ -360,7 +335,7 @@ static int updates_load(struct window *w, const struct batch *b, struct error *e
 	int status;
 
 	state_batch_read(w->plan, b, &arena, &in);
-	if (in.first_us[0] >= TIME_MOST || in.first_us[0] <= -TIME_MOST) {
+	if (span_is_far(in.first_us[0])) {
 		arena_clear(&arena);
 		return error_set(e, ERROR_STATE, "a saved window starts out of range");
 	}
