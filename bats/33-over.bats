@@ -33,6 +33,9 @@ over() {
 @test "wrong usage says what there is" {
 	fails "--over takes all, group, a number of rows or a duration like 1h, not 'some'" --over some 'sum(v)'
 	fails "--over N takes at least one row" --over 0 'sum(v)'
+	fails "--over N takes at least one row" --over -1 'sum(v)'
+	fails "--over N takes at most 2147483647 rows" --over 3000000000 'sum(v)'
+	fails "--over and --lateness don't go together" --over all --lateness 1m 'sum(v)'
 	fails "which aggregates?" --over all -k k
 	fails "--over and --emit don't go together" --over all --emit changes 'sum(v)'
 	fails "--over all has no windows" --over all --tumble 1m 'sum(v)'

@@ -314,7 +314,8 @@ static int over_parse(struct over_options *o, struct error *e)
 	} else if (int_parse(over, len, &o->rows) == NUMBER_OK) {
 		o->frame = OVER_ROWS;
 		if (o->rows < 1 || o->rows > UINT32_MAX / 2)
-			return error_set(e, ERROR_USAGE, "--over N takes at least one row, not %s", over);
+			return error_set(e, ERROR_USAGE, "--over N takes %s, not %s", o->rows < 1
+				? "at least one row" : "at most 2147483647 rows", over);
 	} else if (duration_parse(over, len, &o->span_us) == NUMBER_OK) {
 		o->frame = OVER_TIME;
 		return positive(o->span_us, "--over's DURATION", e);
