@@ -164,7 +164,7 @@ PY
 
 @test "the manuals refer to each other only where there is a page" {
 	for page in "$root"/man/*; do
-		sed -n 's/^\.Xr \(ssource\|smap\|swindow\|sjoin\|ssort\|ssink\|sctl\|runnel[a-z-]*\) \([0-9]\).*/\1.\2/p' "$page" | sort -u |
+		sed -n 's/^\.Xr \(ssource\|smap\|swindow\|sjoin\|ssort\|smerge\|stee\|speek\|ssink\|sctl\|runnel[a-z-]*\) \([0-9]\).*/\1.\2/p' "$page" | sort -u |
 			while read -r other; do
 				[ -e "$root/man/$other" ] || { echo "$page refers to $other"; exit 1; }
 			done
