@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """swindow --over against SQLite's window functions: random rows, random frames, one seed, printed.
 
-  SEED=1 ROUNDS=60 tests/over_oracle.py
+  SEED=1 ROUNDS=100 tests/over_oracle.py
 
 Each question is asked of a file read to its end, and of one with watermarks on the way.
 """
@@ -17,7 +17,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.abspath(os.environ.get("BIN", os.path.join(ROOT, "build", "bin")))
 SEED = int(os.environ.get("SEED", "20261123"))
-ROUNDS = int(os.environ.get("ROUNDS", "60"))
+ROUNDS = int(os.environ.get("ROUNDS", "25"))
 if sqlite3.sqlite_version_info < (3, 28):
     print("SQLite %s has no frames" % sqlite3.sqlite_version)
     sys.exit(77)
