@@ -452,9 +452,35 @@ static void small_batches_are_gathered_and_a_flush_sends_them(void **state)
 	bench_close(&x);
 }
 
+static void count_warning(void *context, const char *text)
+{
+	++*(int *)context;
+}
+
+static void a_warning_is_given_once(void **state)
+{
+	struct echo *op = mem_zero(sizeof *op);
+	int warnings = 0;
+	struct stage_plan plan = {.name = "echo", .subtasks = 1,
+		.hooks = {.context = &warnings, .warn = count_warning}};
+	struct stage *st;
+
+	op->op = (struct operator){.ops = &echo_ops, .inputs = 1};
+	st = stage_new(&plan, &op->op);
+	stage_warn(st, "%d rows", 1);
+	stage_warn(st, "%d rows", 2);
+	stage_warn(st, "%d rows", 1);
+	assert_int_equal(warnings, 2);
+	for (int i = 0; i < 1000; i++)
+		stage_warn(st, "row %d", i);
+	assert_true(warnings < 100);
+	stage_free(st);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_warning_is_given_once),
 		cmocka_unit_test(a_watermark_that_falls_is_refused),
 		cmocka_unit_test(an_end_that_counts_other_rows_means_the_stage_in_front_failed),
 		cmocka_unit_test(eof_without_end_names_the_stage_in_front),

@@ -36,8 +36,12 @@ struct input {
 	int64_t watermark;
 };
 
+enum { WARNINGS_MAX = 64 };
+
 struct stage {
 	struct stage_plan plan;
+	char *warned[WARNINGS_MAX]; /* warnings that have been given */
+	size_t warned_len;
 	char *name, *job;
 	struct operator *op;
 	struct channel *channels;
@@ -128,6 +132,8 @@ void stage_free(struct stage *st)
 		st->op->ops->free(st->op);
 	for (unsigned i = 0; i < outputs; i++)
 		outlet_clear(&st->outlets[i]);
+	for (size_t i = 0; i < st->warned_len; i++)
+		mem_free(st->warned[i]);
 	for (size_t i = 0; i < st->plan.channels_len; i++)
 		schema_set_clear(&st->channels[i].schemas);
 	for (unsigned i = 0; i < INPUTS_MAX; i++) {
@@ -837,8 +843,16 @@ void stage_warn(struct stage *st, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	if (st->plan.hooks.warn)
-		st->plan.hooks.warn(st->plan.hooks.context, text);
+	if (!st->plan.hooks.warn)
+		return;
+	for (size_t i = 0; i < st->warned_len; i++) {
+		if (strcmp(st->warned[i], text) == 0)
+			return;
+	}
+	if (st->warned_len == WARNINGS_MAX) /* what differs every time must not be kept for ever */
+		return;
+	st->warned[st->warned_len++] = mem_strdup(text);
+	st->plan.hooks.warn(st->plan.hooks.context, text);
 }
 
 int stage_wait_writable(struct stage *st, int fd, struct error *e)
