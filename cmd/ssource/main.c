@@ -455,6 +455,7 @@ static const struct stage_program ssource_program = {
 				    "--delimiter ';' big.txt | ...\n"
 				    "  zcat *.json.gz | ssource -f ndjson -s '*, at timestamp(ms)' "
 				    "-t at | ...\n"
+				    "  ssource --follow app.ndjson -t at --idle 5s | ...\n"
 				    "  ssource 'nexmark:bid?events=1000000' | ...\n",
 		},
 	.options = ssource_options,

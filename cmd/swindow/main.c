@@ -386,6 +386,8 @@ static const struct stage_program program = {
 				    "  swindow --hop 10s,2s -k auction 'count(*) as bids'\n"
 				    "  swindow --session 30m -k user 'count(*) as clicks, "
 				    "first(page) as entry'\n"
+				    "  swindow --over all -k account 'sum(amount) as balance'\n"
+				    "  swindow --tumble 1m -k level --emit changes 'count(*) as n'\n"
 				    "  swindow -k channel,bidder          the distinct pairs\n",
 		},
 	.options = options,
