@@ -576,7 +576,10 @@ static int over_watermark(struct operator *op, int64_t in_us, int64_t *out_us, s
 		*out_us = WATERMARK_NONE; /* all rows are still to come */
 		return 0;
 	}
-	return advance(v, in_us, e);
+	if (advance(v, in_us, e))
+		return -1;
+	arena_reset(&v->arena);
+	return in_us == WATERMARK_FINAL ? 0 : frames_sweep(&v->frames, in_us, &v->arena, e);
 }
 
 /* ---- life ---- */

@@ -260,26 +260,50 @@ static void rounds_make(struct run *r)
 }
 
 /* What leaves the frame of a unit's key before the unit comes. */
-static void evict(struct run *r, uint32_t row)
+static void evict(struct frames *f, uint32_t key, int64_t until_us)
 {
-	struct frames *f = r->f;
 	const struct over_options *o = f->options;
-	struct over_key *k = &f->per_key[r->ids[row]];
+	struct over_key *k = &f->per_key[key];
 
 	while (k->out < k->len) {
 		uint32_t number = k->items[k->head + k->out];
 
 		if (o->frame == OVER_ROWS ? k->len - k->out < o->rows :
-			f->kept.time_us[number] >= time_add(r->times[row], -o->span_us))
+			f->kept.time_us[number] >= time_add(until_us, -o->span_us))
 			break;
 		MEM_GROW(f->evicted, f->evicted_cap, f->evicted_len + 1);
 		MEM_GROW(f->evicted_keys, f->evicted_keys_cap, f->evicted_len + 1);
 		MEM_GROW(f->evicted_orders, f->evicted_orders_cap, f->evicted_len + 1);
 		f->evicted_orders[f->evicted_len] = ++k->left;
 		f->evicted[f->evicted_len] = number;
-		f->evicted_keys[f->evicted_len++] = r->ids[row];
+		f->evicted_keys[f->evicted_len++] = key;
 		k->out++;
 	}
+}
+
+/* Takes what was evicted out of the aggregates. */
+static int evicted_forget(struct frames *f, struct arena *a, struct error *e)
+{
+	return f->evicted_len ? update_kept(f, f->evicted, f->evicted_keys, f->evicted_orders,
+		f->evicted_len, -1, a, e) : 0;
+}
+
+int frames_sweep(struct frames *f, int64_t until_us, struct arena *a, struct error *e)
+{
+	enum { SLACK = 65536 };
+
+	if (f->options->frame != OVER_TIME || f->kept.len - f->kept.dead < 2 * f->swept + SLACK)
+		return 0;
+	f->evicted_len = 0;
+	for (uint32_t k = 0; k < f->per_key_len; k++)
+		evict(f, k, until_us);
+	if (evicted_forget(f, a, e))
+		return -1;
+	for (uint32_t k = 0; k < f->per_key_len; k++)
+		trim(f, &f->per_key[k]);
+	compact(f);
+	f->swept = f->kept.len - f->kept.dead;
+	return 0;
 }
 
 static int evict_round(struct run *r, const uint32_t *rows, uint32_t n, struct error *e)
@@ -290,9 +314,8 @@ static int evict_round(struct run *r, const uint32_t *rows, uint32_t n, struct e
 		return 0;
 	f->evicted_len = 0;
 	for (uint32_t i = 0; i < n; i++)
-		evict(r, rows[i]);
-	if (f->evicted_len && update_kept(f, f->evicted, f->evicted_keys,
-		f->evicted_orders, f->evicted_len, -1, r->a, e))
+		evict(f, r->ids[rows[i]], r->times[rows[i]]);
+	if (evicted_forget(f, r->a, e))
 		return -1;
 	for (uint32_t i = 0; i < n; i++)
 		trim(f, &f->per_key[r->ids[rows[i]]]);

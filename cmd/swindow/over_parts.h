@@ -73,6 +73,7 @@ struct frames {
 	uint32_t *evicted, *evicted_keys; /* of the round at hand: kept rows and their keys */
 	int64_t *evicted_orders; /* their numbers in their keys */
 	uint32_t evicted_len;
+	uint32_t swept; /* rows kept after the last sweep */
 	size_t evicted_cap, evicted_keys_cap, evicted_orders_cap;
 	uint32_t *remap;
 	size_t remap_cap;
@@ -97,6 +98,10 @@ int frames_load(struct frames *f, const struct ordered *in, struct arena *a, str
 /* One column per call, borrowed until the next run. */
 int frames_run(struct frames *f, const struct ordered *in, struct arena *a, struct column *out,
 	struct error *e);
+
+/* OVER_TIME: no row comes any more at or before a time.  Lets go of what keys keep that fall silent, now
+ * and then: when twice as much is kept as after the last time. */
+int frames_sweep(struct frames *f, int64_t until_us, struct arena *a, struct error *e);
 
 /* The keys of rows, found or inserted; in the arena. */
 uint32_t *frames_keys(struct frames *f, uint32_t rows, uint64_t **hashes, struct arena *a);
