@@ -56,48 +56,33 @@ static int check_memory(const struct ssort *s, struct error *e)
 		"a larger --memory, or a smaller delay in front (ssource -d)");
 }
 
-static int put_late(struct ssort *s, const struct batch *b, const uint32_t *late, uint32_t n,
-	struct error *e)
-{
-	struct way *w = s->state;
-	struct batch out;
-
-	if (!n)
-		return 0;
-	stage_count_late(s->op.stage, n);
-	if (!s->o.late_output)
-		return 0;
-	batch_gather(b, late, n, &w->arena, &out);
-	return stage_emit(s->op.stage, 1, &out, e);
-}
-
 static int by_time_batch(struct ssort *s, const struct batch *b, struct error *e)
 {
 	struct way *w = s->state;
-	const struct column *c = &b->columns[s->in.time_column];
-	int64_t passed = stage_watermark(s->op.stage);
-	int64_t *times;
+	int64_t passed_us = stage_watermark(s->op.stage), *kept_us;
+	const int64_t *times;
 	uint32_t *late, *pick, late_len = 0, n = 0, first;
 
 	arena_reset(&w->arena);
-	times = arena_alloc(&w->arena, b->rows * sizeof *times);
+	if (batch_times(b, &w->arena, &times, e))
+		return -1;
+	kept_us = arena_alloc(&w->arena, b->rows * sizeof *kept_us);
 	late = arena_alloc(&w->arena, b->rows * sizeof *late);
 	pick = arena_alloc(&w->arena, b->rows * sizeof *pick);
 	for (uint32_t r = 0; r < b->rows; r++) {
-		if (!column_is_valid(c, r))
-			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
-				s->in.fields[s->in.time_column].name);
-		if (__builtin_add_overflow(column_int(c, r), s->in.time_offset_us, &times[n]))
-			times[n] = column_int(c, r);
-		if (times[n] <= passed)
+		if (times[r] <= passed_us) {
 			late[late_len++] = r;
-		else
-			pick[n++] = r;
+			continue;
+		}
+		kept_us[n] = times[r];
+		pick[n++] = r;
 	}
-	first = rowstore_add(&w->store, b, pick, n, times, NULL);
+	first = rowstore_add(&w->store, b, pick, n, kept_us, NULL);
 	for (uint32_t i = 0; i < n; i++)
-		timequeue_push(&w->queue, times[i], first + i);
-	return put_late(s, b, late, late_len, e) < 0 ? -1 : check_memory(s, e);
+		timequeue_push(&w->queue, kept_us[i], first + i);
+	if (stage_put_late(s->op.stage, s->o.late_output ? 1 : 0, b, late, late_len, &w->arena, e))
+		return -1;
+	return check_memory(s, e);
 }
 
 static void compact(struct way *w)

@@ -490,21 +490,15 @@ static int take_changes(struct ssort *s, const struct taking *t, struct error *e
 static int drop_late(struct ssort *s, const struct batch *b, struct batch *left, struct error *e)
 {
 	struct way *w = s->state;
-	const struct column *c = &b->columns[s->in.time_column];
-	int64_t closed = stage_watermark(s->op.stage);
+	int64_t closed_us = stage_watermark(s->op.stage);
+	const int64_t *times;
 	uint32_t *late = arena_alloc(&w->arena, b->rows * sizeof *late), late_len = 0, n = 0;
 	uint32_t *pick = arena_alloc(&w->arena, b->rows * sizeof *pick);
-	struct batch out;
 
+	if (batch_times(b, &w->arena, &times, e))
+		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		int64_t at;
-
-		if (!column_is_valid(c, r))
-			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
-				s->in.fields[s->in.time_column].name);
-		if (__builtin_add_overflow(column_int(c, r), s->in.time_offset_us, &at))
-			at = column_int(c, r);
-		if (at <= closed)
+		if (times[r] <= closed_us)
 			late[late_len++] = r;
 		else
 			pick[n++] = r;
@@ -513,11 +507,8 @@ static int drop_late(struct ssort *s, const struct batch *b, struct batch *left,
 	if (!late_len)
 		return 0;
 	batch_gather(b, pick, n, &w->arena, left);
-	stage_count_late(s->op.stage, late_len);
-	if (!s->o.late_output)
-		return 0;
-	batch_gather(b, late, late_len, &w->arena, &out);
-	return stage_emit(s->op.stage, 1, &out, e);
+	return stage_put_late(
+		s->op.stage, s->o.late_output ? 1 : 0, b, late, late_len, &w->arena, e);
 }
 
 static int top_batch(struct ssort *s, const struct batch *in, struct error *e)

@@ -1,4 +1,5 @@
 /* swindow's operator: what the runtime calls, handed to the plan and to the window's shape. */
+#include "cmd/swindow/intake.h"
 #include "cmd/swindow/spilled.h"
 
 #include "libcore/base/memory.h"
@@ -40,26 +41,6 @@ static void columns_resize(struct window *w)
 	w->result_columns = mem_resize(w->result_columns, results * sizeof *w->result_columns);
 }
 
-static void warn(struct window *w, const struct program *p)
-{
-	const char *text = program_warnings(p);
-
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-
-		stage_warn(w->op.stage, "%.*s", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
-static void now_set(struct window *w, int64_t now_us)
-{
-	if (w->plan->where)
-		program_set_now(w->plan->where, now_us);
-	program_set_now(w->plan->inputs, now_us);
-	program_set_now(w->plan->results, now_us);
-}
-
 static int emit(struct window *w, struct error *e)
 {
 	int status = w->ops->emit(w, e);
@@ -74,7 +55,7 @@ static int window_tick(struct operator* op, int64_t now_us, struct error *e)
 
 	if (!w->plan)
 		return 0;
-	now_set(w, now_us);
+	plan_set_now(w->plan, now_us);
 	if (w->options.emit != EMIT_EVERY ||
 		(w->emitted_us != WATERMARK_NONE && now_us - w->emitted_us < w->options.emit_us))
 		return 0;
@@ -111,7 +92,7 @@ static int window_schema(
 		if (plan_change_input(w->plan, &w->options, in, from, e))
 			return -1;
 		columns_resize(w);
-		now_set(w, stage_now(op->stage));
+		plan_set_now(w->plan, stage_now(op->stage));
 		return w->options.late_output ? stage_declare(op->stage, 1, in, e) : 0;
 	}
 	if (plan_new(&w->options, in, from, &w->plan, e))
@@ -124,67 +105,14 @@ static int window_schema(
 	w->ops->init(w);
 	batch_builder_init(&w->parts, &w->plan->parts);
 	columns_resize(w);
-	now_set(w, stage_now(op->stage)); /* the TICK may have come before the schema */
-	warn(w, w->plan->inputs);
-	warn(w, w->plan->results);
+	plan_set_now(w->plan, stage_now(op->stage)); /* the TICK may have come before the schema */
+	plan_warn(w->plan, op->stage);
 	if (window_load(w, e))
 		return -1;
 	return window_declare(w, e);
 }
 
 /* ---- rows ---- */
-
-static int where_apply(struct window *w, const struct batch *in, struct batch *out, struct error *e)
-{
-	uint32_t *pick, picked;
-
-	*out = *in;
-	if (!w->plan->where)
-		return 0;
-	pick = arena_alloc(&w->batch_arena, ((size_t)in->rows + 1) * sizeof *pick);
-	if (program_filter(w->plan->where, in, pick, &picked, NULL, e))
-		return error_context(e, "-w");
-	if (picked < in->rows)
-		batch_gather(in, pick, picked, &w->batch_arena, out);
-	return 0;
-}
-
-static int64_t *numbers_new(struct window *w, uint32_t rows)
-{
-	int64_t *numbers = arena_alloc(&w->batch_arena, ((size_t)rows + 1) * sizeof *numbers);
-
-	for (uint32_t r = 0; r < rows; r++)
-		numbers[r] = w->next_row++;
-	return numbers;
-}
-
-/* Event times, or running numbers where there are none. */
-static int times_read(struct window *w, const struct batch *b, const int64_t **out, struct error *e)
-{
-	enum { SHOWN = 200 };
-	int column = w->plan->in.time_column;
-	int64_t offset = w->plan->in.time_offset_us, *times;
-	const struct column *c;
-
-	if (column < 0) {
-		*out = numbers_new(w, b->rows);
-		return 0;
-	}
-	c = &b->columns[column];
-	for (uint32_t r = 0; c->valid && r < b->rows; r++) {
-		if (!column_is_valid(c, r))
-			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
-				w->plan->in.fields[column].name);
-	}
-	*out = c->data;
-	if (offset == 0)
-		return 0;
-	times = arena_alloc(&w->batch_arena, ((size_t)b->rows + 1) * sizeof *times);
-	for (uint32_t r = 0; r < b->rows; r++)
-		times[r] = time_add(column_int(c, r), offset);
-	*out = times;
-	return 0;
-}
 
 static const int8_t *signs_of(struct window *w, const struct batch *b)
 {
@@ -247,12 +175,12 @@ static int window_batch(
 	struct batch b;
 
 	arena_reset(&w->batch_arena);
-	if (where_apply(w, in, &b, e))
+	if (plan_filter(w->plan, in, &w->batch_arena, &b, e))
 		return -1;
 	if (b.rows == 0)
 		return 0;
 	if (program_run(w->plan->inputs, &b, w->input_columns, NULL, e) ||
-		times_read(w, &b, &rows.times, e))
+		plan_times(w->plan, &b, &w->next_row, &w->batch_arena, &rows.times, e))
 		return -1;
 	rows.n = b.rows;
 	rows.hashes = hashes_of(w, b.rows);
@@ -268,15 +196,8 @@ static int window_batch(
 
 int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e)
 {
-	struct batch late;
-
-	if (n == 0)
-		return 0;
-	stage_count_late(w->op.stage, n);
-	if (!w->options.late_output)
-		return 0;
-	batch_gather(w->batch, pick, n, &w->batch_arena, &late);
-	return stage_emit(w->op.stage, 1, &late, e);
+	return stage_put_late(w->op.stage, w->options.late_output ? 1 : 0, w->batch, pick, n,
+		&w->batch_arena, e);
 }
 
 /* ---- time ---- */
@@ -337,30 +258,11 @@ static const struct operator_ops window_operator_ops = {
 	.restore = window_restore,
 };
 
-static int texts_check(const struct window_options *o, struct error *e)
-{
-	struct arena arena = ARENA_INIT;
-	struct select_list list;
-	struct expr *x;
-	int status = 0;
-
-	if (o->keys)
-		status = select_parse(
-			o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
-	if (status == 0 && o->list)
-		status = select_parse(
-			o->list, o->list_from ? o->list_from : "aggregates", &arena, &list, e);
-	if (status == 0 && o->where)
-		status = expr_parse(o->where, o->where_from ? o->where_from : "-w", &arena, &x, e);
-	arena_clear(&arena);
-	return status;
-}
-
 int window_operator_new(const struct window_options *o, struct operator** out, struct error *e)
 {
 	struct window *w;
 
-	if (texts_check(o, e))
+	if (window_texts_check(o, e))
 		return -1;
 	w = mem_zero(sizeof *w);
 	w->op.ops = &window_operator_ops;

@@ -1,4 +1,5 @@
 /* The operator: see over.h. */
+#include "cmd/swindow/intake.h"
 #include "cmd/swindow/over_operator.h"
 #include "cmd/swindow/spans.h"
 
@@ -38,22 +39,6 @@ static int check_end(const struct over *v, unsigned input, const char *from, str
 					: "give it a window: --over group --tumble 1m");
 }
 
-static void now_set(struct over *v, int64_t now_us)
-{
-	struct window_plan *w = v->plan->window;
-
-	if (w->where)
-		program_set_now(w->where, now_us);
-	program_set_now(w->inputs, now_us);
-	program_set_now(w->results, now_us);
-}
-
-static void warn(struct over *v, const struct program *p)
-{
-	if (program_warnings(p)[0])
-		stage_warn(v->op.stage, "%s", program_warnings(p));
-}
-
 /* Rows that wait have the window they are for behind their columns. */
 static void held_describe(struct over *v)
 {
@@ -91,16 +76,15 @@ static int over_schema(struct operator *op, unsigned input, const struct schema 
 	frames_init(&v->frames, &v->options, v->plan);
 	held_describe(v);
 	v->results = mem_zero((v->plan->window->out.fields_len + 1) * sizeof *v->results);
-	now_set(v, stage_now(op->stage));
-	warn(v, v->plan->window->inputs);
-	warn(v, v->plan->window->results);
+	plan_set_now(v->plan->window, stage_now(op->stage));
+	plan_warn(v->plan->window, op->stage);
 	return over_load(v, e) || declare(v, e) ? -1 : 0;
 }
 
 static int over_tick(struct operator *op, int64_t now_us, struct error *e)
 {
 	if (over_of(op)->plan)
-		now_set(over_of(op), now_us);
+		plan_set_now(over_of(op)->plan->window, now_us);
 	return 0;
 }
 
@@ -482,22 +466,6 @@ static int hold_rows(struct over *v, const struct batch *b, const int64_t *times
 	return 0;
 }
 
-static int times_read(struct over *v, const struct batch *b, const int64_t **out, struct error *e)
-{
-	const struct schema *in = &v->plan->window->in;
-	int64_t *times = arena_alloc(&v->arena, (b->rows + (size_t)1) * sizeof *times);
-	const struct column *c = in->time_column < 0 ? NULL : &b->columns[in->time_column];
-
-	for (uint32_t r = 0; r < b->rows; r++) {
-		if (c && !column_is_valid(c, r))
-			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
-				in->fields[in->time_column].name);
-		times[r] = c ? time_add(column_int(c, r), in->time_offset_us) : v->next_row++;
-	}
-	*out = times;
-	return 0;
-}
-
 static int memory_check(const struct over *v, struct error *e)
 {
 	size_t bytes, most = (size_t)v->options.window.memory_bytes;
@@ -513,35 +481,6 @@ static int memory_check(const struct over *v, struct error *e)
 		"watermark (ssource -d)");
 }
 
-static int where_apply(struct over *v, const struct batch *in, struct batch *out, struct error *e)
-{
-	uint32_t *pick, picked;
-
-	*out = *in;
-	if (!v->plan->window->where)
-		return 0;
-	pick = arena_alloc(&v->arena, ((size_t)in->rows + 1) * sizeof *pick);
-	if (program_filter(v->plan->window->where, in, pick, &picked, NULL, e))
-		return error_context(e, "-w");
-	if (picked < in->rows)
-		batch_gather(in, pick, picked, &v->arena, out);
-	return 0;
-}
-
-static int put_late(struct over *v, const struct batch *b, const uint32_t *late, uint32_t n,
-	struct error *e)
-{
-	struct batch out;
-
-	if (!n)
-		return 0;
-	stage_count_late(v->op.stage, n);
-	if (!v->options.window.late_output)
-		return 0;
-	batch_gather(b, late, n, &v->arena, &out);
-	return stage_emit(v->op.stage, 1, &out, e);
-}
-
 static int over_batch(struct operator *op, unsigned input, const struct batch *in, struct error *e)
 {
 	struct over *v = over_of(op);
@@ -550,16 +489,18 @@ static int over_batch(struct operator *op, unsigned input, const struct batch *i
 	struct batch b;
 
 	arena_reset(&v->arena);
-	if (where_apply(v, in, &b, e))
+	if (plan_filter(v->plan->window, in, &v->arena, &b, e))
 		return -1;
 	if (!b.rows)
 		return 0;
-	if (times_read(v, &b, &times, e))
+	if (plan_times(v->plan->window, &b, &v->next_row, &v->arena, &times, e))
 		return -1;
 	if (v->plan->window->in.time_column < 0 && !waits(v))
 		return run(v, &b, times, NULL, e) || memory_check(v, e) ? -1 : 0;
 	late = arena_alloc(&v->arena, (b.rows + (size_t)1) * sizeof *late);
-	if (hold_rows(v, &b, times, late, &lates, e) || put_late(v, &b, late, lates, e))
+	if (hold_rows(v, &b, times, late, &lates, e) ||
+		stage_put_late(v->op.stage, v->options.window.late_output ? 1 : 0, &b, late, lates,
+			&v->arena, e))
 		return -1;
 	return memory_check(v, e);
 }
@@ -611,28 +552,11 @@ static const struct operator_ops over_ops = {
 	.restore = over_restore,
 };
 
-static int texts_check(const struct window_options *o, struct error *e)
-{
-	struct arena arena = ARENA_INIT;
-	struct select_list list;
-	struct expr *x;
-	int status = 0;
-
-	if (o->keys)
-		status = select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &arena, &list, e);
-	if (status == 0)
-		status = select_parse(o->list, o->list_from ? o->list_from : "list", &arena, &list, e);
-	if (status == 0 && o->where)
-		status = expr_parse(o->where, o->where_from ? o->where_from : "-w", &arena, &x, e);
-	arena_clear(&arena);
-	return status;
-}
-
 int over_operator_new(const struct over_options *o, struct operator **out, struct error *e)
 {
 	struct over *v;
 
-	if (texts_check(&o->window, e))
+	if (window_texts_check(&o->window, e))
 		return -1;
 	v = mem_zero(sizeof *v);
 	v->op.ops = &over_ops;

@@ -9,7 +9,8 @@
  *                                 |
  *             results <-----------+   results.c: finalize, the list's expressions, emit
  *
- * groups.c is what all of them keep rows in: a key table and the aggregates of its keys.  state.c
+ * intake.c is what rows pass before, here and in --over (over.h): -w and their times.  spans.h
+ * numbers windows.  groups.c is what all of them keep rows in: a key table and the aggregates of its keys.  state.c
  * writes it to snapshots and reads it back, spilled.c to disk where it doesn't fit in memory.  Times
  * are microseconds of event time throughout. */
 #ifndef RUNNEL_SWINDOW_WINDOW_H

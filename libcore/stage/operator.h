@@ -184,6 +184,11 @@ uint64_t stage_attempt(const struct stage *st);
  * still come. */
 void stage_done(struct stage *st);
 
+/* Rows of a batch that came too late: counted, and emitted on an output unless that is 0 (output 0
+ * has the results).  The arena is scratch. */
+int stage_put_late(struct stage *st, unsigned output, const struct batch *b, const uint32_t *pick,
+	uint32_t n, struct arena *scratch, struct error *e);
+
 /* Counted in the metrics: rows that came after their window closed; malformed ones skipped. */
 void stage_count_late(struct stage *st, uint64_t rows);
 void stage_count_bad(struct stage *st, uint64_t rows);

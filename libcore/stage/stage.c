@@ -972,6 +972,18 @@ void stage_count_late(struct stage *st, uint64_t rows)
 	st->metrics.late += rows;
 }
 
+int stage_put_late(struct stage *st, unsigned output, const struct batch *b, const uint32_t *pick,
+	uint32_t n, struct arena *scratch, struct error *e)
+{
+	struct batch late;
+
+	stage_count_late(st, n);
+	if (n == 0 || output == 0)
+		return 0;
+	batch_gather(b, pick, n, scratch, &late);
+	return stage_emit(st, output, &late, e);
+}
+
 void stage_count_bad(struct stage *st, uint64_t rows)
 {
 	st->metrics.bad += rows;

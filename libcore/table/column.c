@@ -2,6 +2,7 @@
 
 #include "libcore/base/arena.h"
 #include "libcore/base/civil.h"
+#include "libcore/base/error.h"
 #include "libcore/base/msgpack.h"
 #include "libcore/base/must.h"
 #include "libcore/base/number.h"
@@ -242,6 +243,29 @@ static size_t put_fixed(const struct column *c, uint32_t row, char out[64])
 	case TYPE_BYTES:
 	case TYPE_ANY: break;
 	}
+	return 0;
+}
+
+int batch_times(const struct batch *b, struct arena *a, const int64_t **out, struct error *e)
+{
+	const struct schema *s = b->schema;
+	const struct column *c = &b->columns[s->time_column];
+	int64_t *times;
+
+	for (uint32_t r = 0; c->valid && r < b->rows; r++) {
+		if (!column_is_valid(c, r))
+			return error_set(e, ERROR_DATA, "the event time '%s' of a row is null",
+				s->fields[s->time_column].name);
+	}
+	*out = c->data;
+	if (s->time_offset_us == 0)
+		return 0;
+	times = arena_alloc(a, ((size_t)b->rows + 1) * sizeof *times);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		if (__builtin_add_overflow(column_int(c, r), s->time_offset_us, &times[r]))
+			times[r] = s->time_offset_us < 0 ? INT64_MIN : INT64_MAX;
+	}
+	*out = times;
 	return 0;
 }
 

@@ -109,6 +109,12 @@ void batch_gather(const struct batch *b, const uint32_t *pick, uint32_t n, struc
 void column_gather(const struct column *c, const uint32_t *pick, uint32_t n, struct arena *a,
 	struct column *out);
 
+/* The event times of the rows of a schema that has them (time_column), offset included, cut at the
+ * ends of int64: the column itself where there is no offset, else in the arena.  ERROR_DATA: one is
+ * null. */
+struct error;
+int batch_times(const struct batch *b, struct arena *a, const int64_t **out, struct error *e);
+
 /* A value as a person would read it (null as "null"), for messages; cut at max bytes with "...". */
 void column_put_text(const struct column *c, uint32_t row, size_t bytes_max, struct buf *b);
 
