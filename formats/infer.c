@@ -15,7 +15,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-unsigned infer_time_kinds(const char *text, size_t len)
+static unsigned time_kinds(const char *text, size_t len)
 {
 	int64_t us;
 	int32_t days;
@@ -56,7 +56,7 @@ unsigned infer_text_kinds(const char *text, size_t len, bool *says_much)
 		return INFER_TEXT;
 	if (text_is(text, len, "true") || text_is(text, len, "false"))
 		return INFER_BOOL;
-	if ((kinds = number_kinds(text, len)) || (kinds = infer_time_kinds(text, len)))
+	if ((kinds = number_kinds(text, len)) || (kinds = time_kinds(text, len)))
 		return kinds;
 	if (text[0] == '+' || is_digit(text[0]) || (len > 1 && is_digit(text[1])))
 		return INFER_TEXT;
@@ -76,22 +76,6 @@ void infer_text(struct infer *i, const char *text, size_t len)
 	i->seen |= says_much;
 }
 
-void infer_kinds(struct infer *i, unsigned kinds)
-{
-	if (kinds & INFER_ANY)
-		i->any = true;
-	else
-		i->kinds &= kinds;
-	i->seen = true;
-}
-
-void infer_merge(struct infer *i, const struct infer *other)
-{
-	i->kinds &= other->kinds;
-	i->seen |= other->seen;
-	i->any |= other->any;
-}
-
 struct type infer_type(const struct infer *i)
 {
 	static const struct {
@@ -105,8 +89,6 @@ struct type infer_type(const struct infer *i)
 		{INFER_TIMESTAMP, TYPE_TIMESTAMP},
 	};
 
-	if (i->any)
-		return TYPE_OF(TYPE_ANY);
 	if (!i->seen)
 		return TYPE_OF(TYPE_STRING);
 	for (size_t k = 0; k < sizeof narrowest_first / sizeof *narrowest_first; k++) {

@@ -8,7 +8,7 @@
  *   string     everything else, and what had no value at all
  *
  * An int that doesn't fit 64 bits makes its column a string: as a float it would lose digits.
- * Formats whose values carry types of their own (ndjson) say the kinds themselves. */
+ * Not for formats whose values carry types of their own (ndjson, msgpack): seen.h. */
 #ifndef RUNNEL_FORMATS_INFER_H
 #define RUNNEL_FORMATS_INFER_H
 
@@ -20,7 +20,6 @@ enum infer_kinds { /* what a column can still be */
 	INFER_FLOAT = 4,
 	INFER_DATE = 8,
 	INFER_TIMESTAMP = 16,
-	INFER_ANY = 32, /* nested values; never narrowed by text */
 	INFER_NUMBER = INFER_INT | INFER_FLOAT,
 	INFER_TEXT = 0, /* nothing but a string */
 	INFER_ALL = INFER_BOOL | INFER_NUMBER | INFER_DATE | INFER_TIMESTAMP,
@@ -29,7 +28,6 @@ enum infer_kinds { /* what a column can still be */
 struct infer {
 	unsigned kinds; /* intersection of what the values so far could be */
 	bool seen;      /* a value that says something; nulls say nothing */
-	bool any;       /* a nested value was among them */
 };
 
 #define INFER_INIT                 \
@@ -40,12 +38,7 @@ struct infer {
 /* What a text can be.  *says_much is false for nan and inf. */
 unsigned infer_text_kinds(const char *text, size_t len, bool *says_much);
 
-/* As above, but only the kinds that text in quotes of a typed format can mean: dates and times. */
-unsigned infer_time_kinds(const char *text, size_t len);
-
 void infer_text(struct infer *i, const char *text, size_t len);
-void infer_kinds(struct infer *i, unsigned kinds); /* INFER_ANY: nested */
-void infer_merge(struct infer *i, const struct infer *other);
 struct type infer_type(const struct infer *i);
 
 #endif

@@ -12,6 +12,7 @@
  * The line of a malformed record is its number, from 1.  Bytes that are no MessagePack end the input:
  * nothing tells where the next record would begin. */
 #include "formats/reader.h"
+#include "formats/seen.h"
 #include "formats/value.h"
 
 #include "libcore/base/arena.h"
@@ -437,46 +438,6 @@ static int parse(struct reader *reader, const uint8_t *bytes, size_t len, bool l
 
 /* ---- inference ---- */
 
-enum seen {
-	SEEN_INT = 1,
-	SEEN_FLOAT = 2,
-	SEEN_BOOL = 4,
-	SEEN_DATE = 8,
-	SEEN_TIMESTAMP = 16,
-	SEEN_STRING = 32,
-	SEEN_BYTES = 64,
-	SEEN_NESTED = 128,
-};
-
-static enum type_kind seen_kind(unsigned seen)
-{
-	switch (seen) {
-	case SEEN_INT: return TYPE_INT;
-	case SEEN_FLOAT:
-	case SEEN_FLOAT | SEEN_INT: return TYPE_FLOAT;
-	case SEEN_BOOL: return TYPE_BOOL;
-	case SEEN_DATE: return TYPE_DATE;
-	case SEEN_TIMESTAMP:
-	case SEEN_TIMESTAMP | SEEN_DATE: return TYPE_TIMESTAMP;
-	case SEEN_BYTES: return TYPE_BYTES;
-	}
-	return seen & (SEEN_NESTED | SEEN_BYTES) ? TYPE_ANY : TYPE_STRING;
-}
-
-static unsigned look_at_text(const struct msgpack_reader *r, const struct msgpack_item *item)
-{
-	const char *text = (const char *)item->bytes;
-	int32_t days;
-	int64_t us;
-
-	if (is_null_text(r, item))
-		return 0;
-	if (date_parse(item->bytes_len ? text : "", item->bytes_len, &days) == NUMBER_OK)
-		return SEEN_DATE;
-	return timestamp_parse(item->bytes_len ? text : "", item->bytes_len, &us) == NUMBER_OK
-		? SEEN_TIMESTAMP : SEEN_STRING;
-}
-
 static unsigned look_at_value(const struct msgpack_reader *r, const struct msgpack_item *item)
 {
 	int64_t us;
@@ -487,7 +448,8 @@ static unsigned look_at_value(const struct msgpack_reader *r, const struct msgpa
 	case MSGPACK_INT: return SEEN_INT;
 	case MSGPACK_UINT:
 	case MSGPACK_FLOAT: return SEEN_FLOAT;
-	case MSGPACK_STR: return look_at_text(r, item);
+	case MSGPACK_STR:
+		return is_null_text(r, item) ? 0 : seen_text((const char *)item->bytes, item->bytes_len);
 	case MSGPACK_BIN: return SEEN_BYTES;
 	case MSGPACK_EXT: return read_timestamp(item, &us) ? SEEN_TIMESTAMP : SEEN_NESTED;
 	case MSGPACK_ARRAY:

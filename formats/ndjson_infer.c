@@ -1,46 +1,6 @@
 #include "formats/ndjson_parts.h"
-#include "libcore/base/civil.h"
-
-/* What a sample of values is, each a set of one or more kinds seen. */
-enum seen {
-	SEEN_INT = 1,
-	SEEN_FLOAT = 2,
-	SEEN_BOOL = 4,
-	SEEN_DATE = 8,
-	SEEN_TIMESTAMP = 16,
-	SEEN_STRING = 32,
-	SEEN_NESTED = 64,
-};
-
-static enum type_kind seen_kind(unsigned seen)
-{
-	if (seen & SEEN_NESTED)
-		return TYPE_ANY;
-	switch (seen) {
-	case SEEN_INT: return TYPE_INT;
-	case SEEN_FLOAT:
-	case SEEN_FLOAT | SEEN_INT: return TYPE_FLOAT;
-	case SEEN_BOOL: return TYPE_BOOL;
-	case SEEN_DATE: return TYPE_DATE;
-	case SEEN_TIMESTAMP:
-	case SEEN_TIMESTAMP | SEEN_DATE: return TYPE_TIMESTAMP;
-	}
-	return TYPE_STRING; /* also: nothing but null */
-}
-
-static unsigned look_at_text(const struct ndjson *r, struct text_view t)
-{
-	int32_t days;
-	int64_t us;
-
-	if (ndjson_is_null_text(&r->options, t))
-		return 0;
-	if (date_parse(t.text, t.len, &days) == NUMBER_OK)
-		return SEEN_DATE;
-	if (timestamp_parse(t.text, t.len, &us) == NUMBER_OK)
-		return SEEN_TIMESTAMP;
-	return SEEN_STRING;
-}
+#include "formats/seen.h"
+#include "libcore/base/number.h"
 
 /* What the value at c->p is; c->p goes behind it. */
 static int look_at_value(const struct ndjson *r, struct ndjson_cursor *c, unsigned *seen)
@@ -53,7 +13,7 @@ static int look_at_value(const struct ndjson *r, struct ndjson_cursor *c, unsign
 	if (c->p < c->end && *c->p == '"') {
 		if (ndjson_string(c, &t))
 			return -1;
-		*seen = look_at_text(r, t);
+		*seen = ndjson_is_null_text(&r->options, t) ? 0 : seen_text(t.text, t.len);
 		return 0;
 	}
 	if (ndjson_skip(c))
