@@ -268,6 +268,8 @@ static const char *kept(const struct window_options *o)
 	struct buf b = BUF_INIT;
 	const char *text;
 
+	if (over)
+		buf_printf(&b, "rows (--over %s) and ", over);
 	buf_put_text(&b, o->list ? o->list : "the distinct keys");
 	if (o->keys && o->list)
 		buf_printf(&b, " per %s", o->keys);
