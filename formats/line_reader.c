@@ -42,8 +42,8 @@ void line_reader_clear(struct line_reader *r)
 	mem_free(r->input);
 }
 
-int line_reader_refuse(const struct line_reader *r, const struct bad_sink *bad, struct bad_line l,
-	struct error *e)
+int line_reader_refuse(
+	const struct line_reader *r, const struct bad_sink *bad, struct bad_line l, struct error *e)
 {
 	size_t len = l.text.len;
 	struct bad_record b = {.input = r->input,
@@ -82,7 +82,8 @@ static struct text_view line_text(const uint8_t *p, const uint8_t *end)
 
 bool line_sample_next(struct line_sample *s, struct text_view *out)
 {
-	const uint8_t *newline = s->at < s->end ? memchr(s->at, '\n', (size_t)(s->end - s->at)) : NULL;
+	const uint8_t *newline = s->at < s->end ? memchr(s->at, '\n', (size_t)(s->end - s->at))
+						: NULL;
 
 	if (s->at == s->end || (!newline && !s->last))
 		return false;
@@ -115,8 +116,8 @@ int line_reader_parse(struct reader *reader, const uint8_t *bytes, size_t len, b
 	while (rows < rows_max && p < end && got >= 0) {
 		const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
 		const uint8_t *stop = newline ? newline : end;
-		struct bad_line l = {{(const char *)p, (size_t)(stop - p)}, 0,
-			"a line longer than 64 MiB"};
+		struct bad_line l = {
+			{(const char *)p, (size_t)(stop - p)}, 0, "a line longer than 64 MiB"};
 
 		if (r->too_long || stop - p > RECORD_MAX) {
 			got = r->too_long ? 0 : line_reader_refuse(r, bad, l, e);

@@ -8,7 +8,7 @@
 #include "formats/reader.h"
 
 struct line_reader {
-	struct reader reader; /* of which the format fills free, infer, want */
+	struct reader reader;          /* of which the format fills free, infer, want */
 	struct reader_options options; /* its nulls are copies */
 	char *input;
 	uint64_t line;

@@ -102,8 +102,8 @@ static int compile_pattern(struct regex *r, const char *pattern, struct error *e
 }
 
 /* Where the named groups of the last match lie. */
-static bool group_text(const struct regex *r, struct text_view line, uint32_t group,
-	struct text_view *out)
+static bool group_text(
+	const struct regex *r, struct text_view line, uint32_t group, struct text_view *out)
 {
 	const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(r->match);
 	PCRE2_SIZE from = ends[2 * group], to = ends[2 * group + 1];
@@ -118,8 +118,8 @@ static bool group_text(const struct regex *r, struct text_view line, uint32_t gr
 /* Below 0: no match, or PCRE2's reason.  The line is UTF-8. */
 static int match_line(struct regex *r, struct text_view line)
 {
-	return pcre2_match(r->code, (PCRE2_SPTR)line.text, line.len, 0, PCRE2_NO_UTF_CHECK, r->match,
-		r->context);
+	return pcre2_match(r->code, (PCRE2_SPTR)line.text, line.len, 0, PCRE2_NO_UTF_CHECK,
+		r->match, r->context);
 }
 
 /* ---- the reader ---- */
@@ -148,8 +148,8 @@ static int infer(struct reader *reader, const uint8_t *bytes, size_t len, bool l
 		}
 	}
 	for (size_t i = 0; i < n; i++)
-		schema_add(names_types, r->groups.fields[i].name,
-			strlen(r->groups.fields[i].name), infer_type(&kinds[i]));
+		schema_add(names_types, r->groups.fields[i].name, strlen(r->groups.fields[i].name),
+			infer_type(&kinds[i]));
 	mem_free(kinds);
 	return 0;
 }
@@ -163,8 +163,8 @@ static void forget_columns(struct regex *r)
 	r->columns_len = 0;
 }
 
-static int want(struct reader *reader, const struct wanted_column *columns, size_t n,
-	struct error *e)
+static int want(
+	struct reader *reader, const struct wanted_column *columns, size_t n, struct error *e)
 {
 	struct regex *r = self(reader);
 
@@ -179,8 +179,8 @@ static int want(struct reader *reader, const struct wanted_column *columns, size
 				"column '%s': a regular expression's columns are its named groups",
 				w->name);
 		if (w->type.kind == TYPE_ANY)
-			return error_set(e, ERROR_USAGE, "column '%s': text is no value of any",
-				w->name);
+			return error_set(
+				e, ERROR_USAGE, "column '%s': text is no value of any", w->name);
 		field = schema_require(&r->groups, w->path[0], strlen(w->path[0]), "--regex", e);
 		if (field < 0)
 			return -1;
@@ -218,8 +218,8 @@ static int take_group(struct regex *r, const struct group_column *c, struct text
 	return -1;
 }
 
-static int refuse_match(struct regex *r, struct text_view line, int code, const struct bad_sink *bad,
-	struct error *e)
+static int refuse_match(struct regex *r, struct text_view line, int code,
+	const struct bad_sink *bad, struct error *e)
 {
 	char text[160];
 	struct bad_line l = {line, 0, "the line doesn't match --regex"};
@@ -247,8 +247,8 @@ static int take(struct line_reader *lines, struct text_view line, struct column_
 			continue;
 		for (size_t k = 0; k < i; k++)
 			builder_truncate(&builders[k], before);
-		return line_reader_refuse(lines, bad,
-			(struct bad_line){line, column, buf_cstr(&r->reason)}, e);
+		return line_reader_refuse(
+			lines, bad, (struct bad_line){line, column, buf_cstr(&r->reason)}, e);
 	}
 	return 1;
 }

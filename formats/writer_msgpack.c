@@ -7,7 +7,8 @@
 #include "libcore/base/must.h"
 #include "libcore/base/number.h"
 
-static int msgpack_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+static int msgpack_schema(
+	struct writer *w, const struct schema *s, struct buf *out, struct error *e)
 {
 	w->prefix_at = mem_resize(w->prefix_at, (s->fields_len + 1) * sizeof *w->prefix_at);
 	buf_reset(&w->prefixes);
@@ -30,7 +31,8 @@ static void put_value(const struct column *c, uint32_t row, struct buf *out)
 	case TYPE_DURATION: msgpack_put_int(out, column_int(c, row)); return;
 	case TYPE_FLOAT: msgpack_put_float(out, column_float(c, row)); return;
 	case TYPE_DECIMAL:
-		msgpack_put_str(out, text, decimal_put(text, column_decimal(c, row), c->type.scale));
+		msgpack_put_str(
+			out, text, decimal_put(text, column_decimal(c, row), c->type.scale));
 		return;
 	case TYPE_DATE: msgpack_put_str(out, text, date_put(text, column_date(c, row))); return;
 	case TYPE_TIMESTAMP: msgpack_put_timestamp(out, column_int(c, row)); return;

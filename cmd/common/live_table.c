@@ -9,7 +9,7 @@
 
 enum {
 	NO_PLACE = -1,
-	NAMES_LINES = 2,  /* the columns' names and the rule below */
+	NAMES_LINES = 2, /* the columns' names and the rule below */
 	BUCKETS_LEAST = 64,
 	DEAD_PLACES_SLACK = 1024,
 };
@@ -25,15 +25,15 @@ struct live_table {
 	struct schema schema; /* of the rows: no changelog */
 	const int *key;       /* columns that identify a row */
 	size_t key_len;
-	int *all;             /* ... if the schema has no keys */
+	int *all; /* ... if the schema has no keys */
 	struct rowstore rows;
 	struct place *places;
 	size_t places_len, places_cap;
 	uint32_t live;
 	int *buckets; /* a power of two of them, of first places */
 	size_t buckets_len;
-	int left; /* the place whose row is about to be updated; NO_PLACE */
-	struct arena arena; /* of one batch, one drawing */
+	int left;                 /* the place whose row is about to be updated; NO_PLACE */
+	struct arena arena;       /* of one batch, one drawing */
 	struct buf wanted, found; /* keys that are compared */
 
 	bool stale;
@@ -279,8 +279,8 @@ void live_table_take(struct live_table *t, const struct batch *b)
 /* ---- drawing ---- */
 
 /* The first n rows, as an ordinary table. */
-static void put_table(struct live_table *t, uint32_t n, const struct live_screen *screen,
-	struct buf *out)
+static void put_table(
+	struct live_table *t, uint32_t n, const struct live_screen *screen, struct buf *out)
 {
 	struct writer_options o = {.columns_max = screen->columns, .color = screen->color};
 	uint32_t *pick = ARENA_ARRAY(&t->arena, uint32_t, n);
@@ -314,7 +314,8 @@ bool live_table_is_stale(const struct live_table *t, const struct live_screen *s
 }
 
 /* Where the last drawing began.  On a screen of another size nobody knows where its lines are. */
-static void put_return(const struct live_table *t, const struct live_screen *screen, struct buf *out)
+static void put_return(
+	const struct live_table *t, const struct live_screen *screen, struct buf *out)
 {
 	if (!t->drawn_lines)
 		return;

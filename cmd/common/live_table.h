@@ -1,8 +1,9 @@
 /* The table that a changelog describes, drawn on a terminal again and again in the same place.
  *
- * A row keeps its place for as long as it is only updated; new ones come at the end.  Rows are known
- * by the schema's keys, else as a whole (equal ones: a retraction takes back one).  It holds the whole
- * table.  Appends text and control sequences to a buffer; it asks neither clock nor terminal. */
+ * A row keeps its place for as long as it is only updated; new ones come at the end.  Rows are
+ * known by the schema's keys, else as a whole (equal ones: a retraction takes back one).  It holds
+ * the whole table.  Appends text and control sequences to a buffer; it asks neither clock nor
+ * terminal. */
 #ifndef RUNNEL_CMD_COMMON_LIVE_TABLE_H
 #define RUNNEL_CMD_COMMON_LIVE_TABLE_H
 

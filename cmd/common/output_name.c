@@ -37,8 +37,8 @@ char *output_name_finished(struct output *o)
 	unsigned long long number = ++o->hidden;
 
 	if (!o->o.supervised)
-		return mem_printf("%s.part-%d.%llu.%s", o->room, (int)getpid(), number,
-			extension_of(o));
+		return mem_printf(
+			"%s.part-%d.%llu.%s", o->room, (int)getpid(), number, extension_of(o));
 	return mem_printf("%s.part-%s-%llu-%u.%llu.%s", o->room, o->job8,
 		(unsigned long long)o->o.attempt, o->o.subtask, number, extension_of(o));
 }

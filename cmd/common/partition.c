@@ -22,8 +22,8 @@ struct partition {
 	struct arena arena;
 	struct batch whole; /* of the columns that are left */
 	uint32_t parts;
-	uint32_t *starts;   /* parts + 1: where in picks */
-	uint32_t *picks;    /* rows by their part */
+	uint32_t *starts; /* parts + 1: where in picks */
+	uint32_t *picks;  /* rows by their part */
 	const char **subs;
 };
 
@@ -84,8 +84,10 @@ int partition_new(const char *names, struct partition **out, struct error *e)
 	const char *at = names;
 
 	if (is_expression(names)) {
-		error_set(e, ERROR_USAGE, "--partition '%s': it takes columns, not expressions", names);
-		return error_hint(e, "compute it first: smap \"*, date_trunc('day', at)::date as day\" | "
+		error_set(e, ERROR_USAGE, "--partition '%s': it takes columns, not expressions",
+			names);
+		return error_hint(e,
+			"compute it first: smap \"*, date_trunc('day', at)::date as day\" | "
 			"ssink --partition day out/");
 	}
 	p = mem_zero(sizeof *p);
@@ -98,7 +100,8 @@ int partition_new(const char *names, struct partition **out, struct error *e)
 		}
 		p->names[p->len++] = read_name(&at);
 		for (size_t i = 0; i < p->len; i++) {
-			bool is_twice = i + 1 < p->len && !strcmp(p->names[i], p->names[p->len - 1]);
+			bool is_twice = i + 1 < p->len &&
+					!strcmp(p->names[i], p->names[p->len - 1]);
 
 			if (*p->names[i] && !is_twice)
 				continue;
@@ -115,17 +118,20 @@ int partition_new(const char *names, struct partition **out, struct error *e)
 
 /* ---- schema ---- */
 
-static int find_columns(struct partition *p, const struct schema *s, struct type *types,
-	struct error *e)
+static int find_columns(
+	struct partition *p, const struct schema *s, struct type *types, struct error *e)
 {
 	for (size_t i = 0; i < p->len; i++) {
-		p->columns[i] = schema_require(s, p->names[i], strlen(p->names[i]), "--partition", e);
+		p->columns[i] = schema_require(
+			s, p->names[i], strlen(p->names[i]), "--partition", e);
 		if (p->columns[i] < 0)
 			return -1;
 		types[i] = s->fields[p->columns[i]].type;
 		if (types[i].kind == TYPE_ANY || types[i].kind == TYPE_BYTES) {
-			error_set(e, ERROR_USAGE, "--partition: column %s is %s, which is no name for a "
-				"directory", p->names[i], type_name(types[i]));
+			error_set(e, ERROR_USAGE,
+				"--partition: column %s is %s, which is no name for a "
+				"directory",
+				p->names[i], type_name(types[i]));
 			return error_hint(e, "make it text first: smap '*, %s::string as %s'",
 				p->names[i], p->names[i]);
 		}
@@ -185,7 +191,8 @@ int partition_schema(struct partition *p, const struct schema *s, struct error *
 	if (find_columns(p, s, types, e) < 0)
 		return -1;
 	if (p->len == s->fields_len) {
-		error_set(e, ERROR_USAGE, "--partition: all columns are in the path, and none is left "
+		error_set(e, ERROR_USAGE,
+			"--partition: all columns are in the path, and none is left "
 			"for the files");
 		return error_hint(e, "keep one: smap '*, 1 as one'");
 	}
@@ -240,9 +247,10 @@ static int put_path(struct partition *p, uint32_t key, struct buf *out, struct e
 			buf_put_text(out, NULL_VALUE);
 		}
 		if (out->len - start > NAME_MAX)
-			status = error_set(e, ERROR_DATA, "--partition: a value of %s is too long for a "
-				"directory's name: '%.40s...' (%zu bytes)", p->names[i],
-				buf_cstr(&text), text.len);
+			status = error_set(e, ERROR_DATA,
+				"--partition: a value of %s is too long for a "
+				"directory's name: '%.40s...' (%zu bytes)",
+				p->names[i], buf_cstr(&text), text.len);
 		buf_put_byte(out, '/');
 	}
 	buf_clear(&text);

@@ -1,8 +1,8 @@
 /* Rows by the directory they belong to: "day=2013-01-01/hour=3/", as Hive lays out a table and as
  * DuckDB, Spark and others read it.
  *
- * The columns that say it are not in the files: their values are in the path.  Values are text as in
- * csv, with what may not or should not be in a name as %XX (Hive's list); null is
+ * The columns that say it are not in the files: their values are in the path.  Values are text as
+ * in csv, with what may not or should not be in a name as %XX (Hive's list); null is
  * __HIVE_DEFAULT_PARTITION__, the empty string stays empty.  Knows neither files nor formats. */
 #ifndef RUNNEL_CMD_COMMON_PARTITION_H
 #define RUNNEL_CMD_COMMON_PARTITION_H

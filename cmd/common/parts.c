@@ -17,10 +17,10 @@ struct part {
 struct parts {
 	struct parts_options o;
 	struct output *output;
-	struct schema whole;        /* without a partition: what rows have */
+	struct schema whole; /* without a partition: what rows have */
 	uint64_t schema_number;
 	uint64_t turn;
-	uint64_t gave_way;          /* parts finished for want of room */
+	uint64_t gave_way; /* parts finished for want of room */
 	struct part **open;
 	size_t open_len, open_cap;
 	struct buf text;
@@ -183,8 +183,8 @@ static int open_part(struct parts *p, const char *sub, int64_t now_us, struct er
 	return 0;
 }
 
-static int put_rows(struct parts *p, const struct batch *b, const char *sub, int64_t now_us,
-	struct error *e)
+static int put_rows(
+	struct parts *p, const struct batch *b, const char *sub, int64_t now_us, struct error *e)
 {
 	size_t i = find(p, sub);
 	struct part *part;
@@ -256,13 +256,13 @@ static int roll_item(const char *text, size_t len, struct roll *out, struct erro
 	if (duration_parse(text, len, &us) == NUMBER_OK && us > 0 && !out->age_us)
 		out->age_us = us;
 	else if (size_parse(text, len, &bytes) == NUMBER_OK && bytes && !out->bytes &&
-		duration_parse(text, len, &us) != NUMBER_OK)
+		 duration_parse(text, len, &us) != NUMBER_OK)
 		out->bytes = bytes;
 	else
 		return error_set(e, ERROR_USAGE, "'%.*s' is %s", (int)len, text,
-			duration_parse(text, len, &us) == NUMBER_OK && out->age_us ?
-				"a second age (128M is a size, 10m ten minutes)" :
-				"neither a size (128M) nor an age (10m)");
+			duration_parse(text, len, &us) == NUMBER_OK && out->age_us
+				? "a second age (128M is a size, 10m ten minutes)"
+				: "neither a size (128M) nor an age (10m)");
 	return 0;
 }
 

@@ -1,9 +1,9 @@
-/* The parts of a directory that are being written: one, or one per directory of a partition.  It says
- * which rows go where and when a part is complete; output.h keeps the files.
+/* The parts of a directory that are being written: one, or one per directory of a partition.  It
+ * says which rows go where and when a part is complete; output.h keeps the files.
  *
  * No more are open at once than the limit: the one that has gone longest without rows is finished,
- * and what comes for it later begins another.  A part also is complete when it has so many bytes (as
- * they lie on disk, and at most a batch of rows more) or is so old. */
+ * and what comes for it later begins another.  A part also is complete when it has so many bytes
+ * (as they lie on disk, and at most a batch of rows more) or is so old. */
 #ifndef RUNNEL_CMD_COMMON_PARTS_H
 #define RUNNEL_CMD_COMMON_PARTS_H
 
@@ -23,8 +23,8 @@ struct parts_options {
 	const char *format;
 	struct writer_options writer;
 	struct partition *partition; /* borrowed; NULL: all rows belong to the directory itself */
-	struct roll roll;            /* with any of it, alone, a part shows as soon as it is complete */
-	uint32_t open_max;           /* 0: PARTS_OPEN_DEFAULT */
+	struct roll roll;  /* with any of it, alone, a part shows as soon as it is complete */
+	uint32_t open_max; /* 0: PARTS_OPEN_DEFAULT */
 };
 
 struct parts;

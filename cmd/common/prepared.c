@@ -57,8 +57,8 @@ static const char *name_end(const char *at, const char *end)
 	return at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
 }
 
-int prepared_next(const char **at, const char *end, const char **from, const char **to,
-	struct error *e)
+int prepared_next(
+	const char **at, const char *end, const char **from, const char **to, struct error *e)
 {
 	const char *middle, *last;
 

@@ -27,8 +27,8 @@ void prepared_forget(struct prepared_list *l, const char *from);
 void prepared_put(const struct prepared_list *l, struct buf *handle);
 
 /* The pair at *at, which moves behind it; 1 at the end, -1 a damaged handle.  Borrowed from it. */
-int prepared_next(const char **at, const char *end, const char **from, const char **to,
-	struct error *e);
+int prepared_next(
+	const char **at, const char *end, const char **from, const char **to, struct error *e);
 
 /* ---- directories to sync: every one once ---- */
 

@@ -25,8 +25,8 @@ static const char *last_part(const char *path)
 
 /* Where this program lies, with its name cut off: "/usr/bin/" and, if it is installed as
  * rn-runnel, the prefix "rn-". */
-static size_t own_place(const char *own, char *out, size_t cap, const char **prefix,
-	size_t *prefix_len)
+static size_t own_place(
+	const char *own, char *out, size_t cap, const char **prefix, size_t *prefix_len)
 {
 	ssize_t n = readlink("/proc/self/exe", out, cap - 1);
 	size_t len, own_len = strlen(own);
@@ -50,8 +50,8 @@ static bool is_stage_name(const char *name)
 	char word[80];
 
 	return *name && !strchr(name, ' ') &&
-		snprintf(word, sizeof word, " %s ", name) < (int)sizeof word &&
-		strstr(stage_programs, word);
+	       snprintf(word, sizeof word, " %s ", name) < (int)sizeof word &&
+	       strstr(stage_programs, word);
 }
 
 int process_find(const char *own, const char *word, struct arena *a, const char **path)
@@ -64,8 +64,8 @@ int process_find(const char *own, const char *word, struct arena *a, const char 
 		return 1;
 	if (!is_stage_name(name + prefix_len))
 		return 1;
-	*path = name != word ? arena_strndup(a, word, strlen(word)) :
-		arena_printf(a, "%.*s%s", (int)dir, place, word);
+	*path = name != word ? arena_strndup(a, word, strlen(word))
+			     : arena_printf(a, "%.*s%s", (int)dir, place, word);
 	return 0;
 }
 
@@ -84,8 +84,8 @@ static void redirect(int fd, int to)
 	}
 }
 
-static void become(const char *program, const char *const *argv, const struct process_options *o,
-	int line_fd)
+static void become(
+	const char *program, const char *const *argv, const struct process_options *o, int line_fd)
 {
 	const char *log = o->log ? o->log : "/dev/null";
 	char number[16];
@@ -136,8 +136,8 @@ static const char *kept(struct arena *a, const char *text)
 	return text ? arena_strndup(a, text, strlen(text)) : NULL;
 }
 
-static void keep_description(struct arena *a, const struct line_description *from,
-	struct line_description *to)
+static void keep_description(
+	struct arena *a, const struct line_description *from, struct line_description *to)
 {
 	struct stage_description *about = &to->about;
 
@@ -160,8 +160,8 @@ static void keep_description(struct arena *a, const struct line_description *fro
 		about->branches[i] = kept(a, about->branches[i]);
 }
 
-static int hear_description(struct process *x, struct arena *a, struct process_question *q,
-	struct error *e)
+static int hear_description(
+	struct process *x, struct arena *a, struct process_question *q, struct error *e)
 {
 	struct line_message m;
 
@@ -170,7 +170,8 @@ static int hear_description(struct process *x, struct arena *a, struct process_q
 	case LINE_ERROR: return -1;
 	case LINE_AGAIN:
 	case LINE_CLOSED:
-		return error_set(e, ERROR_IO, "%s ended without a word: is it installed, and of this version?",
+		return error_set(e, ERROR_IO,
+			"%s ended without a word: is it installed, and of this version?",
 			q->program);
 	}
 	if (m.kind == LINE_FAILED)
@@ -192,8 +193,8 @@ int process_ask(struct process_question *questions, size_t n, struct arena *a, s
 	/* All at once: they start while the first is being heard. */
 	for (; started < n && status == 0; started++) {
 		struct process_question *q = &questions[started];
-		struct process_options o = {.variables = q->variables,
-			.variables_len = q->variables_len};
+		struct process_options o = {
+			.variables = q->variables, .variables_len = q->variables_len};
 
 		status = process_start(q->program, q->argv, &o, &processes[started], e);
 		*failed = started;

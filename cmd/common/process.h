@@ -13,9 +13,9 @@
 int process_find(const char *own, const char *word, struct arena *a, const char **path);
 
 struct process_options {
-	const char *log;           /* standard error is appended to it; NULL: dropped */
-	const char *spool;         /* RUNNEL_SPOOL */
-	const int *fds;            /* to be inherited, beside the line */
+	const char *log;   /* standard error is appended to it; NULL: dropped */
+	const char *spool; /* RUNNEL_SPOOL */
+	const int *fds;    /* to be inherited, beside the line */
 	size_t fds_len;
 	const struct pipeline_variable *variables; /* over this process's environment */
 	size_t variables_len;

@@ -18,13 +18,14 @@ struct sheet {
 	uint64_t rows;
 
 	/* Frames: */
-	uint32_t schema_id;           /* of what follows */
-	uint32_t schema_ids;          /* all that the file has */
+	uint32_t schema_id;            /* of what follows */
+	uint32_t schema_ids;           /* all that the file has */
 	struct sheet_schema *declared; /* those that this process has put there */
 	size_t declared_len, declared_cap;
 };
 
-int sheet_open(struct sheet *s, const char *format, const struct writer_options *o, struct error *e);
+int sheet_open(
+	struct sheet *s, const char *format, const struct writer_options *o, struct error *e);
 void sheet_close(struct sheet *s); /* of zero bytes: nothing */
 
 /* What rows will have: the header, or HELLO and SCHEMA; again when it changes, or comes again. */

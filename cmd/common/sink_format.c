@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 /* Their places stand in snapshots. */
-static const char *const names[] = {"csv", "tsv", "ndjson", "lines", "table", "frames", "json",
-	"msgpack"};
+static const char *const names[] = {
+	"csv", "tsv", "ndjson", "lines", "table", "frames", "json", "msgpack"};
 
 enum { NAMES = sizeof names / sizeof *names, NAME_BITS = 4 };
 
@@ -68,35 +68,43 @@ static int check_output(const char *output, struct error *e)
 	const char *scheme = strstr(output, "://");
 
 	if (scheme)
-		return error_set(e, ERROR_USAGE, "can't write to %.*s://\n"
+		return error_set(e, ERROR_USAGE,
+			"can't write to %.*s://\n"
 			"an output is -, a path, a directory with its slash (out/) or null:",
 			(int)(scheme - output), output);
 	if (!strncmp(output, "unix:", 5) || !strncmp(output, "unix-listen:", 12))
-		return error_set(e, ERROR_USAGE, "can't write to a socket: %s\n"
-			"an output is -, a path, a directory with its slash (out/) or null:", output);
+		return error_set(e, ERROR_USAGE,
+			"can't write to a socket: %s\n"
+			"an output is -, a path, a directory with its slash (out/) or null:",
+			output);
 	return 0;
 }
 
 /* A name that promises what wouldn't be in the file. */
 static int check_name(const struct sink_options *o, struct error *e)
 {
-	static const char *const packings[] = {"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
-	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx", "xls",
-		"xml", "yaml", "html", "md", "db", "sqlite", "duckdb", NULL};
+	static const char *const packings[] = {
+		"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
+	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx",
+		"xls", "xml", "yaml", "html", "md", "db", "sqlite", "duckdb", NULL};
 	const char *slash = strrchr(o->output, '/');
 	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');
 	char extension[16];
 
 	for (size_t i = 0; dot && packings[i]; i++) {
 		if (!strcasecmp(dot + 1, packings[i]))
-			return error_set(e, ERROR_USAGE, "%s: can't compress to %s\n"
-				"a name may end in .gz, .zst or .lz4", o->output, dot);
+			return error_set(e, ERROR_USAGE,
+				"%s: can't compress to %s\n"
+				"a name may end in .gz, .zst or .lz4",
+				o->output, dot);
 	}
 	format_extension(o->output, extension, sizeof extension);
 	for (size_t i = 0; !o->format && others[i]; i++) {
 		if (!strcasecmp(extension, others[i]))
-			return error_set(e, ERROR_USAGE, "%s: there is no format %s\n"
-				"-f csv, for example, says what to write", o->output, extension);
+			return error_set(e, ERROR_USAGE,
+				"%s: there is no format %s\n"
+				"-f csv, for example, says what to write",
+				o->output, extension);
 	}
 	return 0;
 }
@@ -115,5 +123,6 @@ static int check_parts(const struct sink_options *o, struct error *e)
 
 int sink_format_check(const struct sink_options *o, struct error *e)
 {
-	return check_output(o->output, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0 ? -1 : 0;
+	return check_output(o->output, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0 ? -1
+											       : 0;
 }

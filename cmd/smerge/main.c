@@ -14,15 +14,18 @@ static const char *names[DESCRIPTION_INPUTS_MAX];
 static int take_paths(struct stage_setup *setup, char **paths, size_t n, struct error *e)
 {
 	if (!n)
-		return error_set(e, ERROR_USAGE, "nothing to merge with\n"
+		return error_set(e, ERROR_USAGE,
+			"nothing to merge with\n"
 			"for example: smerge <(ssource a.csv) <(ssource b.csv) | ssink");
 	if (n >= DESCRIPTION_INPUTS_MAX)
-		return error_set(e, ERROR_USAGE, "%zu streams; one smerge reads up to %d\n"
-			"another one can read what it gives: ... | smerge ... | smerge ...", n,
-			DESCRIPTION_INPUTS_MAX - 1);
+		return error_set(e, ERROR_USAGE,
+			"%zu streams; one smerge reads up to %d\n"
+			"another one can read what it gives: ... | smerge ... | smerge ...",
+			n, DESCRIPTION_INPUTS_MAX - 1);
 	for (size_t i = 0; i < n; i++) {
 		if (!strcmp(paths[i], "-"))
-			return error_set(e, ERROR_USAGE, "- stands first: the stage in front is the"
+			return error_set(e, ERROR_USAGE,
+				"- stands first: the stage in front is the"
 				" first stream");
 		setup->about.inputs[i + 1] = paths[i];
 		/* What a shell makes of <(...) tells a person nothing. */
@@ -31,7 +34,7 @@ static int take_paths(struct stage_setup *setup, char **paths, size_t n, struct 
 	return 0;
 }
 
-static int create(struct stage_setup *setup, struct operator **out, struct error *e)
+static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	size_t n = (size_t)setup->arguments_len;
 	bool dash = n && !strcmp(setup->arguments[0], "-");
@@ -47,15 +50,16 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 }
 
 static const struct stage_program smerge_program = {
-	.info = {
-		.name = "smerge",
-		.summary = "several streams as one",
-		.usage = "[options] [-] STREAM...",
-		.examples =
-			"  smerge <(ssource a.csv) <(ssource b.ndjson) | ssink\n"
-			"  ssource eu.csv -t at | smerge <(ssource us.csv -t at) | swindow --tumble 1h ...\n"
-			"  smerge jan.csv feb.csv mar.csv | ssink year.csv\n",
-	},
+	.info =
+		{
+			.name = "smerge",
+			.summary = "several streams as one",
+			.usage = "[options] [-] STREAM...",
+			.examples = "  smerge <(ssource a.csv) <(ssource b.ndjson) | ssink\n"
+				    "  ssource eu.csv -t at | smerge <(ssource us.csv -t at) | "
+				    "swindow --tumble 1h ...\n"
+				    "  smerge jan.csv feb.csv mar.csv | ssink year.csv\n",
+		},
 	.options = options,
 	.create = create,
 	.terminal_sink = terminal_sink,

@@ -12,12 +12,13 @@
 enum { NAME_BYTES_MAX = 160 };
 
 struct input {
-	struct schema schema;    /* as last announced */
+	struct schema schema; /* as last announced */
 	bool known;
-	int *from;               /* the input's column of every output column */
-	bool same;               /* those are its columns as they stand */
-	struct program *casts;   /* all columns, in the output's order and types; NULL: none differs */
-	struct column *columns;  /* of the output */
+	int *from; /* the input's column of every output column */
+	bool same; /* those are its columns as they stand */
+	struct program
+		*casts; /* all columns, in the output's order and types; NULL: none differs */
+	struct column *columns; /* of the output */
 };
 
 struct merge {
@@ -25,13 +26,13 @@ struct merge {
 	struct merge_options o;
 	struct input inputs[DESCRIPTION_INPUTS_MAX];
 	struct schema out;
-	bool planned;            /* the output's columns stand */
+	bool planned; /* the output's columns stand */
 	bool declared;
-	struct arena texts;      /* of casts */
-	struct arena arena;      /* of one batch */
+	struct arena texts; /* of casts */
+	struct arena arena; /* of one batch */
 };
 
-static struct merge *merge_of(struct operator *op)
+static struct merge *merge_of(struct operator* op)
 {
 	return (struct merge *)op;
 }
@@ -53,15 +54,15 @@ static const char *input_name(struct merge *m, unsigned input, char out[NAME_BYT
 
 /* ---- the columns of all ---- */
 
-static int refuse_column(struct merge *m, const char *column, unsigned has, unsigned lacks,
-	struct error *e)
+static int refuse_column(
+	struct merge *m, const char *column, unsigned has, unsigned lacks, struct error *e)
 {
 	char a[NAME_BYTES_MAX], b[NAME_BYTES_MAX];
 
 	error_set(e, ERROR_USAGE, "%s has a column '%s', which %s lacks", input_name(m, has, a),
 		column, input_name(m, lacks, b));
 	return error_hint(e, "streams that are merged have the same columns: choose those that all"
-		" have, smap 'a, b', or add one, smap '*, null::int as c'");
+			     " have, smap 'a, b', or add one, smap '*, null::int as c'");
 }
 
 static int check_columns(struct merge *m, unsigned first, unsigned input, struct error *e)
@@ -79,8 +80,8 @@ static int check_columns(struct merge *m, unsigned first, unsigned input, struct
 	return 0;
 }
 
-static int widen_column(struct merge *m, unsigned first, unsigned input, size_t column,
-	struct error *e)
+static int widen_column(
+	struct merge *m, unsigned first, unsigned input, size_t column, struct error *e)
 {
 	struct field *f = &m->out.fields[column];
 	const struct schema *s = &m->inputs[input].schema;
@@ -121,14 +122,15 @@ static int check_time(struct merge *m, unsigned first, unsigned input, struct er
 	if (!strcmp(tx, ty) && x->time_offset_us == y->time_offset_us)
 		return 0;
 	if (!strcmp(tx, ty))
-		error_set(e, ERROR_USAGE, "'%s' is the end of a window in one of %s and %s, and a"
-			" row's own time in the other", tx, input_name(m, first, a),
-			input_name(m, input, b));
+		error_set(e, ERROR_USAGE,
+			"'%s' is the end of a window in one of %s and %s, and a"
+			" row's own time in the other",
+			tx, input_name(m, first, a), input_name(m, input, b));
 	else
 		error_set(e, ERROR_USAGE, "the event time of %s is '%s', that of %s is '%s'",
 			input_name(m, first, a), tx, input_name(m, input, b), ty);
 	return error_hint(e, "streams that are merged have one event time: smap --assign-time"
-		" COLUMN in front of one of them");
+			     " COLUMN in front of one of them");
 }
 
 /* The output's columns, from those of all inputs that are known. */
@@ -285,8 +287,8 @@ static int begin(struct merge *m, struct error *e)
 
 /* ---- the operator ---- */
 
-static int merge_schema(struct operator *op, unsigned input, const struct schema *s,
-	struct error *e)
+static int merge_schema(
+	struct operator* op, unsigned input, const struct schema *s, struct error *e)
 {
 	struct merge *m = merge_of(op);
 	struct input *in = &m->inputs[input];
@@ -300,7 +302,7 @@ static int merge_schema(struct operator *op, unsigned input, const struct schema
 }
 
 /* One that had no columns to tell was the last that was waited for. */
-static int merge_input_end(struct operator *op, unsigned input, struct error *e)
+static int merge_input_end(struct operator* op, unsigned input, struct error *e)
 {
 	struct merge *m = merge_of(op);
 	bool any = false;
@@ -310,8 +312,7 @@ static int merge_input_end(struct operator *op, unsigned input, struct error *e)
 	return any && all_known(m) ? begin(m, e) : 0;
 }
 
-static int merge_batch(struct operator *op, unsigned input, const struct batch *b,
-	struct error *e)
+static int merge_batch(struct operator* op, unsigned input, const struct batch *b, struct error *e)
 {
 	struct merge *m = merge_of(op);
 	struct input *in = &m->inputs[input];
@@ -344,7 +345,7 @@ static int merge_batch(struct operator *op, unsigned input, const struct batch *
 
 static const char section[] = "columns";
 
-static int merge_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int merge_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct merge *m = merge_of(op);
 	struct schema named;
@@ -360,7 +361,7 @@ static int merge_snapshot(struct operator *op, struct snapshot_writer *w, struct
 	return status;
 }
 
-static int merge_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int merge_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	struct merge *m = merge_of(op);
 	const struct batch *b;
@@ -378,7 +379,7 @@ static int merge_restore(struct operator *op, struct snapshot_reader *r, struct 
 	return status < 0 ? -1 : 0;
 }
 
-static void merge_free(struct operator *op)
+static void merge_free(struct operator* op)
 {
 	struct merge *m = merge_of(op);
 
@@ -402,14 +403,14 @@ static const struct operator_ops merge_ops = {
 	.restore = merge_restore,
 };
 
-int merge_operator_new(const struct merge_options *o, struct operator **out, struct error *e)
+int merge_operator_new(const struct merge_options *o, struct operator** out, struct error *e)
 {
 	struct merge *m = mem_zero(sizeof *m);
 
 	MUST(o->inputs >= 1 && o->inputs <= DESCRIPTION_INPUTS_MAX);
 	m->o = *o;
-	m->op = (struct operator){.ops = &merge_ops, .inputs = o->inputs, .outputs = 1,
-		.schemas_first = true};
+	m->op = (struct operator){
+		.ops = &merge_ops, .inputs = o->inputs, .outputs = 1, .schemas_first = true};
 	schema_init(&m->out);
 	for (unsigned i = 0; i < o->inputs; i++)
 		schema_init(&m->inputs[i].schema);

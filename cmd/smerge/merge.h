@@ -8,10 +8,11 @@
 #include "libcore/stage/operator.h"
 
 struct merge_options {
-	unsigned inputs;          /* up to DESCRIPTION_INPUTS_MAX; 0 is the stage in front */
-	const char *const *names; /* of each, for messages; borrowed; NULL: by its number and stage */
+	unsigned inputs; /* up to DESCRIPTION_INPUTS_MAX; 0 is the stage in front */
+	const char *const
+		*names; /* of each, for messages; borrowed; NULL: by its number and stage */
 };
 
-int merge_operator_new(const struct merge_options *o, struct operator **out, struct error *e);
+int merge_operator_new(const struct merge_options *o, struct operator** out, struct error *e);
 
 #endif

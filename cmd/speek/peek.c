@@ -17,24 +17,24 @@ struct peek {
 	struct operator op;
 	struct peek_options o;
 	uint64_t frames, bytes;
-	struct stage_report before;  /* the last one, with what had passed then */
+	struct stage_report before; /* the last one, with what had passed then */
 	uint64_t bytes_before;
-	unsigned lines;              /* on the terminal, to be written over */
+	unsigned lines; /* on the terminal, to be written over */
 	struct buf text;
 
-	struct writer *writer;       /* of the rows that are shown */
+	struct writer *writer; /* of the rows that are shown */
 	uint64_t rows_shown;
-	bool rows_held;              /* the writer may have kept some back */
+	bool rows_held; /* the writer may have kept some back */
 
 	struct plot plot;
 	int plot_column;
 	uint64_t rows_plotted;
-	struct schema schema;        /* of the rows so far */
+	struct schema schema; /* of the rows so far */
 	bool has_schema;
 	struct arena arena;
 };
 
-static struct peek *peek_of(struct operator *op)
+static struct peek *peek_of(struct operator* op)
 {
 	return (struct peek *)op;
 }
@@ -108,7 +108,8 @@ static void put_details(const struct frame *f, struct buf *out)
 	switch ((enum frame_kind)f->kind) {
 	case FRAME_HELLO:
 		if (frame_read_hello(f, &hello, &ignored) == 0)
-			buf_printf(out, "%s, %s", hello.stage, hello.bounded ? "bounded" : "unbounded");
+			buf_printf(out, "%s, %s", hello.stage,
+				hello.bounded ? "bounded" : "unbounded");
 		break;
 	case FRAME_SCHEMA: put_schema(f, out); break;
 	case FRAME_BATCH:
@@ -148,7 +149,7 @@ static void put_details(const struct frame *f, struct buf *out)
 	buf_clear(&message);
 }
 
-static int peek_frame(struct operator *op, unsigned input, const struct frame *f, struct error *e)
+static int peek_frame(struct operator* op, unsigned input, const struct frame *f, struct error *e)
 {
 	struct peek *p = peek_of(op);
 	struct buf details = BUF_INIT;
@@ -156,9 +157,10 @@ static int peek_frame(struct operator *op, unsigned input, const struct frame *f
 	p->frames++;
 	if (p->o.frames) {
 		put_details(f, &details);
-		buf_printf(&p->text, "%8" PRIu64 " %12" PRIu64 "  %-9s %9" PRIu32 "%s%s\n", p->frames,
-			p->bytes, frame_kind_name(f->kind), f->body_bytes + FRAME_HEADER_BYTES,
-			details.len ? "  " : "", buf_cstr(&details));
+		buf_printf(&p->text, "%8" PRIu64 " %12" PRIu64 "  %-9s %9" PRIu32 "%s%s\n",
+			p->frames, p->bytes, frame_kind_name(f->kind),
+			f->body_bytes + FRAME_HEADER_BYTES, details.len ? "  " : "",
+			buf_cstr(&details));
 		put_text(p);
 		buf_clear(&details);
 	}
@@ -285,8 +287,7 @@ static void put_plot(struct peek *p, struct buf *out)
 
 /* ---- what passes ---- */
 
-static int peek_schema(struct operator *op, unsigned input, const struct schema *s,
-	struct error *e)
+static int peek_schema(struct operator* op, unsigned input, const struct schema *s, struct error *e)
 {
 	struct peek *p = peek_of(op);
 
@@ -301,7 +302,7 @@ static int peek_schema(struct operator *op, unsigned input, const struct schema 
 	return writer_schema(p->writer, s, &p->text, e);
 }
 
-static int peek_batch(struct operator *op, unsigned input, const struct batch *b, struct error *e)
+static int peek_batch(struct operator* op, unsigned input, const struct batch *b, struct error *e)
 {
 	struct peek *p = peek_of(op);
 
@@ -312,7 +313,7 @@ static int peek_batch(struct operator *op, unsigned input, const struct batch *b
 	return 0;
 }
 
-static int peek_idle(struct operator *op, struct error *e)
+static int peek_idle(struct operator* op, struct error *e)
 {
 	struct peek *p = peek_of(op);
 
@@ -333,8 +334,8 @@ static void put_watermark(struct peek *p, const struct stage_report *r, struct b
 	buf_put_text(out, "watermark ");
 	put_time(out, watermark);
 	if (watermark != WATERMARK_FINAL)
-		buf_printf(out, " (%s behind)", human_span(span,
-			(now == WATERMARK_NONE ? r->now_us : now) - watermark));
+		buf_printf(out, " (%s behind)",
+			human_span(span, (now == WATERMARK_NONE ? r->now_us : now) - watermark));
 }
 
 static int percent(uint64_t us, int64_t of_us)
@@ -359,14 +360,16 @@ static void put_report(struct peek *p, const struct stage_report *r, struct buf 
 	seconds = (double)(r->elapsed_us - from.elapsed_us + 1) / 1e6;
 	buf_printf(out, "%s: %s rows/s, ", stage_name(p->op.stage),
 		human_count(count, (double)(r->rows - from.rows) / seconds));
-	buf_printf(out, "%s/s, ", human_bytes(size, (uint64_t)((double)(p->bytes - bytes) / seconds)));
+	buf_printf(
+		out, "%s/s, ", human_bytes(size, (uint64_t)((double)(p->bytes - bytes) / seconds)));
 	put_watermark(p, r, out);
 	buf_printf(out, ", idle %d%%, backpressured %d%%, ",
 		percent(r->idle_us - from.idle_us, r->elapsed_us - from.elapsed_us),
 		percent(r->blocked_us - from.blocked_us, r->elapsed_us - from.elapsed_us));
 	buf_printf(out, "%" PRIu64 " rows in %" PRIu64 " frames", r->rows, p->frames);
 	if (r->last)
-		buf_printf(out, ", %s in %s", human_bytes(size, p->bytes), human_span(span, r->elapsed_us));
+		buf_printf(out, ", %s in %s", human_bytes(size, p->bytes),
+			human_span(span, r->elapsed_us));
 }
 
 static unsigned count_lines(const struct buf *text)
@@ -400,7 +403,7 @@ static void show_report(struct peek *p, const struct stage_report *r)
 	p->lines = over ? lines : 0;
 }
 
-static int peek_report(struct operator *op, const struct stage_report *r, struct error *e)
+static int peek_report(struct operator* op, const struct stage_report *r, struct error *e)
 {
 	struct peek *p = peek_of(op);
 
@@ -412,7 +415,7 @@ static int peek_report(struct operator *op, const struct stage_report *r, struct
 	return 0;
 }
 
-static void peek_free(struct operator *op)
+static void peek_free(struct operator* op)
 {
 	struct peek *p = peek_of(op);
 
@@ -441,15 +444,18 @@ static const struct operator_ops looking_ops = {
 	.report = peek_report,
 };
 
-int peek_operator_new(const struct peek_options *o, struct operator **out, struct error *e)
+int peek_operator_new(const struct peek_options *o, struct operator** out, struct error *e)
 {
 	struct peek *p = mem_zero(sizeof *p);
-	struct writer_options table = {.header = true, .color = o->color,
-		.columns_max = o->terminal ? (int)o->width : 0};
+	struct writer_options table = {
+		.header = true, .color = o->color, .columns_max = o->terminal ? (int)o->width : 0};
 
 	p->o = *o;
 	p->op = (struct operator){.ops = o->rows || o->plot ? &looking_ops : &counting_ops,
-		.inputs = 1, .outputs = 1, .passes = true, .report_us = o->every_us};
+		.inputs = 1,
+		.outputs = 1,
+		.passes = true,
+		.report_us = o->every_us};
 	schema_init(&p->schema);
 	plot_init(&p->plot);
 	if (o->rows && writer_new("table", &table, &p->writer, e) < 0) {

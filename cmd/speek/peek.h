@@ -6,18 +6,18 @@
 #include "libcore/stage/operator.h"
 
 struct peek_options {
-	int64_t rows;        /* to show */
-	bool frames;         /* list them */
-	const char *plot;    /* column; NULL: none */
-	int64_t every_us;    /* between reports; 0: at the end, and when asked */
-	bool quiet;          /* no reports */
-	bool terminal;       /* reports are written over */
+	int64_t rows;     /* to show */
+	bool frames;      /* list them */
+	const char *plot; /* column; NULL: none */
+	int64_t every_us; /* between reports; 0: at the end, and when asked */
+	bool quiet;       /* no reports */
+	bool terminal;    /* reports are written over */
 	bool color;
-	unsigned width;      /* of the terminal; of a plot that is no terminal's */
+	unsigned width; /* of the terminal; of a plot that is no terminal's */
 	void (*put)(void *context, const void *text, size_t len);
 	void *context;
 };
 
-int peek_operator_new(const struct peek_options *o, struct operator **out, struct error *e);
+int peek_operator_new(const struct peek_options *o, struct operator** out, struct error *e);
 
 #endif

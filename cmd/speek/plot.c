@@ -208,7 +208,8 @@ static void find_range(const struct plot *p, double *low, double *high)
 
 static void put_cell(struct buf *out, uint8_t dots)
 {
-	const uint8_t text[3] = {0xe2, (uint8_t)(0xa0 | dots >> 6), (uint8_t)(0x80 | (dots & 0x3f))};
+	const uint8_t text[3] = {
+		0xe2, (uint8_t)(0xa0 | dots >> 6), (uint8_t)(0x80 | (dots & 0x3f))};
 
 	if (dots)
 		buf_put(out, text, sizeof text);
@@ -250,8 +251,8 @@ static size_t put_x(char out[TIMESTAMP_TEXT_MAX + 1], int64_t x, bool is_time)
 	return len;
 }
 
-static void put_axis(const struct plot *p, const struct plot_labels *labels, unsigned width,
-	struct buf *out)
+static void put_axis(
+	const struct plot *p, const struct plot_labels *labels, unsigned width, struct buf *out)
 {
 	char from[TIMESTAMP_TEXT_MAX + 1], to[TIMESTAMP_TEXT_MAX + 1];
 	size_t n = put_x(from, p->least_x, labels->is_time);
@@ -266,8 +267,8 @@ static void put_axis(const struct plot *p, const struct plot_labels *labels, uns
 	buf_put_byte(out, '\n');
 }
 
-void plot_draw(const struct plot *p, const struct plot_labels *labels, unsigned width,
-	struct buf *out)
+void plot_draw(
+	const struct plot *p, const struct plot_labels *labels, unsigned width, struct buf *out)
 {
 	struct canvas c = {.width = PLOT_WIDTH_LEAST};
 

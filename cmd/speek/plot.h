@@ -13,22 +13,22 @@
 #include <stdint.h>
 
 enum {
-	PLOT_BUCKETS = 1024,      /* more than a terminal has dots across */
-	PLOT_HEIGHT = 12,         /* characters */
+	PLOT_BUCKETS = 1024, /* more than a terminal has dots across */
+	PLOT_HEIGHT = 12,    /* characters */
 	PLOT_WIDTH_LEAST = 20,
 	PLOT_LINES = PLOT_HEIGHT + 3, /* that plot_draw gives */
 };
 
 struct plot_bucket {
 	double least, greatest, sum;
-	uint64_t count;           /* 0: nothing in it */
+	uint64_t count; /* 0: nothing in it */
 };
 
 struct plot {
 	struct plot_bucket buckets[PLOT_BUCKETS];
-	int64_t first;            /* x >> shift of the first bucket */
-	size_t len;               /* buckets from the first to the last that has something */
-	unsigned shift;           /* a bucket is 2^shift wide */
+	int64_t first;  /* x >> shift of the first bucket */
+	size_t len;     /* buckets from the first to the last that has something */
+	unsigned shift; /* a bucket is 2^shift wide */
 	int64_t least_x, greatest_x;
 	uint64_t values, skipped; /* skipped: null, NaN, infinite */
 };
@@ -37,12 +37,12 @@ void plot_init(struct plot *p);
 void plot_put(struct plot *p, int64_t x, double y); /* what isn't finite is counted as skipped */
 
 struct plot_labels {
-	const char *y, *x;        /* names of the axes */
-	bool is_time;             /* x is microseconds since 1970 */
+	const char *y, *x; /* names of the axes */
+	bool is_time;      /* x is microseconds since 1970 */
 };
 
 /* Appends PLOT_LINES lines of at most `width` characters; one line if there are no values. */
-void plot_draw(const struct plot *p, const struct plot_labels *labels, unsigned width,
-	struct buf *out);
+void plot_draw(
+	const struct plot *p, const struct plot_labels *labels, unsigned width, struct buf *out);
 
 #endif

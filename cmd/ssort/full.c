@@ -6,14 +6,15 @@
 
 struct way {
 	struct sorter *sorter;
-	struct table *table;     /* of a changelog: the rows that are left so far */
-	struct schema rows;      /* of the sorter */
+	struct table *table; /* of a changelog: the rows that are left so far */
+	struct schema rows;  /* of the sorter */
 	struct arena arena;
 };
 
 static int refuse_unbounded(const struct ssort *s, struct error *e)
 {
-	return error_set(e, ERROR_USAGE, "%s has no end, so its rows can't all be sorted\n"
+	return error_set(e, ERROR_USAGE,
+		"%s has no end, so its rows can't all be sorted\n"
 		"-n N keeps the first N, --by-time puts rows in order as the watermark allows",
 		stage_input_from(s->op.stage, 0));
 }
@@ -21,8 +22,10 @@ static int refuse_unbounded(const struct ssort *s, struct error *e)
 static int full_open(struct ssort *s, struct error *e)
 {
 	struct way *w;
-	struct sorter_options o = {.order = &s->order, .temporary = s->o.temporary,
-		.memory_bytes = (size_t)s->o.sort_bytes, .stage = s->op.stage};
+	struct sorter_options o = {.order = &s->order,
+		.temporary = s->o.temporary,
+		.memory_bytes = (size_t)s->o.sort_bytes,
+		.stage = s->op.stage};
 
 	if (!stage_is_bounded(s->op.stage)) {
 		s->way = NULL;

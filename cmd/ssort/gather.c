@@ -31,8 +31,8 @@ void gathering_set(struct gathering *g, uint32_t source, const struct column *co
 	for (size_t c = 0; c < g->schema->fields_len; c++) {
 		struct gather_column *to = &g->columns[c];
 
-		to->data[source] = type_is_text(columns[c].type) ? columns[c].offsets :
-			columns[c].data;
+		to->data[source] = type_is_text(columns[c].type) ? columns[c].offsets
+								 : columns[c].data;
 		to->bytes[source] = columns[c].bytes;
 		to->valid[source] = columns[c].valid;
 		to->has_nulls |= columns[c].valid != NULL;
@@ -62,7 +62,7 @@ static uint64_t find_pieces(const struct gather *g, size_t c, uint32_t n, struct
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t source = place_source(g->places[i]);
 		const uint32_t *offset = (const uint32_t *)from->data[source] +
-			place_row(g->places[i]);
+					 place_row(g->places[i]);
 
 		out[i].bytes = from->bytes[source] + offset[0];
 		out[i].len = offset[1] - offset[0];
@@ -96,12 +96,12 @@ static void gather_text(const struct gather *g, size_t c, uint32_t n, const stru
 	out->offsets = offsets;
 }
 
-#define GATHER_VALUES(ctype) \
-	do { \
-		ctype *to_ = data; \
-		for (uint32_t i = 0; i < n; i++) \
-			to_[i] = ((const ctype *)from[place_source(g->places[i])]) \
-				[place_row(g->places[i])]; \
+#define GATHER_VALUES(ctype)                                                                  \
+	do {                                                                                  \
+		ctype *to_ = data;                                                            \
+		for (uint32_t i = 0; i < n; i++)                                              \
+			to_[i] = ((const ctype *)from[place_source(g->places[i])])[place_row( \
+				g->places[i])];                                               \
 	} while (0)
 
 static void gather_fixed(const struct gather *g, size_t c, uint32_t n, struct column *out)
@@ -118,7 +118,8 @@ static void gather_fixed(const struct gather *g, size_t c, uint32_t n, struct co
 		for (uint32_t i = 0; i < n; i++)
 			memcpy((uint8_t *)data + i * width,
 				(const uint8_t *)from[place_source(g->places[i])] +
-				place_row(g->places[i]) * width, width);
+					place_row(g->places[i]) * width,
+				width);
 		break;
 	}
 	out->data = data;
@@ -140,7 +141,7 @@ static void gather_valid(const struct gather *g, size_t c, uint32_t n, struct co
 			valid = arena_alloc(g->arena, bytes);
 			memset(valid, 0xff, bytes);
 		}
-		valid[i >> 3] &= (uint8_t)~(1u << (i & 7));
+		valid[i >> 3] &= (uint8_t) ~(1u << (i & 7));
 	}
 	out->valid = valid;
 }
@@ -174,8 +175,8 @@ static uint32_t measure(const struct gather *g, uint32_t n, struct piece **piece
 	}
 }
 
-uint32_t gather_places(struct gathering *what, const uint32_t *places, uint32_t n,
-	struct arena *a, struct batch *out)
+uint32_t gather_places(struct gathering *what, const uint32_t *places, uint32_t n, struct arena *a,
+	struct batch *out)
 {
 	struct gather g = {.what = what, .places = places, .arena = a};
 	const struct schema *s = what->schema;

@@ -32,8 +32,8 @@ static inline uint32_t place_row(uint32_t place)
 /* Where the values of a column lie, by source: one load away from a place, and small enough for the
  * first-level cache. */
 struct gather_column {
-	const void **data;         /* of text: the offsets */
-	const uint8_t **bytes;     /* of text */
+	const void **data;     /* of text: the offsets */
+	const uint8_t **bytes; /* of text */
 	const uint8_t **valid;
 	bool has_nulls;
 };
@@ -41,8 +41,8 @@ struct gather_column {
 struct gathering {
 	const struct schema *schema;
 	struct gather_column *columns;
-	size_t bytes;              /* about so many make a batch */
-	uint32_t rows;             /* which the last time were so many rows; 0 not known */
+	size_t bytes;  /* about so many make a batch */
+	uint32_t rows; /* which the last time were so many rows; 0 not known */
 };
 
 void gathering_init(struct gathering *g, const struct schema *s, size_t sources, size_t bytes);
@@ -53,7 +53,7 @@ void gathering_set(struct gathering *g, uint32_t source, const struct column *co
 
 /* Gathers the first of n places (at most BATCH_ROWS, n > 0): as many as make a batch, at least one;
  * returns how many.  out lives in the arena. */
-uint32_t gather_places(struct gathering *g, const uint32_t *places, uint32_t n,
-	struct arena *a, struct batch *out);
+uint32_t gather_places(struct gathering *g, const uint32_t *places, uint32_t n, struct arena *a,
+	struct batch *out);
 
 #endif

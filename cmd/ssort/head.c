@@ -58,9 +58,10 @@ static int check_memory(const struct ssort *s, struct error *e)
 	const struct way *w = s->state;
 
 	if (!s->o.memory_bytes || keytable_bytes(w->table) + w->counts_cap * sizeof *w->counts <=
-		(size_t)s->o.memory_bytes)
+					  (size_t)s->o.memory_bytes)
 		return 0;
-	return error_set(e, ERROR_DATA, "the keys take more than --memory allows\n"
+	return error_set(e, ERROR_DATA,
+		"the keys take more than --memory allows\n"
 		"a larger --memory, or fewer keys");
 }
 

@@ -34,14 +34,15 @@ void held_clear(struct held *k)
 
 /* ---- adding ---- */
 
-static void rest_column(struct held *k, const struct order_keys *keys, uint32_t rows,
-	struct column *out)
+static void rest_column(
+	struct held *k, const struct order_keys *keys, uint32_t rows, struct column *out)
 {
 	if (keys->has_rest) {
 		*out = builder_column(&keys->rest);
 		return;
 	}
-	*out = (struct column){.type = TYPE_OF(TYPE_BYTES), .bytes = (const uint8_t *)"",
+	*out = (struct column){.type = TYPE_OF(TYPE_BYTES),
+		.bytes = (const uint8_t *)"",
 		.offsets = arena_zero(&k->arena, (rows + (size_t)1) * sizeof *out->offsets)};
 }
 
@@ -155,8 +156,8 @@ static bool cell_equal(const struct column *a, uint32_t row, const struct column
 
 /* The slot of rows that equal row `row` of columns, where they lie by their number in the
  * stream. */
-static size_t find_slot(const struct held *k, const struct column *columns, uint32_t row,
-	uint64_t hash)
+static size_t find_slot(
+	const struct held *k, const struct column *columns, uint32_t row, uint64_t hash)
 {
 	size_t mask = k->slots_len - 1, n = k->in->keys_len ? k->in->keys_len : k->fields;
 	size_t at = hash >> 7 & mask;
@@ -243,5 +244,5 @@ void held_compact(struct held *k, uint32_t *remap)
 size_t held_bytes(const struct held *k)
 {
 	return rowstore_bytes(&k->store) + k->slots_len * sizeof *k->slots +
-		k->next_cap * sizeof *k->next;
+	       k->next_cap * sizeof *k->next;
 }

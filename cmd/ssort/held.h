@@ -14,15 +14,15 @@
 #include "libcore/state/rowstore.h"
 
 struct held {
-	const struct schema *in;   /* borrowed */
-	size_t fields;             /* of in; behind them prefix, rest, hash */
+	const struct schema *in; /* borrowed */
+	size_t fields;           /* of in; behind them prefix, rest, hash */
 	struct schema schema;
 	struct rowstore store;
 	int64_t next_seq;
 	bool indexed;
-	uint32_t *slots;           /* open addressing, ROW_NONE empty, at most half full */
+	uint32_t *slots; /* open addressing, ROW_NONE empty, at most half full */
 	size_t slots_len, slots_used;
-	uint32_t *next;            /* by row: the equal row that came before it, ROW_NONE */
+	uint32_t *next; /* by row: the equal row that came before it, ROW_NONE */
 	size_t next_cap;
 	struct arena arena;
 };
@@ -67,7 +67,8 @@ static inline struct rank_key held_key(const struct held *k, uint32_t row)
 
 	return (struct rank_key){held_prefix(k, row),
 		{(const char *)rest->bytes.data + rest->offsets[row],
-			rest->offsets[row + 1] - rest->offsets[row]}, k->store.time_us[row]};
+			rest->offsets[row + 1] - rest->offsets[row]},
+		k->store.time_us[row]};
 }
 
 /* < 0, 0, > 0 by the order alone; then by arrival, too. */

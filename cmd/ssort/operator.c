@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static struct ssort *ssort_of(struct operator *op)
+static struct ssort *ssort_of(struct operator* op)
 {
 	return (struct ssort *)op; /* op is the first member */
 }
@@ -153,8 +153,8 @@ static int load_saved(struct ssort *s, struct error *e)
 	return 0;
 }
 
-static int ssort_schema(struct operator *op, unsigned input, const struct schema *in,
-	struct error *e)
+static int ssort_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct ssort *s = ssort_of(op);
 
@@ -172,22 +172,21 @@ static int ssort_schema(struct operator *op, unsigned input, const struct schema
 
 /* ---- life ---- */
 
-static int ssort_batch(struct operator *op, unsigned input, const struct batch *in,
-	struct error *e)
+static int ssort_batch(struct operator* op, unsigned input, const struct batch *in, struct error *e)
 {
 	struct ssort *s = ssort_of(op);
 
 	return s->way->batch(s, in, e);
 }
 
-static int ssort_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
+static int ssort_watermark(struct operator* op, int64_t in_us, int64_t *out_us, struct error *e)
 {
 	struct ssort *s = ssort_of(op);
 
 	return s->way ? s->way->watermark(s, in_us, out_us, e) : 0;
 }
 
-static int ssort_snapshot(struct operator *op, struct snapshot_writer *w, struct error *e)
+static int ssort_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct ssort *s = ssort_of(op);
 
@@ -209,7 +208,7 @@ static int restore_batch(struct ssort *s, const struct batch *b, struct error *e
 }
 
 /* Nothing can be made of the rows before the schema is known: they wait in a file. */
-static int ssort_restore(struct operator *op, struct snapshot_reader *r, struct error *e)
+static int ssort_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
 {
 	const struct batch *b;
 	int status;
@@ -221,7 +220,7 @@ static int ssort_restore(struct operator *op, struct snapshot_reader *r, struct 
 	return status < 0 ? -1 : 0;
 }
 
-static void ssort_free(struct operator *op)
+static void ssort_free(struct operator* op)
 {
 	struct ssort *s = ssort_of(op);
 
@@ -246,13 +245,13 @@ static const struct operator_ops ssort_ops = {
 	.restore = ssort_restore,
 };
 
-int sort_operator_new(const struct sort_options *o, struct operator **out, struct error *e)
+int sort_operator_new(const struct sort_options *o, struct operator** out, struct error *e)
 {
 	struct ssort *s = mem_zero(sizeof *s);
 
 	s->o = *o;
-	s->op = (struct operator){.ops = &ssort_ops, .inputs = 1, .wait_fd = -1,
-		.outputs = o->late_output ? 2 : 1};
+	s->op = (struct operator){
+		.ops = &ssort_ops, .inputs = 1, .wait_fd = -1, .outputs = o->late_output ? 2 : 1};
 	schema_init(&s->in);
 	schema_init(&s->out);
 	if ((o->order && order_parse(o->order, o->order_what, &s->texts, &s->order_list, e) < 0) ||

@@ -16,11 +16,11 @@ void order_clear(struct order *o)
 static bool fills_prefix(struct type t)
 {
 	return t.kind == TYPE_INT || t.kind == TYPE_FLOAT || t.kind == TYPE_TIMESTAMP ||
-		t.kind == TYPE_DURATION;
+	       t.kind == TYPE_DURATION;
 }
 
-int order_compile(struct order *o, const struct order_list *list, const struct schema *s,
-	struct error *e)
+int order_compile(
+	struct order *o, const struct order_list *list, const struct schema *s, struct error *e)
 {
 	size_t index;
 
@@ -33,12 +33,11 @@ int order_compile(struct order *o, const struct order_list *list, const struct s
 		if (program_add(o->program, x, s, &index, e) < 0)
 			return -1;
 		if (program_type(o->program, index).kind == TYPE_ANY)
-			return expr_refuse(x, e,
-				"type any has no order\ncast it: a.b::int, a.b::string");
+			return expr_refuse(
+				x, e, "type any has no order\ncast it: a.b::int, a.b::string");
 	}
 	o->columns = mem_zero((list->len + 1) * sizeof *o->columns);
-	o->narrow = !list->len ||
-		(list->len == 1 && fills_prefix(program_type(o->program, 0)));
+	o->narrow = !list->len || (list->len == 1 && fills_prefix(program_type(o->program, 0)));
 	return 0;
 }
 
@@ -90,8 +89,8 @@ static void put_extreme(struct order_keys *k, uint32_t row, bool nulls_first)
 	k->prefix[row] = nulls_first ? 0 : UINT64_MAX - 1;
 }
 
-static void encode_narrow(const struct order_item *item, const struct column *c, uint32_t rows,
-	struct order_keys *k)
+static void encode_narrow(
+	const struct order_item *item, const struct column *c, uint32_t rows, struct order_keys *k)
 {
 	uint64_t invert = item->descending ? UINT64_MAX : 0;
 	uint64_t null = item->nulls_first ? 0 : UINT64_MAX;

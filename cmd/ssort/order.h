@@ -24,7 +24,7 @@ struct order {
 	const struct order_list *list; /* borrowed; len 0: all rows are equal */
 	struct program *program;       /* of the present schema; NULL before */
 	struct column *columns;
-	bool narrow;                   /* at most one item, and of a kind that fills a prefix */
+	bool narrow; /* at most one item, and of a kind that fills a prefix */
 };
 
 /* Keys of one batch, owned here: one for each stream of batches that is looked at side by side. */
@@ -32,12 +32,12 @@ struct order_keys {
 	uint64_t *prefix;
 	size_t prefix_cap;
 	struct column_builder rest;
-	bool has_rest;                 /* some key is longer than its prefix */
+	bool has_rest; /* some key is longer than its prefix */
 };
 
 /* Columns are checked: an unknown one, or any in an order, is ERROR_USAGE with its place. */
-int order_compile(struct order *o, const struct order_list *list, const struct schema *s,
-	struct error *e);
+int order_compile(
+	struct order *o, const struct order_list *list, const struct schema *s, struct error *e);
 void order_clear(struct order *o);
 
 void order_keys_init(struct order_keys *k);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-	DIGITS = 8,     /* of 8 bits: a pass writes to 256 lines, which a first-level cache holds */
+	DIGITS = 8, /* of 8 bits: a pass writes to 256 lines, which a first-level cache holds */
 	VALUES = 256,
 	/* Below, moving entries one by one costs less than counting 8 x 256 digits. */
 	INSERTION_MAX = 48,

@@ -14,7 +14,7 @@ struct rank_blocks;
 
 struct ranks {
 	uint32_t len;
-	uint32_t only;            /* of one row without blocks */
+	uint32_t only; /* of one row without blocks */
 	struct rank_blocks *more;
 };
 

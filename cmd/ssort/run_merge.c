@@ -15,18 +15,18 @@ struct run_merge {
 	struct order *order;
 	struct source *sources;
 	size_t sources_len;
-	struct gathering gathering;     /* from the sources' batches */
-	uint32_t *heap;                 /* numbers of sources; the least row is that of heap[0] */
+	struct gathering gathering; /* from the sources' batches */
+	uint32_t *heap;             /* numbers of sources; the least row is that of heap[0] */
 	size_t heap_len;
 	uint32_t places[BATCH_ROWS];
 	uint32_t places_len;
-	bool began, exhausted;          /* heap[0] is at the end of its batch */
+	bool began, exhausted; /* heap[0] is at the end of its batch */
 	struct arena arena;
 	struct batch out;
 };
 
-struct run_merge *run_merge_new(const struct schema *s, struct order *order,
-	struct spill_run *const *runs, size_t runs_len)
+struct run_merge *run_merge_new(
+	const struct schema *s, struct order *order, struct spill_run *const *runs, size_t runs_len)
 {
 	struct run_merge *m = mem_zero(sizeof *m);
 

@@ -65,8 +65,8 @@ static bool same_rank(const struct shown *c, uint32_t a, uint32_t b)
 }
 
 /* The shown rows from a position on, with their numbers; with ranks that is the first. */
-static uint32_t look(struct shown *c, const struct ranks *l, uint32_t from, struct shown_row **out,
-	size_t *cap)
+static uint32_t look(
+	struct shown *c, const struct ranks *l, uint32_t from, struct shown_row **out, size_t *cap)
 {
 	uint32_t visible = shown_visible(c, l), n = visible > from ? visible - from : 0;
 

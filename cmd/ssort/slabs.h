@@ -16,9 +16,9 @@ struct slabs {
 	size_t slab_bytes;
 	struct slab *slabs;
 	size_t len, cap;
-	size_t at;       /* the slab that is being filled */
-	size_t used;     /* bytes of it */
-	size_t taken;    /* bytes handed out */
+	size_t at;    /* the slab that is being filled */
+	size_t used;  /* bytes of it */
+	size_t taken; /* bytes handed out */
 };
 
 void slabs_init(struct slabs *s, size_t slab_bytes);

@@ -40,23 +40,23 @@ struct run {
 
 struct sorter {
 	struct sorter_options o;
-	struct order_keys keys;         /* of the batch being put */
-	struct slabs slabs;             /* the chunks' */
+	struct order_keys keys; /* of the batch being put */
+	struct slabs slabs;     /* the chunks' */
 	struct chunk *chunks;
 	size_t chunks_len, chunks_cap;
-	struct batch_builder staged;    /* small batches, until they make a chunk */
+	struct batch_builder staged; /* small batches, until they make a chunk */
 	struct column_builder staged_rest;
 	bool staged_has_rest;
 	struct sort_entry *entries;
 	size_t entries_len, entries_cap;
 	struct run *runs;
 	size_t runs_len, runs_cap;
-	int64_t loading;                /* number of the run that is loaded; -1 none */
+	int64_t loading; /* number of the run that is loaded; -1 none */
 
 	/* Reading: */
 	bool sorted;
-	struct gathering gathering;     /* from the chunks */
-	size_t next;                    /* entry */
+	struct gathering gathering; /* from the chunks */
+	size_t next;                /* entry */
 	struct run_merge *merge;
 	struct arena arena;
 	struct batch out;
@@ -70,8 +70,9 @@ struct sorter *sorter_new(const struct sorter_options *o)
 	s->o = *o;
 	s->loading = -1;
 	order_keys_init(&s->keys);
-	slabs_init(&s->slabs, slab < SLAB_BYTES_MIN ? SLAB_BYTES_MIN :
-		slab > SLAB_BYTES_MAX ? SLAB_BYTES_MAX : slab);
+	slabs_init(&s->slabs, slab < SLAB_BYTES_MIN   ? SLAB_BYTES_MIN
+			      : slab > SLAB_BYTES_MAX ? SLAB_BYTES_MAX
+						      : slab);
 	batch_builder_init(&s->staged, o->schema);
 	builder_init(&s->staged_rest, TYPE_OF(TYPE_BYTES));
 	return s;
@@ -219,8 +220,8 @@ static bool is_over(const struct sorter *s)
 	size_t budget = s->o.memory_bytes - s->o.memory_bytes / 8;
 
 	return s->chunks_len >= PLACE_SOURCES - 2 ||
-		(s->o.memory_bytes && slabs_bytes(&s->slabs) +
-			2 * s->entries_len * sizeof *s->entries >= budget);
+	       (s->o.memory_bytes &&
+		       slabs_bytes(&s->slabs) + 2 * s->entries_len * sizeof *s->entries >= budget);
 }
 
 int sorter_put(struct sorter *s, const struct batch *b, struct error *e)
@@ -247,8 +248,8 @@ static struct text_view rest_of(const struct sorter *s, uint32_t place)
 {
 	const struct chunk *c = &s->chunks[place_source(place)];
 
-	return c->has_rest ? column_text(&c->rest, place_row(place)) :
-		(struct text_view){.text = NULL};
+	return c->has_rest ? column_text(&c->rest, place_row(place))
+			   : (struct text_view){.text = NULL};
 }
 
 /* Eight bytes of a rest, big endian, zeros behind its end: as no key is the beginning of another,
@@ -348,8 +349,9 @@ static size_t run_batch_bytes(const struct sorter *s)
 {
 	size_t bytes = s->o.memory_bytes ? s->o.memory_bytes / 512 : BATCH_BYTES;
 
-	return bytes < RUN_BATCH_BYTES_MIN ? RUN_BATCH_BYTES_MIN :
-		bytes > BATCH_BYTES ? BATCH_BYTES : bytes;
+	return bytes < RUN_BATCH_BYTES_MIN ? RUN_BATCH_BYTES_MIN
+	       : bytes > BATCH_BYTES       ? BATCH_BYTES
+					   : bytes;
 }
 
 static size_t runs_at_once(const struct sorter *s)
@@ -384,8 +386,8 @@ static struct run_merge *merge_of(struct sorter *s, size_t first, size_t n)
 }
 
 /* Gathers what a merge gives into batches of a run's size. */
-static int write_merged(struct sorter *s, struct run_merge *m, struct spill_run *to,
-	struct error *e)
+static int write_merged(
+	struct sorter *s, struct run_merge *m, struct spill_run *to, struct error *e)
 {
 	struct batch_builder rows;
 	const struct batch *part;
@@ -589,8 +591,8 @@ static int load_part(struct sorter *s, const struct batch *b, int64_t run, struc
 int sorter_load(struct sorter *s, const struct batch *saved, struct error *e)
 {
 	const struct column *runs = &saved->columns[0];
-	struct batch rows = {.schema = s->o.schema, .rows = saved->rows,
-		.columns = saved->columns + 1};
+	struct batch rows = {
+		.schema = s->o.schema, .rows = saved->rows, .columns = saved->columns + 1};
 	struct schema wanted;
 	bool fits;
 

@@ -24,8 +24,8 @@ struct sorter_options {
 	const struct schema *schema;
 	struct order *order;
 	const char *temporary;
-	size_t memory_bytes;         /* 0: no budget, nothing is spilled */
-	struct stage *stage;         /* told that it is alive, as a merge takes its time */
+	size_t memory_bytes; /* 0: no budget, nothing is spilled */
+	struct stage *stage; /* told that it is alive, as a merge takes its time */
 };
 
 struct sorter *sorter_new(const struct sorter_options *o);

@@ -17,16 +17,16 @@ struct sort_options {
 	const char *keys, *keys_what;   /* NULL: none */
 	int64_t limit;                  /* -n; 0: not given */
 	bool ties;
-	const char *number;             /* name of a column; NULL: none */
+	const char *number; /* name of a column; NULL: none */
 	bool by_time;
-	bool late_output;               /* output 1 takes late rows */
-	int64_t memory_bytes;           /* of what can't be spilled; 0: no cap */
-	int64_t sort_bytes;             /* of what can; 0: nothing is spilled */
+	bool late_output;     /* output 1 takes late rows */
+	int64_t memory_bytes; /* of what can't be spilled; 0: no cap */
+	int64_t sort_bytes;   /* of what can; 0: nothing is spilled */
 	const char *temporary;
 };
 
 /* Texts are borrowed for as long as the operator lives. */
-int sort_operator_new(const struct sort_options *o, struct operator **out, struct error *e);
+int sort_operator_new(const struct sort_options *o, struct operator** out, struct error *e);
 
 /* ---- inside ---- */
 
@@ -41,7 +41,7 @@ struct way_ops {
 	int (*watermark)(struct ssort *s, int64_t in_us, int64_t *out_us, struct error *e);
 	int (*save)(struct ssort *s, struct snapshot_writer *w, struct error *e);
 	int (*load)(struct ssort *s, const struct batch *saved, struct error *e); /* one batch */
-	int (*load_end)(struct ssort *s, struct error *e);                      /* after the last */
+	int (*load_end)(struct ssort *s, struct error *e); /* after the last */
 };
 
 extern const struct way_ops full_way, head_way, top_way, by_time_way;
@@ -52,12 +52,12 @@ struct ssort {
 	struct arena texts;
 	struct order_list order_list;
 	struct select_list key_list;
-	const struct way_ops *way;     /* NULL: no schema yet */
+	const struct way_ops *way; /* NULL: no schema yet */
 	struct way *state;
-	struct schema in;              /* as announced */
+	struct schema in; /* as announced */
 	struct schema out;
-	struct order order;            /* over in */
-	struct spill_run **saved;      /* restored sections, until the schema is known */
+	struct order order;       /* over in */
+	struct spill_run **saved; /* restored sections, until the schema is known */
 	size_t saved_len, saved_cap;
 };
 

@@ -46,8 +46,8 @@ static uint32_t add_rows(struct table *t, const struct batch *b, const uint32_t 
 	return held_add(&t->held, b, &t->no_keys, pick, n, seqs, NULL);
 }
 
-static int refuse_retraction(const struct table *t, const struct batch *b, uint32_t row,
-	struct error *e)
+static int refuse_retraction(
+	const struct table *t, const struct batch *b, uint32_t row, struct error *e)
 {
 	struct buf text = BUF_INIT;
 
@@ -61,11 +61,13 @@ static int refuse_retraction(const struct table *t, const struct batch *b, uint3
 static int check_memory(struct table *t, struct error *e)
 {
 	if (rowstore_is_full(&t->held.store))
-		return error_set(e, ERROR_DATA, "the rows of the changelog have more text than the "
+		return error_set(e, ERROR_DATA,
+			"the rows of the changelog have more text than the "
 			"4 GB that fit into a column");
 	if (!t->s->o.memory_bytes || held_bytes(&t->held) <= (size_t)t->s->o.memory_bytes)
 		return 0;
-	return error_set(e, ERROR_DATA, "the rows of the changelog take more than --memory allows\n"
+	return error_set(e, ERROR_DATA,
+		"the rows of the changelog take more than --memory allows\n"
 		"they can't be spilled, as each may be taken back: give a larger --memory");
 }
 
@@ -127,8 +129,8 @@ static uint32_t *rows_by_seq(struct table *t, uint32_t *n)
 	*n = 0;
 	for (uint32_t r = 0; r < s->len; r++) {
 		if (!(s->flags[r] & ROW_DEAD))
-			entries[(*n)++] = (struct sort_entry){.key = (uint64_t)s->time_us[r],
-				.place = r};
+			entries[(*n)++] = (struct sort_entry){
+				.key = (uint64_t)s->time_us[r], .place = r};
 	}
 	radix_sort(entries, entries + *n, *n);
 	for (uint32_t i = 0; i < *n; i++)
@@ -155,8 +157,8 @@ int table_drain(struct table *t, struct sorter *to, struct error *e)
 	int status = 0;
 
 	for (uint32_t done = 0; done < n && status == 0; done += BATCH_ROWS) {
-		struct batch b = {.schema = &t->s->in,
-			.rows = n - done < BATCH_ROWS ? n - done : BATCH_ROWS};
+		struct batch b = {
+			.schema = &t->s->in, .rows = n - done < BATCH_ROWS ? n - done : BATCH_ROWS};
 
 		arena_reset(&t->arena);
 		b.columns = gather_rows(t, rows + done, b.rows, 0);
@@ -194,8 +196,8 @@ int table_save(struct table *t, struct snapshot_writer *w, struct error *e)
 	saved_schema(t, &schema);
 	status = snapshot_section(w, &schema, e);
 	for (uint32_t done = 0; done < n && status == 0; done += BATCH_ROWS) {
-		struct batch b = {.schema = &schema,
-			.rows = n - done < BATCH_ROWS ? n - done : BATCH_ROWS};
+		struct batch b = {
+			.schema = &schema, .rows = n - done < BATCH_ROWS ? n - done : BATCH_ROWS};
 		struct column *columns;
 		int64_t *seqs;
 

@@ -162,8 +162,9 @@ static int settle_schema(struct live *l, const struct followed *x, struct error 
 	}
 	records_settled(x->records, &settled);
 	if (l->own.from_end && !strcmp(settled.format, "msgpack"))
-		return error_set(e, ERROR_USAGE, "--from end: msgpack has no newlines to tell where a "
-						 "record ends");
+		return error_set(e, ERROR_USAGE,
+			"--from end: msgpack has no newlines to tell where a "
+			"record ends");
 	if (clockwork_set_schema(&l->clockwork, &l->schema, e) < 0 ||
 		stage_declare(l->base.stage, 0, &l->schema, e) < 0)
 		return -1;
@@ -285,7 +286,8 @@ static int read_rows(struct live *l, struct followed *x, uint32_t rows_max, stru
 static int end_file(struct live *l, struct followed *x, struct error *e)
 {
 	if (x->records && records_left_part(x->records))
-		stage_warn(l->base.stage, "%s ends in the middle of a record, which is left out", x->name);
+		stage_warn(l->base.stage, "%s ends in the middle of a record, which is left out",
+			x->name);
 	if (x->records)
 		l->bytes += records_bytes(x->records);
 	return follow_end(&l->follow, x, e);

@@ -15,7 +15,7 @@
 
 struct task {
 	pid_t pid;
-	const char *name;  /* as it was written */
+	const char *name; /* as it was written */
 };
 
 struct branch {
@@ -23,7 +23,7 @@ struct branch {
 	struct pipeline text;
 	struct task *tasks;
 	size_t tasks_len, tasks_cap;
-	int alive;         /* the end that every process of it holds */
+	int alive; /* the end that every process of it holds */
 };
 
 static struct branch *branches;
@@ -70,7 +70,8 @@ static int add_question(struct questions *q, const struct asked *x, struct error
 	MEM_GROW(q->asked, q->asked_cap, q->len + 1);
 	MEM_GROW(q->items, q->items_cap, q->len + 1);
 	q->asked[q->len] = *x;
-	q->items[q->len++] = (struct process_question){.program = program, .argv = argv,
+	q->items[q->len++] = (struct process_question){.program = program,
+		.argv = argv,
 		.variables = x->branch->text.variables,
 		.variables_len = x->branch->text.variables_len};
 	return 0;
@@ -81,8 +82,11 @@ static int add_questions(struct questions *q, const struct branch *b, const stru
 {
 	for (size_t i = 0; i < p->stages_len; i++) {
 		const struct pipeline_stage *s = &p->stages[i];
-		struct asked x = {.branch = b, .stage = s, .first = i == 0,
-			.last = i + 1 == p->stages_len, .inner = inner};
+		struct asked x = {.branch = b,
+			.stage = s,
+			.first = i == 0,
+			.last = i + 1 == p->stages_len,
+			.inner = inner};
 
 		if (add_question(q, &x, e) < 0)
 			return -1;
@@ -153,7 +157,8 @@ static int ask(struct questions *q, struct error *e)
 			x->stage->arguments[0].text, cause.text);
 	}
 	for (size_t i = 0; i < q->len; i++) {
-		if (check_place(&q->asked[i], &q->items[i].answer, e) < 0 || check_writes(q, i, e) < 0)
+		if (check_place(&q->asked[i], &q->items[i].answer, e) < 0 ||
+			check_writes(q, i, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -169,9 +174,11 @@ int branches_read(const char *const *texts, size_t n, struct error *e)
 	for (size_t i = 0; i < n && status == 0; i++) {
 		struct branch *b = &branches[i];
 
-		b->source = (struct pipeline_source){.text = texts[i], .len = strlen(texts[i]),
+		b->source = (struct pipeline_source){.text = texts[i],
+			.len = strlen(texts[i]),
 			.name = arena_printf(&arena, "pipeline %zu", i + 1),
-			.reads_stage = true, .variable = environment};
+			.reads_stage = true,
+			.variable = environment};
 		status = pipeline_parse(&b->source, &arena, &b->text, e);
 		if (status == 0)
 			status = add_questions(&q, b, &b->text, false, e);
@@ -187,7 +194,7 @@ int branches_read(const char *const *texts, size_t n, struct error *e)
 
 struct start {
 	struct branch *branch;
-	int in, out;                  /* its standard input and output */
+	int in, out; /* its standard input and output */
 	bool is_source;
 	int fds[PIPELINE_STAGES_MAX]; /* ... and what stands in its <(...) */
 	size_t fds_len;
@@ -215,8 +222,8 @@ static void become(const struct start *s, const char *program, const char *const
 	_exit(127);
 }
 
-static int start_pipeline(struct branch *b, const struct pipeline *p, int in, int out,
-	struct error *e);
+static int start_pipeline(
+	struct branch *b, const struct pipeline *p, int in, int out, struct error *e);
 
 /* The pipeline of an argument, which becomes the path that it is read by. */
 static int start_substitution(struct start *s, const struct pipeline_argument *from,
@@ -229,8 +236,8 @@ static int start_substitution(struct start *s, const struct pipeline_argument *f
 	s->fds[s->fds_len++] = ends[0];
 	*argument = arena_printf(&arena, "/dev/fd/%d", ends[0]);
 	nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	status = nothing < 0 ? error_errno(e, "/dev/null: can't open") :
-		start_pipeline(s->branch, from->source, nothing, ends[1], e);
+	status = nothing < 0 ? error_errno(e, "/dev/null: can't open")
+			     : start_pipeline(s->branch, from->source, nothing, ends[1], e);
 	if (nothing >= 0)
 		close(nothing);
 	close(ends[1]);
@@ -261,14 +268,14 @@ static int start_stage(struct start *s, const struct pipeline_stage *stage, stru
 }
 
 /* Neither in nor out is closed here. */
-static int start_pipeline(struct branch *b, const struct pipeline *p, int in, int out,
-	struct error *e)
+static int start_pipeline(
+	struct branch *b, const struct pipeline *p, int in, int out, struct error *e)
 {
 	int from = in, status = 0;
 
 	for (size_t i = 0; i < p->stages_len && status == 0; i++) {
-		struct start s = {.branch = b, .in = from, .out = out,
-			.is_source = i == 0 && p != &b->text};
+		struct start s = {
+			.branch = b, .in = from, .out = out, .is_source = i == 0 && p != &b->text};
 		bool last = i + 1 == p->stages_len;
 		int ends[2] = {-1, -1};
 
@@ -327,7 +334,8 @@ static int fail(size_t branch, const char *stage, int status, struct error *e)
 
 	if ((status >= ERROR_DATA && status <= ERROR_IO) || status == ERROR_INTERRUPTED)
 		code = (enum error_code)status;
-	error_set(e, code, "pipeline %zu failed: %s ended with status %d", branch + 1, stage, status);
+	error_set(
+		e, code, "pipeline %zu failed: %s ended with status %d", branch + 1, stage, status);
 	return error_hint(e, "  %s", branches[branch].source.text);
 }
 
@@ -337,7 +345,8 @@ int branch_wait(size_t branch, struct error *e)
 	const char *stage = NULL;
 	int status = 0;
 
-	/* The cause is who did not fail because of the stage in front; else the last, as for pipefail. */
+	/* The cause is who did not fail because of the stage in front; else the last, as for
+	 * pipefail. */
 	for (size_t i = 0; i < b->tasks_len; i++) {
 		int own = wait_task(&b->tasks[i]);
 

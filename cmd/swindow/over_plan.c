@@ -20,8 +20,11 @@ void over_plan_free(struct over_plan *p)
 
 static int call_kind(const char *function)
 {
-	static const char *const names[] = {[CALL_ROW_NUMBER] = "row_number", [CALL_RANK] = "rank",
-		[CALL_DENSE_RANK] = "dense_rank", [CALL_LAG] = "lag", [CALL_LEAD] = "lead"};
+	static const char *const names[] = {[CALL_ROW_NUMBER] = "row_number",
+		[CALL_RANK] = "rank",
+		[CALL_DENSE_RANK] = "dense_rank",
+		[CALL_LAG] = "lag",
+		[CALL_LEAD] = "lead"};
 
 	for (int i = CALL_ROW_NUMBER; i <= CALL_LEAD; i++) {
 		if (strcmp(names[i], function) == 0)
@@ -53,15 +56,16 @@ static int shift_compile(struct window_plan *w, const struct aggregate_call *fro
 	struct over_call *to, struct error *e)
 {
 	if (from->args_len == 0)
-		return error_set(e, ERROR_USAGE, "%s: of which column?  %s(x), %s(x, 2, 0)", from->text,
-			from->function, from->function);
+		return error_set(e, ERROR_USAGE, "%s: of which column?  %s(x), %s(x, 2, 0)",
+			from->text, from->function, from->function);
 	if (program_add(w->inputs, from->args[0], &w->in, &to->argument, e) ||
 		distance_read(w, from, to, e))
 		return -1;
 	to->type = program_type(w->inputs, to->argument);
 	to->has_fallback = from->args_len > 2;
 	return to->has_fallback ? program_add_as(w->inputs, from->args[2], &w->in, to->type,
-		&to->fallback, e) : 0;
+					  &to->fallback, e)
+				: 0;
 }
 
 static int call_compile(struct over_plan *p, const struct aggregate_call *from,
@@ -70,10 +74,11 @@ static int call_compile(struct over_plan *p, const struct aggregate_call *from,
 	struct window_plan *w = p->window;
 
 	*to = (struct over_call){.kind = (enum over_call_kind)call_kind(from->function),
-		.text = from->text, .type = TYPE_OF(TYPE_INT)};
+		.text = from->text,
+		.type = TYPE_OF(TYPE_INT)};
 	if (to->kind != CALL_AGGREGATE && (from->filter || from->distinct || from->star))
-		return error_set(e, ERROR_USAGE, "%s takes neither distinct nor a filter nor *",
-			from->text);
+		return error_set(
+			e, ERROR_USAGE, "%s takes neither distinct nor a filter nor *", from->text);
 	switch (to->kind) {
 	case CALL_AGGREGATE:
 		to->aggregate = w->calls_len;
@@ -160,7 +165,8 @@ static void parts_describe(struct over_plan *p, bool has_window)
 	}
 }
 
-/* An item named like a column takes its place; of two of a name the later one counts, as in smap. */
+/* An item named like a column takes its place; of two of a name the later one counts, as in smap.
+ */
 static const struct select_item *item_named(const struct select_list *list, const char *name)
 {
 	for (size_t i = list->len; i-- > 0;) {
@@ -170,8 +176,8 @@ static const struct select_item *item_named(const struct select_list *list, cons
 	return NULL;
 }
 
-static int out_add(struct window_plan *w, const char *name, const struct select_item *item, int column,
-	struct error *e)
+static int out_add(struct window_plan *w, const char *name, const struct select_item *item,
+	int column, struct error *e)
 {
 	size_t index;
 
@@ -214,12 +220,14 @@ static int results_compile(struct over_plan *p, struct error *e)
 
 /* ---- the whole ---- */
 
-static int check_input(const struct over_options *o, const struct schema *in, const char *from,
-	struct error *e)
+static int check_input(
+	const struct over_options *o, const struct schema *in, const char *from, struct error *e)
 {
 	if (in->changelog) {
-		error_set(e, ERROR_USAGE, "--over can't take rows back, but %s sends a changelog", from);
-		return error_hint(e, "aggregate without --over, or put --over in front of what makes it");
+		error_set(e, ERROR_USAGE, "--over can't take rows back, but %s sends a changelog",
+			from);
+		return error_hint(
+			e, "aggregate without --over, or put --over in front of what makes it");
 	}
 	if (in->time_column >= 0 || (o->frame != OVER_TIME && o->window.shape == WINDOW_NONE))
 		return 0;
@@ -242,7 +250,7 @@ static void inputs_describe(struct over_plan *p)
 static bool must_retract(const struct over_options *o)
 {
 	return o->frame == OVER_ROWS || o->frame == OVER_TIME ||
-		(o->frame == OVER_GROUP && o->exclude_current);
+	       (o->frame == OVER_GROUP && o->exclude_current);
 }
 
 int over_plan_new(const struct over_options *o, const struct schema *in, const char *from,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-	PLACE_BITS = 44,     /* of a rank: the part stands above */
+	PLACE_BITS = 44,       /* of a rank: the part stands above */
 	FIXED_BYTES = 1 << 20, /* what tables take that hold next to nothing is not counted */
 };
 
@@ -186,8 +186,8 @@ static int run_close(struct run_writer *rw, size_t bytes, int status)
 	return status;
 }
 
-static int table_write(struct run_writer *rw, struct window *w, const struct state_table *t,
-	struct error *e)
+static int table_write(
+	struct run_writer *rw, struct window *w, const struct state_table *t, struct error *e)
 {
 	struct table_order order;
 	int status = 0;
@@ -211,7 +211,8 @@ static int table_write(struct run_writer *rw, struct window *w, const struct sta
 	return status;
 }
 
-int spilled_put_tables(struct window *w, const struct state_table *tables, size_t n, struct error *e)
+int spilled_put_tables(
+	struct window *w, const struct state_table *tables, size_t n, struct error *e)
 {
 	struct run_writer rw;
 	uint32_t most = 0;
@@ -231,8 +232,8 @@ int spilled_put_tables(struct window *w, const struct state_table *tables, size_
 	return run_close(&rw, bytes, status);
 }
 
-int spilled_put_sessions(struct window *w, const struct state_rows *from, uint64_t next_place,
-	struct error *e)
+int spilled_put_sessions(
+	struct window *w, const struct state_rows *from, uint64_t next_place, struct error *e)
 {
 	struct run_writer rw;
 	size_t bytes = w->ops->bytes(w);
@@ -289,8 +290,8 @@ static int saved_write(struct run_writer *rw, const struct batch *all, const str
 		if (at == 0 || x[-1].first_us != x->first_us)
 			run_window(rw, x->first_us);
 		status = run_group(rw, x->key_group, e);
-		for (n = 0; at + n < all->rows && n < BATCH_ROWS &&
-			    x[n].first_us == x->first_us && x[n].key_group == x->key_group;
+		for (n = 0; at + n < all->rows && n < BATCH_ROWS && x[n].first_us == x->first_us &&
+			    x[n].key_group == x->key_group;
 			n++)
 			pick[n] = x[n].row;
 		rw->run->windows[rw->run->len - 1].rows += n;
@@ -313,8 +314,8 @@ int spilled_put_saved(struct window *w, const struct batch *all, struct error *e
 		uint64_t place = (uint64_t)column_int(&all->columns[1], r);
 
 		/* Sessions count as one window. */
-		rows[r] = (struct saved_row){
-			w->ops->by_place ? 0 : column_int(&all->columns[2], r), (uint32_t)column_int(&all->columns[0], r), r};
+		rows[r] = (struct saved_row){w->ops->by_place ? 0 : column_int(&all->columns[2], r),
+			(uint32_t)column_int(&all->columns[0], r), r};
 		if (w->spilled->next_place <= place)
 			w->spilled->next_place = place + 1;
 	}
@@ -396,8 +397,8 @@ struct partition {
 	uint64_t part; /* at hand */
 };
 
-static void ranks_lower(struct partition *p, uint32_t known, const uint32_t *ids,
-	const int64_t *places, uint32_t n)
+static void ranks_lower(
+	struct partition *p, uint32_t known, const uint32_t *ids, const int64_t *places, uint32_t n)
 {
 	MEM_GROW(p->ranks, p->ranks_cap, groups_len(p->groups));
 	for (uint32_t i = known; i < groups_len(p->groups); i++)
@@ -494,8 +495,7 @@ static uint32_t partition_sort(struct partition *p, struct rank *ranks, struct e
 	return n;
 }
 
-static int partition_results(
-	struct spilled_firing *f, struct spilled_results *to, struct error *e)
+static int partition_results(struct spilled_firing *f, struct spilled_results *to, struct error *e)
 {
 	struct partition *p = (struct partition *)(void *)f;
 	struct rank *ranks = mem_alloc(((size_t)groups_len(p->groups) + 1) * sizeof *ranks);
@@ -634,8 +634,8 @@ static int heads_merge(struct window *w, struct head *heads, size_t n, struct er
 		int status;
 
 		for (size_t i = 0; i < w->plan->parts.fields_len; i++)
-			builder_put_from(
-				&w->parts.columns[i], &heads[0].b->columns[i + RANKS], heads[0].row);
+			builder_put_from(&w->parts.columns[i], &heads[0].b->columns[i + RANKS],
+				heads[0].row);
 		if (batch_builder_rows(&w->parts) == BATCH_ROWS && results_flush(w, e))
 			return -1;
 		status = head_next(&heads[0], e);
@@ -652,8 +652,8 @@ static int heads_merge(struct window *w, struct head *heads, size_t n, struct er
 	return 0;
 }
 
-static int results_merge(struct window *w, struct spill_run *run, const uint64_t *at, size_t n,
-	struct error *e)
+static int results_merge(
+	struct window *w, struct spill_run *run, const uint64_t *at, size_t n, struct error *e)
 {
 	struct head *heads = mem_zero((n + 1) * sizeof *heads);
 	size_t len = 0;
@@ -723,8 +723,8 @@ int spilled_run(struct window *w, unsigned partitions, struct spilled_firing *f,
 	if (partitions > 1 && results_open(w, &to, e))
 		return -1;
 	for (unsigned i = 0; i < partitions && status == 0; i++) {
-		status = f->load(f, i * KEY_GROUPS / partitions, (i + 1) * KEY_GROUPS / partitions,
-			e);
+		status = f->load(
+			f, i * KEY_GROUPS / partitions, (i + 1) * KEY_GROUPS / partitions, e);
 		if (status == 0)
 			status = f->put(f, &to, e);
 		at[i + 1] = to.run ? spill_run_place(to.run) : 0;

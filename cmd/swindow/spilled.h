@@ -3,10 +3,10 @@
  *   run     [ window 1: key group 0 | 1 | .. 127 ][ window 2: ... ]      rows of section "groups"
  *
  * When the groups outgrow --memory they are all written out as a run, and keys start anew: so a key
- * may be in several runs and in memory.  A row's place counts over all of them, so that the least of a
- * key's is where it first appeared.  A window fires partition by partition: of some key groups, what
- * all runs and the memory have is combined, and results are merged by place.  So they, and their order,
- * are those of a table that fits.
+ * may be in several runs and in memory.  A row's place counts over all of them, so that the least
+ * of a key's is where it first appeared.  A window fires partition by partition: of some key
+ * groups, what all runs and the memory have is combined, and results are merged by place.  So they,
+ * and their order, are those of a table that fits.
  *
  * Runs are read in the order in which they were written, so that of ties the earlier row wins.
  * A run is let go with the last of its windows. */
@@ -26,7 +26,8 @@ void spilled_free(struct spilled *s);
 uint64_t spilled_next_place(const struct spilled *s);
 
 /* Writes tables as a run, the least window first. */
-int spilled_put_tables(struct window *w, const struct state_table *tables, size_t n, struct error *e);
+int spilled_put_tables(
+	struct window *w, const struct state_table *tables, size_t n, struct error *e);
 /* Writes rows of any order as they came from a snapshot. */
 int spilled_put_saved(struct window *w, const struct batch *all, struct error *e);
 
@@ -45,8 +46,8 @@ int spilled_read(struct spilled *s, int64_t first_us, unsigned first_group, unsi
 	int (*put)(void *to, const struct batch *b, struct error *e), void *to, struct error *e);
 
 /* Sessions, as rows that are sorted in place; they count as one window, of time 0. */
-int spilled_put_sessions(struct window *w, const struct state_rows *from, uint64_t next_place,
-	struct error *e);
+int spilled_put_sessions(
+	struct window *w, const struct state_rows *from, uint64_t next_place, struct error *e);
 
 /* ---- firing partition by partition ---- */
 

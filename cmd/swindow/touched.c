@@ -3,7 +3,6 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
-
 void touched_clear(struct touched *c)
 {
 	if (c->rows.schema) {
@@ -50,8 +49,8 @@ static void marks_grow(struct touched *c, uint32_t groups_len)
 	c->marks_len = groups_len;
 }
 
-void touched_note(struct touched *c, const uint32_t *groups, uint32_t n, uint32_t known,
-	uint32_t groups_len)
+void touched_note(
+	struct touched *c, const uint32_t *groups, uint32_t n, uint32_t known, uint32_t groups_len)
 {
 	size_t len = c->len;
 
@@ -193,8 +192,8 @@ int touched_before(
 /* ---- the difference ---- */
 
 /* Marks the pairs of rows whose values differ; several bytes at once where they are that wide. */
-static void differ_mark(const struct column *c, const uint32_t *x, const uint32_t *y, uint32_t n,
-	uint8_t *differ)
+static void differ_mark(
+	const struct column *c, const uint32_t *x, const uint32_t *y, uint32_t n, uint8_t *differ)
 {
 	const uint8_t *data = c->data;
 	size_t width = type_is_text(c->type) ? 0 : type_width(c->type);

@@ -5,14 +5,15 @@
  *
  *            note --> before --> (the aggregates change) ... --> flush
  *
- * A flush compares those rows with what the groups give now and emits the difference as a changelog:
- * +I for what is new, -U +U where the row differs, -D for what is gone; -D +I where its key differs,
- * which only sessions do as their bounds move.  Nothing where both are equal.
+ * A flush compares those rows with what the groups give now and emits the difference as a
+ * changelog: +I for what is new, -U +U where the row differs, -D for what is gone; -D +I where its
+ * key differs, which only sessions do as their bounds move.  Nothing where both are equal.
  *
  * Between two flushes there is one net change, however often rows came; before a snapshot all is
  * flushed, which then needs to hold nothing of this.
  *
- * Groups are numbers in aggregates.  It doesn't know windows: a source tells how to show a group. */
+ * Groups are numbers in aggregates.  It doesn't know windows: a source tells how to show a group.
+ */
 #ifndef RUNNEL_SWINDOW_TOUCHED_H
 #define RUNNEL_SWINDOW_TOUCHED_H
 
@@ -26,18 +27,18 @@ enum {
 
 struct change {
 	uint32_t group;
-	uint32_t before;           /* a row of `rows`, or the above */
-	int64_t start_us, end_us;  /* sessions: of the row before */
+	uint32_t before;          /* a row of `rows`, or the above */
+	int64_t start_us, end_us; /* sessions: of the row before */
 };
 
 struct touched {
 	struct change *list;
 	size_t len, cap;
-	size_t fetched; /* so many have their row */
+	size_t fetched;  /* so many have their row */
 	uint32_t *marks; /* per group: its place in the list, +1 */
 	size_t marks_cap;
 	uint32_t marks_len;
-	struct schema schema; /* of the rows: the output's, no changelog */
+	struct schema schema;      /* of the rows: the output's, no changelog */
 	struct batch_builder rows; /* no schema: not made yet */
 };
 
@@ -45,8 +46,8 @@ struct touched {
 struct change_source {
 	/* The results of some changes, as they are now, or were before; what it allocates lives in
 	 * w->change_arena. */
-	void (*show)(struct window *w, const struct change_source *s, const struct change *const *list,
-		uint32_t n, bool before, struct results *r);
+	void (*show)(struct window *w, const struct change_source *s,
+		const struct change *const *list, uint32_t n, bool before, struct results *r);
 	const struct groups *groups; /* touched_show_groups: */
 	int64_t start_us, end_us;
 };
@@ -59,15 +60,16 @@ void touched_reset(struct touched *c); /* forgets what is gathered */
 size_t touched_bytes(const struct touched *c);
 
 /* These groups are about to change.  Of those from `known` on the output has no row yet. */
-void touched_note(struct touched *c, const uint32_t *groups, uint32_t n, uint32_t known,
-	uint32_t groups_len);
+void touched_note(
+	struct touched *c, const uint32_t *groups, uint32_t n, uint32_t known, uint32_t groups_len);
 /* One, with the bounds of its row. */
 void touched_note_session(
 	struct touched *c, uint32_t group, bool known, int64_t start_us, int64_t end_us);
 /* A group is gone and its number can be another's; after touched_before. */
 void touched_gone(struct touched *c, uint32_t group);
 
-/* Fetches the rows of what was touched since the last call, while the aggregates are as they were. */
+/* Fetches the rows of what was touched since the last call, while the aggregates are as they were.
+ */
 int touched_before(
 	struct window *w, struct touched *c, const struct change_source *s, struct error *e);
 

@@ -29,8 +29,9 @@ static void put_mdoc(const struct options_flat *f, struct buf *out)
 
 static bool takes_path(const struct option_spec *o)
 {
-	return o->argument && (strstr(o->argument, "PATH") || strstr(o->argument, "DIR") ||
-				      strstr(o->argument, "FILE") || strstr(o->argument, "SAVEPOINT"));
+	return o->argument &&
+	       (strstr(o->argument, "PATH") || strstr(o->argument, "DIR") ||
+		       strstr(o->argument, "FILE") || strstr(o->argument, "SAVEPOINT"));
 }
 
 /* ---- bash ---- */
@@ -46,9 +47,11 @@ static void put_bash_choices(const struct option_spec *o, struct buf *out)
 
 static void put_bash(const struct program_info *p, const struct options_flat *f, struct buf *out)
 {
-	buf_printf(out, "# bash completion for %s, made by: %s --complete bash\n_%s() {\n"
+	buf_printf(out,
+		"# bash completion for %s, made by: %s --complete bash\n_%s() {\n"
 		"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-		"\tcase $prev in\n", p->name, p->name, p->name);
+		"\tcase $prev in\n",
+		p->name, p->name, p->name);
 	for (size_t i = 0; i < f->len; i++) {
 		const struct option_spec *o = f->all[i];
 
@@ -57,7 +60,8 @@ static void put_bash(const struct program_info *p, const struct options_flat *f,
 		if (o->kind == OPTION_CHOICE)
 			put_bash_choices(o, out);
 		else if (takes_path(o))
-			buf_printf(out, "\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n",
+			buf_printf(out,
+				"\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n",
 				o->name);
 	}
 	buf_put_text(out, "\tesac\n\tif [[ $cur == -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '");
@@ -68,8 +72,10 @@ static void put_bash(const struct program_info *p, const struct options_flat *f,
 			buf_printf(out, "-%c ", f->all[i]->letter);
 		buf_printf(out, "--%s ", f->all[i]->name);
 	}
-	buf_printf(out, "' -- \"$cur\"))\n\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
-		"complete -o filenames -F _%s %s\n", p->name, p->name);
+	buf_printf(out,
+		"' -- \"$cur\"))\n\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
+		"complete -o filenames -F _%s %s\n",
+		p->name, p->name);
 }
 
 /* ---- zsh: _arguments ---- */
@@ -124,8 +130,10 @@ static void put_zsh_option(const struct option_spec *o, struct buf *out)
 
 static void put_zsh(const struct program_info *p, const struct options_flat *f, struct buf *out)
 {
-	buf_printf(out, "#compdef %s\n# zsh completion for %s, made by: %s --complete zsh\n"
-		"_arguments -s -S", p->name, p->name, p->name);
+	buf_printf(out,
+		"#compdef %s\n# zsh completion for %s, made by: %s --complete zsh\n"
+		"_arguments -s -S",
+		p->name, p->name, p->name);
 	for (size_t i = 0; i < f->len; i++) {
 		if (!f->all[i]->hidden)
 			put_zsh_option(f->all[i], out);
@@ -144,8 +152,8 @@ static void put_fish_text(const char *text, struct buf *out)
 	}
 }
 
-static void put_fish_option(const struct program_info *p, const struct option_spec *o,
-	struct buf *out)
+static void put_fish_option(
+	const struct program_info *p, const struct option_spec *o, struct buf *out)
 {
 	buf_printf(out, "complete -c %s -l %s", p->name, o->name);
 	if (o->letter)
@@ -164,7 +172,8 @@ static void put_fish_option(const struct program_info *p, const struct option_sp
 
 static void put_fish(const struct program_info *p, const struct options_flat *f, struct buf *out)
 {
-	buf_printf(out, "# fish completion for %s, made by: %s --complete fish\n", p->name, p->name);
+	buf_printf(
+		out, "# fish completion for %s, made by: %s --complete fish\n", p->name, p->name);
 	for (size_t i = 0; i < f->len; i++) {
 		if (!f->all[i]->hidden)
 			put_fish_option(p, f->all[i], out);

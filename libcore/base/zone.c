@@ -223,13 +223,13 @@ static bool read_header(const uint8_t *p, size_t len, struct counts *c)
 	*c = (struct counts){read_u32(p + 20), read_u32(p + 24), read_u32(p + 28), read_u32(p + 32),
 		read_u32(p + 36), read_u32(p + 40)};
 	return c->isut < COUNT_MAX && c->isstd < COUNT_MAX && c->leap < COUNT_MAX &&
-		c->time < COUNT_MAX && c->type && c->type <= 256 && c->text < COUNT_MAX;
+	       c->time < COUNT_MAX && c->type && c->type <= 256 && c->text < COUNT_MAX;
 }
 
 static size_t block_bytes(const struct counts *c, size_t time_bytes)
 {
 	return c->time * (time_bytes + 1) + c->type * (size_t)6 + c->text +
-		c->leap * (time_bytes + 4) + c->isstd + c->isut;
+	       c->leap * (time_bytes + 4) + c->isstd + c->isut;
 }
 
 static bool parse_block(struct zone *z, const struct counts *c, const uint8_t *p)
@@ -411,7 +411,8 @@ int64_t zone_to_utc(const struct zone *z, int64_t local_us)
 
 	if (at == before)
 		return add_seconds(local_us, -(int64_t)before);
-	/* A change lies between, at `from` or earlier: with the new offset the time must lie behind it. */
+	/* A change lies between, at `from` or earlier: with the new offset the time must lie behind
+	 * it. */
 	if (zone_offset(z, local_s - at, &from, &until) == at)
 		return add_seconds(local_us, -(int64_t)at);
 	return add_seconds(local_us, -(int64_t)before);

@@ -13,7 +13,7 @@ enum { ZONES_MAX = 1024 };
 struct known_zone {
 	char *name;
 	size_t len;
-	struct zone *zone; /* NULL: there is none of that name */
+	struct zone *zone;                 /* NULL: there is none of that name */
 	int64_t from_us, until_us, add_us; /* to local: the span that was asked for last */
 };
 
@@ -58,8 +58,8 @@ static struct known_zone *find_zone(struct zones *z, struct text_view name, stru
 	}
 	MEM_GROW(z->items, z->cap, z->len + 1);
 	new = &z->items[z->len++];
-	*new = (struct known_zone){.name = mem_strndup(name.len ? name.text : "", name.len),
-		.len = name.len};
+	*new = (struct known_zone){
+		.name = mem_strndup(name.len ? name.text : "", name.len), .len = name.len};
 	if (zone_open(new->name, new->len, &new->zone, e) < 0)
 		new->zone = NULL;
 	return new;
@@ -70,7 +70,8 @@ static int64_t saturate(int64_t seconds)
 	int64_t us;
 
 	return __builtin_mul_overflow(seconds, CIVIL_US_SECOND, &us)
-		? (seconds < 0 ? INT64_MIN : INT64_MAX) : us;
+		       ? (seconds < 0 ? INT64_MIN : INT64_MAX)
+		       : us;
 }
 
 static int64_t to_local(struct known_zone *z, int64_t us)
@@ -133,11 +134,20 @@ static int resolve_zone(struct resolving *r, struct error *e)
 }
 
 const struct function functions_zone[] = {
-	{.name = "at time zone", .signature = "ts", .result = 't', .run = run_to_local,
+	{.name = "at time zone",
+		.signature = "ts",
+		.result = 't',
+		.run = run_to_local,
 		.resolve = resolve_zone},
-	{.name = "from_utc_timestamp", .signature = "ts", .result = 't', .run = run_to_local,
+	{.name = "from_utc_timestamp",
+		.signature = "ts",
+		.result = 't',
+		.run = run_to_local,
 		.resolve = resolve_zone},
-	{.name = "to_utc_timestamp", .signature = "ts", .result = 't', .run = run_to_utc,
+	{.name = "to_utc_timestamp",
+		.signature = "ts",
+		.result = 't',
+		.run = run_to_utc,
 		.resolve = resolve_zone},
 	{.name = NULL},
 };

@@ -43,8 +43,8 @@ static int open_nameless(const char *directory, struct error *e)
 	return error_hint(e, "TMPDIR names another directory");
 }
 
-int spill_run_new(const char *directory, const struct schema *s, struct spill_run **out,
-	struct error *e)
+int spill_run_new(
+	const char *directory, const struct schema *s, struct spill_run **out, struct error *e)
 {
 	struct spill_run *r;
 	int fd = open_nameless(directory, e);
@@ -161,8 +161,8 @@ static int fill(struct spill_reader *r, size_t wanted, struct error *e)
 	while (r->len < wanted) {
 		uint64_t left = r->to - r->at;
 		size_t room = r->cap - r->len;
-		ssize_t n = pread(r->run->fd, r->bytes + r->len, left < room ? left : room,
-			(off_t)r->at);
+		ssize_t n = pread(
+			r->run->fd, r->bytes + r->len, left < room ? left : room, (off_t)r->at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -189,7 +189,7 @@ int spill_reader_next(struct spill_reader *r, const struct batch **out, struct e
 		return -1;
 	head = r->bytes + r->first;
 	f.body_bytes = (uint32_t)head[1] << 24 | (uint32_t)head[2] << 16 | (uint32_t)head[3] << 8 |
-		head[4];
+		       head[4];
 	bytes = FRAME_HEADER_BYTES + (size_t)f.body_bytes;
 	if (fill(r, bytes, e) < 0)
 		return -1;
