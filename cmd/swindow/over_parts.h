@@ -84,12 +84,11 @@ void frames_clear(struct frames *f);
 void frames_reset(struct frames *f); /* no keys */
 size_t frames_bytes(const struct frames *f);
 
-/* Rows in order, all of equal time together (OVER_TIME).  lead[r]: of CALL_LEADs, see below. */
+/* Rows in order, all of equal time together (OVER_TIME). */
 struct ordered {
 	const struct batch *rows;  /* as the input has them */
 	const int64_t *times;      /* without event time: running numbers */
-	/* Per call: batch of the rows that lead reaches, and which of them is for row r, or ROW_NONE. */
-	const struct column *leads; /* per call, already by row; NULL: none */
+	const struct column *leads; /* per call the results of CALL_LEAD, by row; NULL: none */
 };
 
 /* OVER_GROUP: takes rows into their groups, before frames_run over all of them. */
