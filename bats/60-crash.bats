@@ -162,3 +162,14 @@ catches_interrupts() { # catches_interrupts PID
 	[ "$output" = 0 ]
 	[ -z "$stderr" ]
 }
+
+@test "a file that may not grow is an error like a full disk: said, status 5, nothing left" {
+	seq 60000 | awk 'BEGIN { print "k,v" } { print $1 ",xxxxxxxxxxxxxxxxxxxxxxxxx" }' > big.csv
+	run bash -c 'ulimit -f 64; ssource big.csv | ssink o.csv; echo "${PIPESTATUS[1]}"'
+	[[ "$output" == *"File too large"* ]]
+	[ "${lines[-1]}" = 5 ]
+	[ ! -e o.csv ]
+	run bash -c 'ulimit -f 64; ssource big.csv | ssort --memory 1M v > o.frames; echo "${PIPESTATUS[1]}"'
+	[[ "$output" == *"File too large"* ]]
+	[ "${lines[-1]}" = 5 ]
+}

@@ -106,6 +106,7 @@ static void program_begin(const struct program_info *info)
 	program_name = info->name;
 	mem_on_failure(out_of_memory);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, as a full disk */
 }
 
 bool program_options(const struct program_info *info, const struct option_spec *const *tables,
