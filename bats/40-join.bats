@@ -241,3 +241,15 @@ a 12 3 11 40' ]
 	[ "$status" -eq 2 ]
 	grep -q 'cond.sql:1:1' errors
 }
+
+@test "rows that come at a join's end are in what is grouped and sorted behind it" {
+	printf 'k,a\n1,x\n2,y\n' > l.csv
+	printf 'k,b\n2,p\n3,q\n4,q\n' > r.csv
+	for kind in right full; do
+		ssource l.csv | sjoin -k k --kind $kind r.csv > joined.frames
+		ssink -f csv < joined.frames | tail -n +2 | sort > rows
+		[ "$(swindow -k 'k, a, b' < joined.frames | ssink -f csv | tail -n +2 | sort)" = "$(cat rows)" ]
+		[ "$(ssort k < joined.frames | ssink -f csv | tail -n +2 | sort)" = "$(cat rows)" ]
+		[ "$(swindow 'count(*) as n' < joined.frames | ssink -f lines)" = "$(wc -l < rows)" ]
+	done
+}

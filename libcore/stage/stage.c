@@ -317,6 +317,9 @@ static int stage_advance(struct stage *st, struct error *e)
 	st->in_operator = true;
 	if (st->op->ops->watermark && st->op->ops->watermark(st->op, least, &out, e) < 0)
 		return -1;
+	/* Rows may follow from end: whoever fires at the final watermark must have had them. */
+	if (out == WATERMARK_FINAL && st->op->ops->end)
+		return 0;
 	return stage_put_watermark(st, out, e);
 }
 
@@ -542,6 +545,8 @@ static int stage_finish(struct stage *st, struct error *e)
 	int status = -1;
 
 	if (!st->plan.finished && st->op->ops->end && st->op->ops->end(st->op, e) < 0)
+		return -1;
+	if (st->op->inputs && stage_put_watermark(st, WATERMARK_FINAL, e) < 0)
 		return -1;
 	for (unsigned i = 1; i < st->op->outputs; i++) {
 		if (outlet_put_end(&st->outlets[i], e) < 0)
