@@ -250,6 +250,6 @@ a 12 3 11 40' ]
 		ssink -f csv < joined.frames | tail -n +2 | sort > rows
 		[ "$(swindow -k 'k, a, b' < joined.frames | ssink -f csv | tail -n +2 | sort)" = "$(cat rows)" ]
 		[ "$(ssort k < joined.frames | ssink -f csv | tail -n +2 | sort)" = "$(cat rows)" ]
-		[ "$(swindow 'count(*) as n' < joined.frames | ssink -f lines)" = "$(wc -l < rows)" ]
+		[ "$(swindow 'count(*) as n' < joined.frames | ssink -f csv | tail -n 1)" = "$(wc -l < rows)" ]
 	done
 }

@@ -151,8 +151,13 @@ static int lines_schema(struct writer *w, const struct schema *s, struct buf *ou
 {
 	if (s->fields_len == 1 && s->fields[0].type.kind == TYPE_STRING)
 		return 0;
-	return error_set(e, ERROR_USAGE, "lines takes one string column, not %zu columns\n"
-		"choose it: smap 'a::string || '' '' || b as line'", s->fields_len);
+	if (s->fields_len == 1)
+		return error_set(e, ERROR_USAGE, "lines takes one string column, and '%s' is %s\n"
+			"cast it: smap '%s::string as line'", s->fields[0].name,
+			type_name(s->fields[0].type), s->fields[0].name);
+	return error_set(e, ERROR_USAGE, "lines takes one string column, not %zu\n"
+		"make one of them: smap '%s::string || '' '' || %s::string as line'", s->fields_len,
+		s->fields_len ? s->fields[0].name : "a", s->fields_len ? s->fields[1].name : "b");
 }
 
 static int lines_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)

@@ -503,7 +503,7 @@ static int run_rows(struct turn *u, const struct incoming *in, struct error *e)
 {
 	for (uint32_t r = 0; r < u->b->rows; r++) {
 		enum row_op op = in->ops ? in->ops[r] : ROW_INSERT;
-		int status;
+		int status = 0;
 
 		switch (op) {
 		case ROW_INSERT:
