@@ -92,6 +92,10 @@ PY
 	fails 1 "in.msgpack: record 2: the input ends inside it" --bad skip in.msgpack
 	printf '\x81\xa1a\x01\x05' > in.msgpack
 	fails 1 "in.msgpack: record 2: a record must be a map, not an int" in.msgpack
+	printf 'a,b\n1,x\n' > text.csv # every byte of it is a small int
+	fails 1 "text.csv: record 1: a record must be a map, not an int" -f msgpack text.csv
+	printf '\x80' > in.msgpack
+	fails 2 "in.msgpack: no columns" in.msgpack
 }
 
 @test "what comes with cpio and 7z is read like a tar" {

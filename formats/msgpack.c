@@ -488,6 +488,20 @@ static void look_at_record(const struct msgpack_reader *r, const uint8_t *bytes,
 	}
 }
 
+/* No record had a name in it; if the first is no map, that is why. */
+static int check_first_is_map(const struct msgpack_reader *r, const uint8_t *bytes, size_t len,
+	struct error *e)
+{
+	struct msgpack m = {bytes, bytes + len};
+	struct msgpack_item head;
+
+	msgpack_next(&m, &head);
+	if (head.kind == MSGPACK_MAP)
+		return 0;
+	return error_set(e, ERROR_DATA, "%s: record %llu: a record must be a map, not %s", r->input,
+		(unsigned long long)r->record, kind_name(&head));
+}
+
 static int infer(struct reader *reader, const uint8_t *bytes, size_t len, bool last,
 	uint32_t rows_max, struct schema *names_types, struct error *e)
 {
@@ -511,6 +525,8 @@ static int infer(struct reader *reader, const uint8_t *bytes, size_t len, bool l
 		return -1;
 	if (status < 0)
 		error_clear(e);
+	if (at && !names_types->fields_len)
+		return check_first_is_map(r, bytes, at, e);
 	return 0;
 }
 
