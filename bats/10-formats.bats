@@ -45,6 +45,7 @@ fails() {
 	fails 2 "two columns are called 'a'" -s 'a int, b as a' a.csv
 	fails 2 "-d needs the column of the event time" -d 1s a.csv
 	fails 2 "has a column of that name" --filename a a.csv
+	fails 2 "--filename: a column's name is missing" --filename '' a.csv
 }
 
 @test "a column that isn't there is named, with those that are" {

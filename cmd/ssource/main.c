@@ -352,6 +352,8 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 
 	if (opt.from_given && !opt.follow)
 		return error_set(e, ERROR_USAGE, "--from is for --follow");
+	if (opt.filename && !*opt.filename)
+		return error_set(e, ERROR_USAGE, "--filename: a column's name is missing");
 	if (opt.idle_given && opt.idle <= 0)
 		return error_set(e, ERROR_USAGE, "--idle: a time longer than none");
 	if (opt.max_ahead_given && opt.max_ahead < 0)
