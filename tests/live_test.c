@@ -224,7 +224,7 @@ static void checkpoint(struct bench *x)
 
 static void restore(struct bench *x, const struct buf *states, size_t n)
 {
-	struct channel_reader *files[SUBTASKS_MAX];
+	struct channel_reader *files[SUBTASKS_MAX] = {NULL};
 	struct error e = ERROR_INIT;
 
 	for (size_t i = 0; i < n; i++)
