@@ -130,7 +130,11 @@ static int resolve_zone(struct resolving *r, struct error *e)
 	r->free_state = zones_free;
 	if (!v || !r->args[1].kind || !vector_is_valid(v, 0))
 		return 0;
-	return find_zone(r->state, column_text(&v->col, 0), e)->zone ? 0 : -1;
+	if (find_zone(r->state, column_text(&v->col, 0), e)->zone)
+		return 0;
+	zones_free(r->state);
+	r->state = NULL;
+	return -1;
 }
 
 const struct function functions_zone[] = {
