@@ -101,13 +101,16 @@ static void compare(const struct sim_result *got, const struct sim_result *wante
 			wanted->rows_len);
 }
 
-/* The undisturbed run, then many that are stopped and restored. */
+/* The undisturbed run, then many that are stopped and restored; $SEEDS: so many. */
 static void explore_seeds(struct sim_plan plan, uint64_t seeds)
 {
 	struct sim_result wanted, got;
 	struct error e = ERROR_INIT;
 	unsigned crashes = 0, restores = 0;
+	const char *asked = getenv("SEEDS");
 
+	if (asked)
+		seeds = strtoull(asked, NULL, 10);
 	plan.seed = 12345;
 	if (sim_run(&plan, &wanted, &e) < 0)
 		fail_msg("%s", e.text);
@@ -133,16 +136,23 @@ static void explore(struct sim_plan plan)
 	explore_seeds(plan, SEEDS);
 }
 
-static void window_case(struct window_options o)
+static void window_case_of(struct window_options o, struct sim_source *source)
 {
 	struct sim_node nodes[4];
+	struct sim_plan plan = straight(nodes, make_window, &o);
 
 	o.keys = "k";
 	o.list = "count(*) as n, sum(v) as total, max(w) as top, min(id) as low, "
 		 "count(distinct v) as d, stddev(v) as dev, median(id) as mid, "
 		 "approx_quantile(id, 0.9) as p90, approx_count_distinct(id) as near, "
 		 "string_agg(id::string, ' ') as ids, array_agg(w) filter (where v > 0) as ws";
-	explore(straight(nodes, make_window, &o));
+	nodes[0].context = source;
+	explore(plan);
+}
+
+static void window_case(struct window_options o)
+{
+	window_case_of(o, &left_source);
 }
 
 static void tumbling_windows(void **state)
@@ -240,7 +250,10 @@ static struct operator *make_over(void *context)
 
 static void over_case(struct over_options o, bool looks_ahead)
 {
+	static struct map_options untimed = {.where = "v >= 100", .where_what = "-w",
+		.list = "id, k, v, v * 2 as w", .list_what = "list", .bad = "stop"};
 	struct sim_node nodes[4];
+	struct sim_plan plan = straight(nodes, make_over, &o);
 
 	o.window.keys = "k";
 	o.window.list = looks_ahead
@@ -249,13 +262,19 @@ static void over_case(struct over_options o, bool looks_ahead)
 		  "first(id) as f, string_agg(id::string, ' ') as ids, sum(v) filter (where v > 500) "
 		  "as s, row_number() as nth, rank() as r, dense_rank() as dr, v - lag(v) as step, "
 		  "lag(id, 3, -1) as far";
-	explore_seeds(straight(nodes, make_over, &o), FEWER_SEEDS);
+	explore_seeds(plan, FEWER_SEEDS);
+	if (o.frame == OVER_TIME || o.window.shape != WINDOW_NONE)
+		return;
+	nodes[1].context = &untimed; /* by arrival */
+	explore_seeds(plan, FEWER_SEEDS);
 }
 
 static void rows_over_those_around_them(void **state)
 {
 	static const struct window_options hop = {
 		.shape = WINDOW_HOP, .size_us = 6000000, .step_us = 2000000};
+	static const struct window_options cumulate = {
+		.shape = WINDOW_CUMULATE, .size_us = 8000000, .step_us = 2000000};
 	static const struct over_options frames[] = {
 		{.frame = OVER_ALL},
 		{.frame = OVER_ROWS, .rows = 1},
@@ -263,6 +282,7 @@ static void rows_over_those_around_them(void **state)
 		{.frame = OVER_TIME, .span_us = 2000000},
 		{.frame = OVER_GROUP},
 		{.frame = OVER_GROUP, .window = hop},
+		{.frame = OVER_GROUP, .window = cumulate},
 	};
 
 	for (size_t i = 0; i < 2 * sizeof frames / sizeof *frames; i++) {
@@ -292,23 +312,28 @@ static const struct window_options shapes[] = {
 
 static void windows_that_tell_every_change(void **state)
 {
-	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-		struct window_options o = shapes[i];
+	struct sim_source ticking = {.seed = 1, .rows = 300, .ticks = true};
+
+	for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
+		struct window_options o = shapes[i / 2];
 
 		o.emit = i % 2 ? EMIT_EVERY : EMIT_CHANGES;
 		o.emit_us = 2000000;
-		window_case(o);
+		window_case_of(o, &ticking);
 	}
 }
 
 static void groups_on_disk(void **state)
 {
-	for (size_t i = 0; i + 1 < sizeof shapes / sizeof *shapes; i++) {
+	/* Sessions need to know that none of them closes before the end. */
+	struct sim_source at_rest = {.seed = 1, .rows = 300, .bounded_watermark = true};
+
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 		struct window_options o = shapes[i];
 
 		o.memory_bytes = 24000;
 		o.temporary = "/tmp";
-		window_case(o);
+		window_case_of(o, o.shape == WINDOW_SESSION ? &at_rest : &left_source);
 	}
 }
 
@@ -341,6 +366,8 @@ static void joins_by_equal_keys(void **state)
 
 static struct sim_source endless_source = {.seed = 2, .rows = 120, .unbounded = true};
 static struct sim_source left_changes = {.seed = 3, .rows = 250, .changelog = true};
+static struct sim_source ticking_changes = {.seed = 3, .rows = 250, .changelog = true,
+	.ticks = true};
 static struct sim_source right_changes = {.seed = 4, .rows = 150, .changelog = true};
 static struct sim_source endless_changes = {.seed = 4, .rows = 150, .changelog = true,
 	.unbounded = true};
@@ -375,11 +402,12 @@ static void groups_of_a_changelog(void **state)
 	struct window_options o = {.shape = WINDOW_NONE, .keys = "k", .temporary = "/tmp",
 		.list = "count(*) as n, sum(v) as total, max(v) as top, count(distinct v) as d"};
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct sim_plan plan = straight(nodes, make_window, &o);
 
-		nodes[0].context = &left_changes;
-		o.emit = i == 1 ? EMIT_CHANGES : EMIT_CLOSE;
+		nodes[0].context = i == 3 ? &ticking_changes : &left_changes;
+		o.emit = i == 1 ? EMIT_CHANGES : i == 3 ? EMIT_EVERY : EMIT_CLOSE;
+		o.emit_us = 2000000;
 		o.memory_bytes = i == 2 ? 24000 : 0;
 		explore(plan);
 	}
@@ -590,5 +618,7 @@ int main(void)
 		cmocka_unit_test(joins_with_the_latest),
 	};
 
+	if (getenv("ONLY")) /* a test's name, with * */
+		cmocka_set_test_filter(getenv("ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

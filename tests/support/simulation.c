@@ -83,7 +83,7 @@ static void source_row(struct source *s)
 	}
 }
 
-/* Watermarks by the count of rows, so that a replay places them where they were. */
+/* Watermarks and the clock by the count of rows, so that a replay places them where they were. */
 static enum produce_status source_produce(struct operator *op, struct error *e)
 {
 	struct source *s = (struct source *)op;
@@ -98,6 +98,8 @@ static enum produce_status source_produce(struct operator *op, struct error *e)
 		source_row(s);
 	while (s->next % 5 && s->next < s->o.rows);
 	if (stage_emit(op->stage, 0, batch_builder_view(&s->rows), e) < 0)
+		return PRODUCE_ERROR;
+	if (s->o.ticks && stage_emit_tick(op->stage, s->next * second_us / 4, e) < 0)
 		return PRODUCE_ERROR;
 	if (!s->o.bounded_watermark &&
 		stage_emit_watermark(op->stage, s->greatest_us - second_us - 1, e) < 0)

@@ -56,6 +56,7 @@ struct sim_source {
 	int64_t rows;
 	bool bounded_watermark; /* only the final one */
 	bool unbounded;         /* says that it never ends (it does) */
+	bool ticks;             /* tells the time, a quarter of a second a row */
 	bool changelog;         /* rows are changed, or deleted, a while after they came */
 };
 struct operator *sim_source(void *context); /* context: struct sim_source */
