@@ -278,34 +278,21 @@ static int take_waiting_rows(void *context, const struct batch *b, struct error 
 {
 	struct join *j = ((struct waiting *)context)->j;
 	unsigned side = ((struct waiting *)context)->side;
-	struct key_range range = stage_key_range(j->op.stage);
 
 	for (uint32_t first = 0; first < b->rows; first += BATCH_ROWS) {
-		uint32_t n = b->rows - first < BATCH_ROWS ? b->rows - first : BATCH_ROWS, own = 0;
-		struct batch part, mine;
-		struct plan_keys keys;
-		uint32_t *pick;
+		uint32_t n = b->rows - first < BATCH_ROWS ? b->rows - first : BATCH_ROWS;
+		struct batch part;
 
 		arena_reset(&j->arena);
-		pick = arena_alloc(&j->arena, n * sizeof *pick);
 		batch_slice(b, first, n, &j->arena, &part);
 		part.schema = &j->plan.in[side];
-		if (plan_find_keys(&j->plan, side, &part, &j->arena, &keys, e) < 0)
-			return -1;
-		for (uint32_t r = 0; r < n; r++) {
-			pick[own] = r;
-			own += key_range_has(range, key_group(keys.hashes[r]));
-		}
-		batch_gather(&part, pick, own, &j->arena, &mine);
-		mine.schema = &j->plan.in[side];
-		if (take_rows(j, side, &mine, e) < 0)
+		if (take_rows(j, side, &part, e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-/* Rows that came before the other side's schema.  A restore at another parallelism brings those of
- * all subtasks: each takes the ones of its own key groups. */
+/* Rows that came before the other side's schema. */
 static int take_waiting(struct join *j, unsigned side, struct error *e)
 {
 	struct waiting w = {j, side};
@@ -583,6 +570,39 @@ static int load_own(struct join *j, const struct batch *b, struct error *e)
 	return 0;
 }
 
+/* Rows that wait are of all subtasks where a restore is at another parallelism: each takes the ones of
+ * its own key groups, at once, as the next snapshot may come before the other side's schema. */
+static int load_waiting(struct join *j, unsigned side, const struct batch *b, struct error *e)
+{
+	struct key_range range = stage_key_range(j->op.stage);
+	const struct column **keys;
+	uint64_t *hashes;
+	uint32_t *pick, own = 0;
+	struct batch mine;
+
+	if (stage_subtasks(j->op.stage) == 1)
+		return held_put(j, &j->waiting[side], b, e);
+	arena_reset(&j->arena);
+	keys = ARENA_ARRAY(&j->arena, const struct column *, j->plan.keys_len + 1);
+	for (size_t k = 0; k < j->plan.keys_len; k++) {
+		const char *name = side == LEFT ? j->plan.names[k].left : j->plan.names[k].right;
+		int column = schema_require(b->schema, name, strlen(name), side_names[side], e);
+
+		if (column < 0)
+			return error_context(e, "-k");
+		keys[k] = &b->columns[column];
+	}
+	hashes = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *hashes);
+	pick = arena_alloc(&j->arena, (b->rows + (size_t)1) * sizeof *pick);
+	keys_hash(keys, j->plan.keys_len, b->rows, hashes);
+	for (uint32_t r = 0; r < b->rows; r++) {
+		pick[own] = r;
+		own += key_range_has(range, key_group(hashes[r]));
+	}
+	batch_gather(b, pick, own, &j->arena, &mine);
+	return held_put(j, &j->waiting[side], &mine, e);
+}
+
 static int load_section(struct join *j, const struct batch *b, struct error *e)
 {
 	const char *name = b->schema->name ? b->schema->name : "";
@@ -597,7 +617,7 @@ static int load_section(struct join *j, const struct batch *b, struct error *e)
 		if (!strcmp(name, restored_names[side]))
 			return held_put(j, &j->restored[side], b, e);
 		if (!strcmp(name, waiting_names[side]))
-			return held_put(j, &j->waiting[side], &rows, e);
+			return load_waiting(j, side, &rows, e);
 	}
 	return error_set(e, ERROR_STATE, "a join keeps no section '%s'", name);
 }

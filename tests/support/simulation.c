@@ -165,13 +165,14 @@ static void finished_free(struct operator *op)
 	mem_free(op);
 }
 
+static const struct operator_ops finished_ops = {.type = "finished", .free = finished_free,
+	.produce = finished_produce};
+
 static struct operator *finished_stage(unsigned outputs)
 {
-	static const struct operator_ops ops = {.type = "finished", .free = finished_free,
-		.produce = finished_produce};
 	struct operator *op = mem_zero(sizeof *op);
 
-	*op = (struct operator){.ops = &ops, .outputs = outputs, .bounded = true};
+	*op = (struct operator){.ops = &finished_ops, .outputs = outputs, .bounded = true};
 	return op;
 }
 
@@ -299,6 +300,7 @@ struct world {
 	struct edge edges[SIM_NODES_MAX][SIM_INPUTS_MAX][SIM_SUBTASKS_MAX][SIM_SUBTASKS_MAX];
 	struct checkpoint complete, pending;
 	uint64_t next_checkpoint; /* never used twice */
+	bool again; /* once the checkpoint at hand is complete, everything stops again */
 	struct sim_result *result;
 };
 
@@ -520,6 +522,14 @@ static int finish_checkpoint(struct world *w, struct error *e)
 	return stage_commit(w->instances[sink][0].st, w->complete.id, NULL, 0, e);
 }
 
+static void rescale(struct world *w)
+{
+	for (size_t n = 0; w->plan->rescale && n < w->plan->nodes_len; n++) {
+		if (w->plan->nodes[n].subtasks > 1)
+			w->subtasks[n] = 1 + (uint32_t)(draw(&w->random) % SIM_SUBTASKS_MAX);
+	}
+}
+
 static int crash(struct world *w, struct error *e)
 {
 	tear_down(w);
@@ -531,11 +541,14 @@ static int crash(struct world *w, struct error *e)
 		w->result->restores++;
 	}
 	disk_drop_prepared();
-	for (size_t n = 0; w->plan->rescale && n < w->plan->nodes_len; n++) {
-		if (w->plan->nodes[n].subtasks > 1)
-			w->subtasks[n] = 1 + (uint32_t)(draw(&w->random) % SIM_SUBTASKS_MAX);
-	}
-	return build(w, e);
+	rescale(w);
+	if (build(w, e) < 0)
+		return -1;
+	/* A barrier that follows the HELLOs, before any rows: state goes on as it was restored. */
+	w->again = draw(&w->random) % 3 == 0;
+	if (w->again)
+		begin_checkpoint(w);
+	return 0;
 }
 
 /* ---- steps ---- */
@@ -618,7 +631,9 @@ static int step(struct world *w, struct error *e)
 	node = (int)(draw(&w->random) % w->plan->nodes_len);
 	if (step_instance(w, &w->instances[node][draw(&w->random) % w->subtasks[node]], e) < 0)
 		return error_context(e, "%s", w->plan->nodes[node].name);
-	return w->pending.id ? finish_checkpoint(w, e) : 0;
+	if (w->pending.id && finish_checkpoint(w, e) < 0)
+		return -1;
+	return w->again && !w->pending.id ? crash(w, e) : 0;
 }
 
 /* The final checkpoint: everything has ended, and the sink's last epoch is committed. */

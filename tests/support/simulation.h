@@ -5,7 +5,8 @@
  *
  * One step is one frame delivered, one produce, one flush, a checkpoint begun, or a crash: then all
  * stages are thrown away, made anew and restored from the last checkpoint that every stage had
- * acknowledged, perhaps at another parallelism, as a supervisor would.  What the sink committed is
+ * acknowledged, perhaps at another parallelism, as a supervisor would; sometimes twice in a row, from a
+ * checkpoint in front of the first rows.  What the sink committed is
  * kept outside of the stages, as files would be. */
 #ifndef RUNNEL_TESTS_SIMULATION_H
 #define RUNNEL_TESTS_SIMULATION_H
