@@ -46,6 +46,18 @@ static struct operator *make_window(void *context)
 	return made(op, status, &e);
 }
 
+static unsigned windows_made; /* in this run */
+
+/* Every second one has memory for all of it: what others have on disk is restored to it. */
+static struct operator *make_window_of_some_memory(void *context)
+{
+	struct window_options o = *(struct window_options *)context;
+
+	if (windows_made++ % 2)
+		o.memory_bytes = 0;
+	return make_window(&o);
+}
+
 static struct operator *make_join(void *context)
 {
 	struct error e = ERROR_INIT;
@@ -122,6 +134,7 @@ static void explore_seeds(struct sim_plan plan, uint64_t seeds)
 		plan.crashes = 4;
 		plan.checkpoints = 12;
 		plan.rescale = seed % 2;
+		windows_made = 0;
 		if (sim_run(&plan, &got, &e) < 0)
 			fail_msg("seed %llu: %s", (unsigned long long)seed, e.text);
 		compare(&got, &wanted, seed);
@@ -141,7 +154,8 @@ static void explore(struct sim_plan plan)
 static void window_case_of(struct window_options o, struct sim_source *source)
 {
 	struct sim_node nodes[4];
-	struct sim_plan plan = straight(nodes, make_window, &o);
+	struct sim_plan plan = straight(
+		nodes, o.memory_bytes ? make_window_of_some_memory : make_window, &o);
 
 	o.keys = "k";
 	o.list = "count(*) as n, sum(v) as total, max(w) as top, min(id) as low, "
@@ -405,7 +419,8 @@ static void groups_of_a_changelog(void **state)
 		.list = "count(*) as n, sum(v) as total, max(v) as top, count(distinct v) as d"};
 
 	for (int i = 0; i < 4; i++) {
-		struct sim_plan plan = straight(nodes, make_window, &o);
+		struct sim_plan plan = straight(
+			nodes, i == 2 ? make_window_of_some_memory : make_window, &o);
 
 		nodes[0].context = i == 3 ? &ticking_changes : &left_changes;
 		o.emit = i == 1 ? EMIT_CHANGES : i == 3 ? EMIT_EVERY : EMIT_CLOSE;

@@ -1,6 +1,7 @@
 /* swindow's state as sections of a snapshot, and back.
  *
- *   "window"  unkeyed, one row: what the windows are, the watermark, the running number of rows
+ *   "window"  unkeyed, one row: what the windows are, the watermark, the running number of rows,
+ *             whether groups come in several parts
  *   "groups"  keyed: key_group, place, first, last, the keys as key.NAME, the aggregates' state as
  *             CALL.PART ("sum(price).sum"); a slice or session is its first and last time
  *
@@ -18,6 +19,7 @@ struct saved {
 	bool has_window;
 	int64_t shape, size_us, step_us, offset_us;
 	int64_t watermark_us, fired_us, next_row;
+	int64_t split; /* 1: a group may come several times, as parts of it were on disk */
 	bool has_groups;
 	struct schema schema;
 	struct batch_builder groups; /* what has not gone to disk */
@@ -28,14 +30,14 @@ static const char *const fixed_names[STATE_FIXED_COLUMNS] = {"key_group", "place
 static const uint8_t fixed_kinds[STATE_FIXED_COLUMNS] = {
 	TYPE_INT, TYPE_INT, TYPE_TIMESTAMP, TYPE_TIMESTAMP};
 
-enum { WINDOW_FIELDS = 7 };
+enum { WINDOW_FIELDS = 8 };
 static const char *const window_names[WINDOW_FIELDS] = {
-	"shape", "size", "step", "offset", "watermark", "fired", "next_row"};
+	"shape", "size", "step", "offset", "watermark", "fired", "next_row", "split"};
 
 static void window_fields(struct saved *s, int64_t *out[WINDOW_FIELDS])
 {
 	int64_t *fields[WINDOW_FIELDS] = {&s->shape, &s->size_us, &s->step_us, &s->offset_us,
-		&s->watermark_us, &s->fired_us, &s->next_row};
+		&s->watermark_us, &s->fired_us, &s->next_row, &s->split};
 
 	memcpy(out, fields, sizeof fields);
 }
@@ -389,7 +391,8 @@ int window_snapshot(struct operator* op, struct snapshot_writer *s, struct error
 		.offset_us = w->options.offset_us,
 		.watermark_us = w->watermark_us,
 		.fired_us = w->fired_us,
-		.next_row = w->next_row};
+		.next_row = w->next_row,
+		.split = w->spilled != NULL};
 
 	if (!w->plan)
 		return w->saved ? saved_put(w->saved, s, e) : 0;
@@ -409,7 +412,8 @@ void saved_free(struct saved *s)
 	mem_free(s);
 }
 
-/* Of several files: the least watermark, the greatest number; the rest must agree. */
+/* Of several files: the least watermark, the greatest number, split if one is; the rest must
+ * agree. */
 static int window_take(struct saved *s, const struct batch *b, struct error *e)
 {
 	struct saved one = {.has_window = true};
@@ -419,6 +423,10 @@ static int window_take(struct saved *s, const struct batch *b, struct error *e)
 	for (int i = 0; i < WINDOW_FIELDS; i++) {
 		const struct column *c;
 
+		if (fields[i] == &one.split && schema_find(b->schema, "split", 5) < 0) {
+			one.split = 1; /* written before it was told */
+			continue;
+		}
 		if (snapshot_column(b, window_names[i], TYPE_OF(TYPE_INT), &c, e))
 			return -1;
 		if (b->rows != 1 || !column_is_valid(c, 0))
@@ -434,6 +442,7 @@ static int window_take(struct saved *s, const struct batch *b, struct error *e)
 		one.fired_us = s->fired_us;
 	if (s->has_window && s->next_row > one.next_row)
 		one.next_row = s->next_row;
+	one.split |= s->split;
 	window_fields(&one, fields);
 	int64_t *to[WINDOW_FIELDS];
 
@@ -717,7 +726,7 @@ static uint32_t dense_places(const struct batch *all)
 }
 
 /* One file's places count each window's groups without a gap, so that a row's place says where it
- * goes.  False: they don't. */
+ * goes.  False: they don't.  (Those of a group's parts that were on disk do, too.) */
 static bool order_by_place(
 	const struct batch *all, const int64_t *times, uint32_t windows, uint32_t *order)
 {
@@ -747,7 +756,7 @@ static bool order_by_place(
 
 /* Rows go in by first time and place, so that keys get their order of first appearance back. Groups
  * of few windows are put or counted into their order: sorted by comparison, 26 M took 8 s.
- * *one_file: no group comes twice. */
+ * *one_file: no group comes twice, but parts of it. */
 static uint32_t *order_of_appearance(const struct batch *all, bool *one_file)
 {
 	uint32_t *order = mem_alloc(all->rows * sizeof *order), *digits, *by_place, most;
@@ -801,7 +810,7 @@ static int groups_load(struct window *w, struct saved *s, struct error *e)
 	struct arena arena = ARENA_INIT;
 	int status = 0;
 
-	all_new &= w->ops->load_new != NULL;
+	all_new &= w->ops->load_new != NULL && !s->split;
 	for (uint32_t at = 0, n; at < all->rows && status == 0; at += n) {
 		struct batch some;
 
