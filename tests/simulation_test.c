@@ -19,7 +19,11 @@
 
 #include <cmocka.h>
 
+#ifdef __SANITIZE_ADDRESS__ /* ten times as slow */
+enum { SEEDS = 15, FEWER_SEEDS = 6, MERGED_SEEDS = 4 };
+#else
 enum { SEEDS = 150, FEWER_SEEDS = 50, MERGED_SEEDS = 20 };
+#endif
 
 static struct operator *made(struct operator *op, int status, struct error *e)
 {
