@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 #ifdef __SANITIZE_ADDRESS__ /* ten times as slow */
-enum { SEEDS = 15, FEWER_SEEDS = 6, MERGED_SEEDS = 4 };
+enum { SEEDS = 20, FEWER_SEEDS = 10, MERGED_SEEDS = 20 };
 #else
 enum { SEEDS = 150, FEWER_SEEDS = 50, MERGED_SEEDS = 20 };
 #endif
