@@ -393,10 +393,13 @@ for n in range(3000): print('%d,%d' % (n * 1000 + r.randrange(3000), n))" >s$i.c
 	shell=$BASHPID
 	ssource nexmark:bid --rate 1000 2>source.err | stee 'smap auction | ssink y/' 2>errors | ssink null: 2>sink.err 3>&- &
 	job=$!
+	started=$job
+	eventually '[ -d y ]' # before that, stee only asks its stages what they are
 	eventually 'victim=$(pgrep -x smap -P "$(pgrep -x stee -P $shell)")'
 	kill -9 "$victim"
 	status=0
 	wait $job || status=$?
+	started=
 	cat errors sink.err
 	[ "$status" -eq 3 ]
 	grep -qx 'stee: error: pipeline 1 failed: smap ended with status 137' errors

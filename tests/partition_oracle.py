@@ -32,7 +32,7 @@ def main():
     env = dict(os.environ, PATH=os.path.abspath(os.environ.get("BIN", "build/bin")) + ":" +
                os.environ["PATH"])
     for form, reader in (("csv", "read_csv(%s, hive_partitioning=true, hive_types_autocast=false, "
-                          "all_varchar=true, header=true)"),
+                          "all_varchar=true, header=true, delim=',', quote='\"', escape='\"')"),
                          ("ndjson", "read_json(%s, hive_partitioning=true, "
                           "hive_types_autocast=false, format='newline_delimited')"),
                          ("json", "read_json(%s, hive_partitioning=true, "
