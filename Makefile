@@ -34,24 +34,35 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wca
 	-Wundef -Wformat=2 -Wno-unused-parameter $(if $(WERROR),-Werror)
 sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PACKAGES := libmicrohttpd libarchive zlib libzstd liblz4 libxxhash libpcre2-8
+HEAVY := rdkafka libpq libcurl avro-c jansson
+TLS := libssl libcrypto
 include build-deps.mk
 
 all_cppflags = -I. -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
 all_cflags = -std=gnu17 $(WARNINGS) $(sanitize) $(CFLAGS)
 link_libs = -Wl,--as-needed $(PKG_LIBS) -lm
 
-core_src := $(sort $(wildcard libcore/*/*.c) $(wildcard formats/*.c) $(wildcard cmd/common/*.c))
+core_src := $(sort $(wildcard libcore/*/*.c) $(wildcard formats/*.c) $(wildcard connect/*.c) \
+	$(wildcard cmd/common/*.c))
 programs := $(sort $(patsubst cmd/%/main.c,%,$(wildcard cmd/*/main.c)))
 core_obj := $(core_src:%.c=$(O)/%.o)
 lib := $(O)/librunnel.a
 cmd_obj = $(patsubst %.c,$(O)/%.o,$(wildcard cmd/$(1)/*.c))
 bins := $(programs:%=$(BIN)/%)
 
+# Programs that reach brokers and databases have a twin, which links what those need: a program that
+# reads a file starts without it (cmd/common/connected.h).
+LIBEXEC := $(BIN:%bin=%libexec)/runnel
+connected := $(sort $(patsubst cmd/%/connected/,%,$(wildcard cmd/*/connected/)))
+heavy_obj := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard connect/heavy/*.c formats/heavy/*.c)))
+relay_obj := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard connect/tls/*.c)))
+twins := $(connected:%=$(LIBEXEC)/%) $(if $(relay_obj),$(LIBEXEC)/tls)
+
 quiet := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
 .PHONY: all
-all: $(bins)
+all: $(bins) $(twins)
 
 # Rebuilt when the flags change: the stamp holds them, and every object depends on it.
 flags := $(CC) $(all_cflags) $(all_cppflags) $(programs)
@@ -80,11 +91,26 @@ $(BIN)/$(1): $(call cmd_obj,$(1)) $(lib)
 endef
 $(foreach p,$(programs),$(eval $(call program_rule,$(p))))
 
+define twin_rule
+$(LIBEXEC)/$(1): $(call cmd_obj,$(1)) $(call cmd_obj,$(1)/connected) $(heavy_obj) $(lib)
+	$$(quiet)mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) $(lib) $(link_libs) \
+		$(HEAVY_LIBS)
+endef
+$(foreach p,$(connected),$(eval $(call twin_rule,$(p))))
+
+$(LIBEXEC)/tls: $(relay_obj) $(lib)
+	$(quiet)mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs) \
+		$(TLS_LIBS)
+
 # What is taken for a stage.
 $(O)/cmd/common/process.o: all_cppflags += -DSTAGE_PROGRAMS='"$(filter-out runnel sctl,$(programs))"'
 
 # RIGHT may be a file: sjoin opens it as ssource would, and smerge what it merges.
-$(BIN)/sjoin $(BIN)/smerge: $(filter-out %/main.o,$(call cmd_obj,ssource))
+$(BIN)/sjoin $(LIBEXEC)/sjoin $(BIN)/smerge: $(filter-out %/main.o,$(call cmd_obj,ssource))
 
 # sctl asks over the supervisor's socket, reads its checkpoints, and shows jobs as it does.
 sctl_obj := $(patsubst %,$(O)/cmd/runnel/%.o,server status status_export checkpoint)
@@ -126,7 +152,8 @@ $(O)/tests/simulation_test: $(operators)
 .PHONY: tests
 tests: $(test_bins)
 
--include $(wildcard $(O)/libcore/*/*.d $(O)/formats/*.d $(O)/cmd/*/*.d $(O)/tests/*.d $(O)/tests/*/*.d)
+-include $(wildcard $(O)/libcore/*/*.d $(O)/formats/*.d $(O)/formats/*/*.d $(O)/connect/*.d \
+	$(O)/connect/*/*.d $(O)/cmd/*/*.d $(O)/cmd/*/*/*.d $(O)/tests/*.d $(O)/tests/*/*.d)
 .PRECIOUS: $(O)/%.o
 
 # ---- everything that is run ----
@@ -182,7 +209,8 @@ fuzz:
 		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
 
 .PHONY: tidy
-sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] cmd/*/*.[ch] tests/*.[ch] tests/*/*.[ch])
+sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] formats/*/*.[ch] connect/*.[ch] \
+	connect/*/*.[ch] cmd/*/*.[ch] cmd/*/*/*.[ch] tests/*.[ch] tests/*/*.[ch])
 tidy:
 	mandoc -Tlint -Wwarning man/*
 	clang-tidy --quiet $(core_src) $(wildcard cmd/*/*.c) -- $(all_cppflags) -std=gnu17
@@ -199,6 +227,7 @@ demo: deps
 # ---- installing ----
 PROGRAM_PREFIX ?=
 bindir = $(DESTDIR)$(PREFIX)/bin
+libexecdir = $(DESTDIR)$(PREFIX)/libexec/runnel
 mandir = $(DESTDIR)$(PREFIX)/share/man
 bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
@@ -217,6 +246,8 @@ install: all
 			> $(zshdir)/_$(PROGRAM_PREFIX)$$p && \
 		$(BIN)/$$p --complete fish | sed 's/^complete -c /&$(PROGRAM_PREFIX)/' \
 			> $(fishdir)/$(PROGRAM_PREFIX)$$p.fish || exit 1; done
+	install -d $(libexecdir)
+	install -m 755 $(twins) $(libexecdir)/
 	install -m 644 man/*.5 $(mandir)/man5/
 	install -m 644 man/*.7 $(mandir)/man7/
 

@@ -1,6 +1,9 @@
 /* ssink - take results out.  See ssink(1). */
+#include "cmd/common/connected.h"
 #include "cmd/common/output.h"
 #include "cmd/common/sink.h"
+#include "cmd/ssink/sinks.h"
+#include "connect/url.h"
 #include "libcore/base/clock.h"
 #include "libcore/stage/program.h"
 
@@ -107,6 +110,25 @@ static int read_parts(struct sink_options *o, struct error *e)
 	return opt.roll ? roll_parse(opt.roll, &o->roll, e) : 0;
 }
 
+/* ---- brokers and databases ---- */
+
+static bool is_kafka(const char *output)
+{
+	return url_has_scheme(output, "kafka");
+}
+
+static bool is_postgres(const char *output)
+{
+	return url_has_scheme(output, "postgresql") || url_has_scheme(output, "postgres");
+}
+
+static bool wants_twin(const struct stage_setup *setup)
+{
+	const char *output = setup->arguments_len ? setup->arguments[0] : "-";
+
+	return (is_kafka(output) && !sink_new_kafka) || (is_postgres(output) && !sink_new_postgres);
+}
+
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
 {
 	const char *no_color = getenv("NO_COLOR");
@@ -129,6 +151,10 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		o.clock_us = clock_mono_us;
 	if (read_delimiter(&o.writer.delimiter, e) < 0 || read_parts(&o, e) < 0)
 		return -1;
+	if (is_kafka(o.output))
+		return sink_new_kafka(&o, &setup->about, out, e);
+	if (is_postgres(o.output))
+		return sink_new_postgres(&o, &setup->about, out, e);
 	describe(o.output, &setup->about);
 	return sink_operator_new(&o, out, e);
 }
@@ -146,6 +172,8 @@ static const struct stage_program ssink_program = {
 	},
 	.options = ssink_options,
 	.create = create,
+	.wants_twin = wants_twin,
+	.become_twin = connected_exec,
 };
 
 int main(int argc, char **argv)

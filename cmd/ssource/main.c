@@ -2,7 +2,9 @@
 #include "cmd/ssource/source.h"
 
 #include "cmd/common/bad.h"
+#include "cmd/common/connected.h"
 #include "cmd/common/terminal.h"
+#include "connect/url.h"
 #include "libcore/base/number.h"
 #include "libcore/stage/program.h"
 
@@ -412,10 +414,54 @@ static void take_options(const struct stage_setup *setup)
 		.progress = opt.progress && !setup->quiet};
 }
 
+/* ---- brokers and databases ---- */
+
+static bool is_kafka(const char *input)
+{
+	return url_has_scheme(input, "kafka");
+}
+
+static bool is_postgres(const char *input)
+{
+	return url_has_scheme(input, "postgresql") || url_has_scheme(input, "postgres");
+}
+
+static bool wants_twin(const struct stage_setup *setup)
+{
+	for (int i = 0; i < setup->arguments_len; i++) {
+		const char *input = setup->arguments[i];
+
+		if ((is_kafka(input) && !source_new_kafka) ||
+			(is_postgres(input) && !source_new_postgres))
+			return true;
+	}
+	return false;
+}
+
+/* A source that isn't files, by its URL; 1: there is none. */
+static int make_connected(struct stage_setup *setup, struct operator** out, struct error *e)
+{
+	const struct records_options *r = &source.records;
+
+	for (size_t i = 0; i < r->inputs_len; i++) {
+		bool kafka = is_kafka(r->inputs[i]);
+
+		if (!kafka && !is_postgres(r->inputs[i]))
+			continue;
+		if (r->inputs_len > 1)
+			return error_set(e, ERROR_USAGE, "%s: is an input by itself",
+				kafka ? "kafka:" : "postgresql:");
+		return kafka ? source_new_kafka(&source, r->inputs[i], &setup->about, out, e)
+			     : source_new_postgres(&source, r->inputs[i], &setup->about, out, e);
+	}
+	return 1;
+}
+
 static int make_source(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct records_options *r = &source.records;
 	bool nexmark, recorded;
+	int status;
 
 	take_options(setup);
 	if (opt.delay < 0)
@@ -423,8 +469,12 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 	if (opt.regex && opt.format != FORMAT_AUTO && opt.format != FORMAT_REGEX)
 		return error_set(e, ERROR_USAGE, "--regex takes lines apart; -f %s doesn't go with it",
 			format_choices[opt.format]);
-	if (read_delimiter(&r->reader.delimiter, e) < 0 || read_infer(&r->infer_rows, e) < 0 ||
-		check_inputs(r->inputs, r->inputs_len, &nexmark, e) < 0)
+	if (read_delimiter(&r->reader.delimiter, e) < 0 || read_infer(&r->infer_rows, e) < 0)
+		return -1;
+	status = make_connected(setup, out, e);
+	if (status <= 0)
+		return status;
+	if (check_inputs(r->inputs, r->inputs_len, &nexmark, e) < 0)
 		return -1;
 	source.progress_late = !nexmark && !setup->quiet && isatty(STDERR_FILENO) &&
 			       !isatty(STDOUT_FILENO);
@@ -462,6 +512,8 @@ static const struct stage_program ssource_program = {
 		},
 	.options = ssource_options,
 	.create = make_source,
+	.wants_twin = wants_twin,
+	.become_twin = connected_exec,
 	.terminal_sink = terminal_sink,
 };
 

@@ -59,6 +59,15 @@ bool source_knows_types(const struct source_options *o);
 /* Recorded edges, one after another. */
 int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);
 
+/* What the twin has (cmd/common/connected.h): NULL in a program that reads files only.  They fill in
+ * what is to be said of them before they run. */
+struct stage_description;
+int source_new_kafka(const struct source_options *o, const char *url, struct stage_description *about,
+	struct operator **out, struct error *e) __attribute__((weak));
+int source_new_postgres(const struct source_options *o, const char *url,
+	struct stage_description *about, struct operator **out, struct error *e)
+	__attribute__((weak));
+
 /* A file as `ssource path` would read it, for stages that open their inputs themselves.  path is
  * borrowed. */
 int source_open_file(const char *path, struct operator **out, struct error *e);

@@ -253,7 +253,7 @@ static int reap(struct control *c, struct error *e)
 	return decline(c, &result.error, e);
 }
 
-/* In this process: where fork fails. */
+/* In this process: where fork fails, or would leave threads behind. */
 static int snapshot_here(struct control *c, struct stage *st, struct error *e)
 {
 	struct snapshot_result result = {.failed = 0, .error = ERROR_INIT};
@@ -268,7 +268,7 @@ static int snapshot_begin(struct control *c, struct stage *st, struct error *e)
 	pid_t parent = getpid();
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (stage_operator(st)->in_place || pipe2(ends, O_CLOEXEC) < 0)
 		return snapshot_here(c, st, e);
 	c->child = fork();
 	if (c->child == 0)

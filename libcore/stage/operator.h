@@ -129,6 +129,9 @@ struct operator {
 	 * that the reader of the main one has gone is no end as long as others read. */
 	bool passes;
 	int64_t report_us;
+	/* Its process has threads, which a fork would leave behind: snapshots are written by this process
+	 * itself, while the stream waits. */
+	bool in_place;
 };
 
 /* ---- what an operator may call, from within its functions ---- */

@@ -216,6 +216,11 @@ int stage_main(int argc, char **argv, const struct stage_program *program)
 	setup.memory_bytes = common.memory;
 	setup.temporary = temporary_directory();
 	setup.about.name = common.name;
+	if (program->wants_twin && program->wants_twin(&setup) &&
+		program->become_twin(program->info.name, argv, &e) < 0) {
+		tell(program, &e);
+		return program_failed(&e);
+	}
 	if (run_operator(program, &setup, &e) == 0)
 		return 0;
 	if (!run_error_is_silent(&e))

@@ -45,6 +45,11 @@ struct stage_program {
 	const struct option_spec *options;  /* its own; the common ones are added; ends with name NULL */
 	size_t memory_default_bytes;
 
+	/* Whether these arguments need the program's twin, which then takes this one's place; asked before
+	 * anything is opened.  become runs it, and returns only with an error.  NULL: there is none. */
+	bool (*wants_twin)(const struct stage_setup *setup);
+	int (*become_twin)(const char *name, char *const *argv, struct error *e);
+
 	/* Makes the operator from the parsed options (which live in variables of main.c). */
 	int (*create)(struct stage_setup *setup, struct operator **out, struct error *e);
 
