@@ -1,4 +1,5 @@
-/* What the files of the ndjson reader share; nobody else includes it.
+/* What the files of the ndjson reader share, and debezium.c, whose lines are objects too; nobody else
+ * includes it.
  *
  *   ndjson.c           the reader: lines, windows, messages
  *   ndjson_record.c    one record by the letter of RFC 8259, learning its shape

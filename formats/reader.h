@@ -1,4 +1,5 @@
-/* Bytes to columns: what every input format implements (csv.c, ndjson.c, lines.c, regex.c, msgpack.c).
+/* Bytes to columns: what every input format implements (csv.c, ndjson.c, lines.c, regex.c, msgpack.c,
+ * debezium.c).
  *
  * A reader is pushed windows of bytes and appends whole records to a batch builder.  It holds no
  * descriptor and no copy of the bytes; the caller (records.h) keeps what was not consumed and comes
@@ -61,6 +62,7 @@ struct reader;
 
 struct reader_ops {
 	const char *name; /* "csv" */
+	bool changes;     /* rows are a changelog's: see struct reader */
 	void (*free)(struct reader *r);
 
 	/* Called once with the first bytes (up to the whole sample): finds the names and, for the
@@ -85,7 +87,7 @@ struct reader_ops {
 	bool (*has_record)(const struct reader *r, const uint8_t *bytes, size_t len);
 
 	/* Parses whole records until rows_max are in the builders, or the bytes have no further
-	 * whole record.  last: no bytes follow, so what is left is a record (or a malformed one).
+	 * whole record.  A record that is several rows (an update) isn't torn: there may be more.  last: no bytes follow, so what is left is a record (or a malformed one).
 	 * *consumed: bytes that need not be shown again.  A record longer than 64 MiB is malformed.
 	 * builders: one per wanted column; on a bad record they are as before it. */
 	int (*parse)(struct reader *r, const uint8_t *bytes, size_t len, bool last,
@@ -103,12 +105,16 @@ struct reader_ops {
 
 struct reader {
 	const struct reader_ops *ops;
+	/* Of a format of changes: where parse appends an op (enum row_op) for each of its rows.  Set by
+	 * the caller before each parse; NULL: nobody wants them. */
+	struct buf *changes;
 };
 
 struct reader *csv_reader_new(const struct reader_options *o);
 struct reader *ndjson_reader_new(const struct reader_options *o);
 struct reader *lines_reader_new(const struct reader_options *o);
 struct reader *msgpack_reader_new(const struct reader_options *o);
+struct reader *debezium_reader_new(const struct reader_options *o);
 
 /* A pattern that doesn't compile, or names no group: ERROR_USAGE with a caret. */
 int regex_reader_new(const struct reader_options *o, struct reader **out, struct error *e);

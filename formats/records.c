@@ -395,12 +395,14 @@ static int new_reader(struct records *r, struct error *e)
 		r->reader = lines_reader_new(&o);
 	else if (strcmp(format, "msgpack") == 0)
 		r->reader = msgpack_reader_new(&o);
+	else if (strcmp(format, "debezium-json") == 0)
+		r->reader = debezium_reader_new(&o);
 	else if (strcmp(format, "regex") == 0)
 		return new_regex_reader(r, &o, e);
 	else
 		return error_set(e, ERROR_USAGE,
 			"no format '%s' for records; there are csv, tsv, ndjson, msgpack, lines, "
-			"regex",
+			"regex, debezium-json",
 			format);
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
@@ -580,6 +582,10 @@ static int settle_schema(struct records *r, struct error *e)
 		if (w->required && r->o.latest_us)
 			r->latest_column = (int)i;
 	}
+	r->schema.changelog = r->reader->ops->changes;
+	if (r->schema.changelog && r->latest_column >= 0)
+		return error_set(e, ERROR_USAGE, "--max-ahead is for rows, not for changes (-f %s)",
+			r->reader->ops->name);
 	if (filename && schema_find(&r->schema, filename, strlen(filename)) >= 0)
 		return error_set(e, ERROR_USAGE, "--filename %s: %s has a column of that name",
 			filename, r->name);
@@ -799,6 +805,7 @@ static int64_t parse(struct records *r, uint32_t rows_max, struct batch_builder 
 	struct place place = place_of(r);
 	size_t consumed = 0;
 
+	r->reader->changes = &b->ops;
 	if (r->reader->ops->parse(r->reader, r->window + r->from, r->to - r->from,
 		    r->entry != ENTRY_OPEN, rows_max, b->columns, &bad, &consumed, e) < 0)
 		return -1;

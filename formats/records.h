@@ -10,7 +10,7 @@
 struct records_options {
 	const char *const *inputs; /* paths or "-" */
 	size_t inputs_len;
-	const char *format;          /* "csv" "tsv" "ndjson" "lines"; NULL: extension, content */
+	const char *format;          /* "csv" ...; NULL: extension, content */
 	const char *schema_text;     /* -s; NULL: infer all */
 	uint32_t infer_rows;         /* 0: the default */
 	const char *filename_column; /* NULL: none */
@@ -37,7 +37,7 @@ int records_open(const struct records_options *o, struct records **out, struct e
 void records_close(struct records *r);
 const struct schema *records_schema(const struct records *r); /* valid until close */
 
-/* Appends up to rows_max rows to b (which has records_schema, and perhaps columns behind those, that
+/* Appends up to rows_max rows (or one more, where an update is two) to b (which has records_schema, and perhaps columns behind those, that
  * are left alone).  0: some may follow; 1: that was all; 2: reading on would block (only with
  * may_block false), or a growing input has no more by now.  May append nothing. */
 int records_next(struct records *r, bool may_block, uint32_t rows_max, struct batch_builder *b,

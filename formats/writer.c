@@ -10,7 +10,8 @@
 #include <math.h>
 
 static const struct writer_ops *const all[] = {&writer_csv, &writer_tsv, &writer_ndjson,
-	&writer_json, &writer_msgpack, &writer_lines, &writer_table};
+	&writer_json, &writer_msgpack, &writer_lines, &writer_table,
+	&writer_debezium};
 
 enum { WRITERS = sizeof all / sizeof *all };
 
@@ -36,7 +37,7 @@ int writer_new(const char *format, const struct writer_options *o, struct writer
 	error_set(e, ERROR_USAGE, "unknown output format '%s'", format);
 	if (near >= 0)
 		return error_hint(e, "did you mean %s?", names[near]);
-	return error_hint(e, "there are csv, tsv, ndjson, json, msgpack, lines, table, frames");
+	return error_hint(e, "there are csv, tsv, ndjson, json, msgpack, lines, table, debezium-json, frames");
 }
 
 void writer_free(struct writer *w)

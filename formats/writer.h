@@ -1,5 +1,5 @@
 /* Columns to text: what every output format implements (csv, tsv, ndjson, json, msgpack, lines,
- * table).
+ * table, debezium-json).
  *
  * A writer appends to a buffer; who owns it writes it out (sink files, a terminal).  Values: null is
  * empty in csv (the empty string is ""), null in json; floats are the shortest text that reads back
@@ -19,7 +19,7 @@ struct writer_options {
 	bool color;
 };
 
-/* format: "csv" "tsv" "ndjson" "json" "msgpack" "lines" "table".  Unknown: ERROR_USAGE with a suggestion. */
+/* format: "csv" "tsv" "ndjson" "json" "msgpack" "lines" "table" "debezium-json".  Unknown: ERROR_USAGE with a suggestion. */
 int writer_new(const char *format, const struct writer_options *o, struct writer **out,
 	struct error *e);
 void writer_free(struct writer *w);

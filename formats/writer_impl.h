@@ -35,7 +35,7 @@ struct writer {
 };
 
 extern const struct writer_ops writer_csv, writer_tsv, writer_ndjson, writer_lines, writer_table,
-	writer_json, writer_msgpack;
+	writer_json, writer_msgpack, writer_debezium;
 
 /* The most bytes a value of fixed width takes as text, quotes included. */
 enum { VALUE_TEXT_MAX = 64 };

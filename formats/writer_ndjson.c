@@ -1,11 +1,16 @@
-/* One JSON object a line, alone (ndjson) or as the elements of one array (json).  Room for a whole batch at its worst is reserved before the first row, so
+/* One JSON object a line, alone (ndjson), as the elements of one array (json), or as what a row was
+ * and is (debezium-json).  Room for a whole batch at its worst is reserved before the first row, so
  * that nothing is checked per value; pages that are not written to cost nothing. */
 #include "formats/writer_impl.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/msgpack.h"
 
-enum { SPARE_BYTES = 64, ESCAPED_MAX = 6, OP_BYTES = 16 };
+enum {
+	SPARE_BYTES = 64,
+	ESCAPED_MAX = 6,
+	OP_BYTES = 48, /* {"before":null,"after":null,"op":"c"} */
+};
 
 static void put_prefix(struct writer *w, size_t i, const char *name)
 {
@@ -18,16 +23,21 @@ static void put_prefix(struct writer *w, size_t i, const char *name)
 	mem_free(quoted);
 }
 
-/* A changelog's op is the first member. */
-static int ndjson_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+static void put_prefixes(struct writer *w, const struct schema *s, bool has_op)
 {
 	w->prefix_at = mem_resize(w->prefix_at, (s->fields_len + 1) * sizeof *w->prefix_at);
 	buf_reset(&w->prefixes);
 	for (size_t i = 0; i < s->fields_len; i++) {
 		w->prefix_at[i] = (uint32_t)w->prefixes.len;
-		put_prefix(w, i + s->changelog, s->fields[i].name);
+		put_prefix(w, i + has_op, s->fields[i].name);
 	}
 	w->prefix_at[s->fields_len] = (uint32_t)w->prefixes.len;
+}
+
+/* A changelog's op is the first member. */
+static int ndjson_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+{
+	put_prefixes(w, s, s->changelog);
 	return 0;
 }
 
@@ -87,19 +97,10 @@ static size_t worst_bytes(const struct writer *w, const struct batch *b)
 	return row * b->rows + texts + SPARE_BYTES;
 }
 
-static inline char *put_object(struct writer *w, const struct batch *b, uint32_t r, char *at)
+/* The members of a row, and the end of its object. */
+static inline char *put_fields(struct writer *w, const struct batch *b, uint32_t r, char *at)
 {
-	size_t fields = b->schema->fields_len;
-
-	if (b->ops) {
-		memcpy(at, "{\"op\":\"", 7);
-		memcpy(at + 7, writer_op_name(b->ops[r]), 2);
-		at[9] = '"';
-		at += 10;
-	} else if (!fields) {
-		*at++ = '{';
-	}
-	for (size_t i = 0; i < fields; i++) {
+	for (size_t i = 0; i < b->schema->fields_len; i++) {
 		size_t len = w->prefix_at[i + 1] - w->prefix_at[i];
 
 		memcpy(at, w->prefixes.data + w->prefix_at[i], len);
@@ -108,6 +109,19 @@ static inline char *put_object(struct writer *w, const struct batch *b, uint32_t
 	}
 	*at++ = '}';
 	return at;
+}
+
+static inline char *put_object(struct writer *w, const struct batch *b, uint32_t r, char *at)
+{
+	if (b->ops) {
+		memcpy(at, "{\"op\":\"", 7);
+		memcpy(at + 7, writer_op_name(b->ops[r]), 2);
+		at[9] = '"';
+		at += 10;
+	} else if (!b->schema->fields_len) {
+		*at++ = '{';
+	}
+	return put_fields(w, b, r, at);
 }
 
 static int ndjson_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
@@ -153,6 +167,61 @@ static int json_end(struct writer *w, struct buf *out, struct error *e)
 	buf_put_text(out, !w->has_schema ? "[\n]\n" : w->has_rows ? "\n]\n" : "]\n");
 	return 0;
 }
+
+/* ---- change events, as Debezium has them ---- */
+
+static int debezium_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)
+{
+	put_prefixes(w, s, false);
+	return 0;
+}
+
+static char *put_text(const char *text, char *at)
+{
+	size_t len = strlen(text);
+
+	memcpy(at, text, len);
+	return at + len;
+}
+
+/* A row, or null. */
+static char *put_image(struct writer *w, const struct batch *b, uint32_t r, bool is_there, char *at)
+{
+	if (!is_there)
+		return put_text("null", at);
+	if (!b->schema->fields_len)
+		*at++ = '{';
+	return put_fields(w, b, r, at);
+}
+
+/* An update's two rows are one event; each half alone is a delete or an insert. */
+static int debezium_rows(struct writer *w, const struct batch *b, struct buf *out, struct error *e)
+{
+	char *at = (char *)buf_reserve(out, worst_bytes(w, b)), *start = at;
+
+	for (uint32_t r = 0; r < b->rows; r++) {
+		uint8_t op = b->ops ? b->ops[r] : ROW_INSERT;
+		bool was = op == ROW_DELETE || op == ROW_UPDATE_BEFORE;
+		bool is_update = op == ROW_UPDATE_BEFORE && r + 1 < b->rows &&
+			b->ops[r + 1] == ROW_UPDATE_AFTER;
+
+		at = put_text("{\"before\":", at);
+		at = put_image(w, b, r, was, at);
+		r += is_update;
+		at = put_text(",\"after\":", at);
+		at = put_image(w, b, r, !was || is_update, at);
+		at = put_text(is_update ? ",\"op\":\"u\"}\n" : was ? ",\"op\":\"d\"}\n" : ",\"op\":\"c\"}\n",
+			at);
+	}
+	out->len += (size_t)(at - start);
+	return 0;
+}
+
+const struct writer_ops writer_debezium = {
+	.name = "debezium-json",
+	.schema = debezium_schema,
+	.rows = debezium_rows,
+};
 
 const struct writer_ops writer_ndjson = {
 	.name = "ndjson",

@@ -11,7 +11,7 @@
 
 /* Their places stand in snapshots. */
 static const char *const names[] = {
-	"csv", "tsv", "ndjson", "lines", "table", "frames", "json", "msgpack"};
+	"csv", "tsv", "ndjson", "lines", "table", "frames", "json", "msgpack", "debezium-json"};
 
 enum { NAMES = sizeof names / sizeof *names, NAME_BITS = 4 };
 

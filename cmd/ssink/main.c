@@ -18,7 +18,7 @@ enum { OPEN_PARTS_MAX = 10000 };
 
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "json", "msgpack", "table",
-	"lines", "frames", NULL};
+	"lines", "frames", "debezium-json", NULL};
 
 static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 

@@ -119,13 +119,15 @@ int clockwork_send(struct clockwork *c, struct stage *st, const struct batch *b,
 
 int clockwork_emit(struct clockwork *c, struct stage *st, const struct batch *b, struct error *e)
 {
+	uint64_t before = c->rows;
+
 	if (!b->rows)
 		return 0;
 	if (clockwork_places(c))
 		c->greatest_us = clockwork_greatest(c, b, 0, b->rows, c->greatest_us);
 	if (clockwork_send(c, st, b, e) < 0)
 		return -1;
-	if (!clockwork_places(c) || c->rows % SOURCE_WATERMARK_ROWS ||
+	if (!clockwork_places(c) || c->rows / SOURCE_WATERMARK_ROWS == before / SOURCE_WATERMARK_ROWS ||
 		c->greatest_us == WATERMARK_NONE)
 		return 0;
 	return stage_emit_watermark(st, subtract(subtract(c->greatest_us, c->o->delay_us), 1), e);

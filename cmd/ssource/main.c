@@ -28,7 +28,8 @@ enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
 enum { LIMIT_NONE = -1, NAMES_MAX = 3 };
 
 static const char *const format_choices[] = {
-	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames", NULL};
+	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames",
+	"debezium-json", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const from_choices[] = {"start", "end", NULL};

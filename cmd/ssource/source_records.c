@@ -135,7 +135,7 @@ static int source_fill(struct source *s, struct error *e)
 	while (!status && !batch_builder_is_full(&s->batch)) {
 		uint32_t rows = batch_builder_rows(&s->batch);
 
-		if (rows == rows_max || source_has_moved(s) || source_is_due(s))
+		if (rows >= rows_max || source_has_moved(s) || source_is_due(s))
 			break;
 		status = records_next(s->records, false, rows_max - rows, &s->batch, e);
 	}
