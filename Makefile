@@ -34,7 +34,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wca
 	-Wundef -Wformat=2 -Wno-unused-parameter $(if $(WERROR),-Werror)
 sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PACKAGES := libmicrohttpd libarchive zlib libzstd liblz4 libxxhash libpcre2-8
-HEAVY := rdkafka libpq libcurl avro-c jansson
+HEAVY := rdkafka libpq libcurl avro-c jansson snappy
 TLS := libssl libcrypto
 include build-deps.mk
 
@@ -53,7 +53,7 @@ bins := $(programs:%=$(BIN)/%)
 # Programs that reach brokers and databases have a twin, which links what those need: a program that
 # reads a file starts without it (cmd/common/connected.h).
 LIBEXEC := $(BIN:%bin=%libexec)/runnel
-connected := $(sort $(patsubst cmd/%/connected/,%,$(wildcard cmd/*/connected/)))
+connected := ssource ssink sjoin
 heavy_obj := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard connect/heavy/*.c formats/heavy/*.c)))
 relay_obj := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard connect/tls/*.c)))
 twins := $(connected:%=$(LIBEXEC)/%) $(if $(relay_obj),$(LIBEXEC)/tls)

@@ -12,6 +12,7 @@ deb_libpq := libpq-dev
 deb_libcurl := libcurl4-openssl-dev
 deb_avro-c := libavro-dev
 deb_jansson := libjansson-dev
+deb_snappy := libsnappy-dev
 deb_libssl := libssl-dev
 deb_libcrypto := libssl-dev
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need, where this may be done; else prints the line that does.
 set -eu
-build="gcc make pkg-config libmicrohttpd-dev libarchive-dev zlib1g-dev libzstd-dev liblz4-dev libxxhash-dev libpcre2-dev librdkafka-dev libpq-dev libcurl4-openssl-dev libavro-dev libjansson-dev libssl-dev zstd tzdata"
+build="gcc make pkg-config libmicrohttpd-dev libarchive-dev zlib1g-dev libzstd-dev liblz4-dev libxxhash-dev libpcre2-dev librdkafka-dev libpq-dev libcurl4-openssl-dev libavro-dev libjansson-dev libsnappy-dev libssl-dev zstd tzdata"
 test="libcmocka-dev libmsgpack-dev bats python3 python3-msgpack mandoc jq zip libarchive-tools lz4 xz-utils bzip2 sqlite3 bsdextrautils procps zsh fish openssl kcat postgresql"
 packages=$build
 [ "${1:-}" = --test ] && packages="$build $test"

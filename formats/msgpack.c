@@ -562,6 +562,7 @@ static void msgpack_free(struct reader *reader)
 
 static const struct reader_ops ops = {
 	.name = "msgpack",
+	.is_binary = true,
 	.free = msgpack_free,
 	.infer = infer,
 	.want = want,

@@ -40,6 +40,8 @@ struct reader_options {
 	const char *const *nulls;       /* further spellings of null */
 	size_t nulls_len;
 	const char *regex;              /* regex: the pattern, whose named groups are columns */
+	const char *avro_schema;        /* avro: bare records, whose schema is in this file */
+	const char *registry;           /* avro: messages whose schemas are there, a URL or a directory */
 };
 
 /* A record that can't be taken.  Lives until the callback returns. */
@@ -63,6 +65,7 @@ struct reader;
 struct reader_ops {
 	const char *name; /* "csv" */
 	bool changes;     /* rows are a changelog's: see struct reader */
+	bool is_binary;   /* no newline stands between records */
 	void (*free)(struct reader *r);
 
 	/* Called once with the first bytes (up to the whole sample): finds the names and, for the
@@ -115,6 +118,9 @@ struct reader *ndjson_reader_new(const struct reader_options *o);
 struct reader *lines_reader_new(const struct reader_options *o);
 struct reader *msgpack_reader_new(const struct reader_options *o);
 struct reader *debezium_reader_new(const struct reader_options *o);
+
+/* Linked to programs that reach brokers and databases; NULL in others. */
+struct reader *avro_reader_new(const struct reader_options *o) __attribute__((weak));
 
 /* A pattern that doesn't compile, or names no group: ERROR_USAGE with a caret. */
 int regex_reader_new(const struct reader_options *o, struct reader **out, struct error *e);

@@ -318,6 +318,8 @@ static const char *format_of_content(const uint8_t *bytes, size_t len)
 
 	if (len && ((bytes[0] & 0xf0) == 0x80 || bytes[0] == 0xde || bytes[0] == 0xdf))
 		return "msgpack"; /* a map; no text begins so */
+	if (len >= 4 && memcmp(bytes, "Obj\1", 4) == 0)
+		return "avro";
 	while (at < len && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r'))
 		at++;
 	if (at < len && bytes[at] == '{')
@@ -332,7 +334,7 @@ static const char *format_of_name(const char *path)
 {
 	static const char *const formats[][2] = {{"csv", "csv"}, {"tsv", "tsv"}, {"tab", "tsv"},
 		{"ndjson", "ndjson"}, {"jsonl", "ndjson"}, {"json", "ndjson"}, {"log", "lines"},
-		{"msgpack", "msgpack"}, {"mpk", "msgpack"}};
+		{"msgpack", "msgpack"}, {"mpk", "msgpack"}, {"avro", "avro"}};
 	char extension[16];
 
 	format_extension(path, extension, sizeof extension);
@@ -397,12 +399,16 @@ static int new_reader(struct records *r, struct error *e)
 		r->reader = msgpack_reader_new(&o);
 	else if (strcmp(format, "debezium-json") == 0)
 		r->reader = debezium_reader_new(&o);
+	else if (strcmp(format, "avro") == 0 && avro_reader_new)
+		r->reader = avro_reader_new(&o);
+	else if (strcmp(format, "avro") == 0)
+		return error_set(e, ERROR_USAGE, "%s: ssource reads avro: <(ssource FILE.avro)", r->name);
 	else if (strcmp(format, "regex") == 0)
 		return new_regex_reader(r, &o, e);
 	else
 		return error_set(e, ERROR_USAGE,
 			"no format '%s' for records; there are csv, tsv, ndjson, msgpack, lines, "
-			"regex, debezium-json",
+			"regex, debezium-json, avro",
 			format);
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
@@ -921,7 +927,7 @@ bool records_is_divisible(const struct records *r)
 	const char *format = r->reader->ops->name;
 
 	return strcmp(format, "csv") == 0 ? !r->o.reader.quoted_newlines
-					  : strcmp(format, "msgpack") != 0;
+					  : !r->reader->ops->is_binary;
 }
 
 int records_read(struct records *r, const struct records_range *ranges, size_t n, struct error *e)

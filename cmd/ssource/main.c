@@ -23,20 +23,22 @@ enum {
 	FORMAT_LINES,
 	FORMAT_REGEX,
 	FORMAT_FRAMES,
+	FORMAT_DEBEZIUM,
+	FORMAT_AVRO,
 };
 enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
 enum { LIMIT_NONE = -1, NAMES_MAX = 3 };
 
 static const char *const format_choices[] = {
 	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames",
-	"debezium-json", NULL};
+	"debezium-json", "avro", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const from_choices[] = {"start", "end", NULL};
 
 static struct {
 	int format, header, quoted_newlines;
-	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer;
+	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer, *avro_schema, *registry;
 	struct option_list nulls;
 	int64_t delay, limit, rate, idle, max_ahead;
 	bool delay_given, progress, follow, merge, poll, from_given, idle_given, max_ahead_given;
@@ -82,6 +84,16 @@ static const struct option_spec ssource_options[] = {
 		.value = &opt.max_ahead,
 		.given = &opt.max_ahead_given,
 		.help = "an event time further ahead of the clock is malformed"},
+	{.name = "avro-schema",
+		.kind = OPTION_TEXT,
+		.argument = "FILE",
+		.value = &opt.avro_schema,
+		.help = "avro: bare records, whose schema this is"},
+	{.name = "registry",
+		.kind = OPTION_TEXT,
+		.argument = "URL|DIR",
+		.value = &opt.registry,
+		.help = "avro: Confluent's messages, whose schemas are there"},
 	{.name = "follow",
 		.kind = OPTION_FLAG,
 		.value = &opt.follow,
@@ -394,7 +406,9 @@ static void take_options(const struct stage_setup *setup)
 			.quoted_newlines = opt.quoted_newlines == 0,
 			.nulls = opt.nulls.items,
 			.nulls_len = opt.nulls.len,
-			.regex = opt.regex},
+			.regex = opt.regex,
+			.avro_schema = opt.avro_schema,
+			.registry = opt.registry},
 	};
 	source = (struct source_options){.records = r,
 		.time_column = opt.time,
@@ -427,13 +441,24 @@ static bool is_postgres(const char *input)
 	return url_has_scheme(input, "postgresql") || url_has_scheme(input, "postgres");
 }
 
+static bool is_avro(const char *input)
+{
+	char extension[16];
+
+	format_extension(input, extension, sizeof extension);
+	return opt.format == FORMAT_AVRO || (opt.format == FORMAT_AUTO && !strcmp(extension, "avro"));
+}
+
 static bool wants_twin(const struct stage_setup *setup)
 {
+	if (opt.format == FORMAT_AVRO && !avro_reader_new)
+		return true;
 	for (int i = 0; i < setup->arguments_len; i++) {
 		const char *input = setup->arguments[i];
 
 		if ((is_kafka(input) && !source_new_kafka) ||
-			(is_postgres(input) && !source_new_postgres))
+			(is_postgres(input) && !source_new_postgres) ||
+			(is_avro(input) && !avro_reader_new))
 			return true;
 	}
 	return false;
@@ -467,6 +492,9 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 	take_options(setup);
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");
+	if (opt.avro_schema && opt.registry)
+		return error_set(e, ERROR_USAGE, "--avro-schema is for bare records, --registry for "
+			"messages that tell their schema's number: one of them");
 	if (opt.regex && opt.format != FORMAT_AUTO && opt.format != FORMAT_REGEX)
 		return error_set(e, ERROR_USAGE, "--regex takes lines apart; -f %s doesn't go with it",
 			format_choices[opt.format]);
