@@ -21,6 +21,10 @@ struct sink_options {
 	struct roll roll;
 	uint32_t parts_open_max; /* 0: PARTS_OPEN_DEFAULT */
 
+	/* Tables: */
+	const char *upsert;      /* columns whose values tell rows apart: "shop,id"; NULL: rows are added */
+	bool create;             /* make the table if there is none */
+
 	/* What a person sees, and when a part alone is old enough to be seen, goes by this clock, in
 	 * microseconds; what is written never does.  NULL: by TICKs, as it does under a supervisor. */
 	int64_t (*clock_us)(void);

@@ -24,8 +24,9 @@ static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 
 static struct {
 	int format, header, compress;
-	const char *delimiter, *partition, *roll;
+	const char *delimiter, *partition, *roll, *upsert;
 	int64_t open_parts;
+	bool create;
 } opt = {.open_parts = PARTS_OPEN_DEFAULT};
 
 static const struct option_spec ssink_options[] = {
@@ -45,6 +46,10 @@ static const struct option_spec ssink_options[] = {
 		.help = "directory: a new part by 128M, by 10m, or both"},
 	{.name = "open-parts", .kind = OPTION_INT, .argument = "N", .value = &opt.open_parts,
 		.help = "--partition: at most so many parts at once; 100"},
+	{.name = "upsert", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.upsert,
+		.help = "a table: a row takes the place of the one with the same; deletes delete"},
+	{.name = "create", .kind = OPTION_FLAG, .value = &opt.create,
+		.help = "a table: make it if there is none, with the stream's columns"},
 	{.name = NULL},
 };
 
@@ -122,6 +127,15 @@ static bool is_postgres(const char *output)
 	return url_has_scheme(output, "postgresql") || url_has_scheme(output, "postgres");
 }
 
+/* Options that only some outputs know. */
+static int check_output(const struct sink_options *o, struct error *e)
+{
+	if ((o->upsert || o->create) && !is_postgres(o->output))
+		return error_set(e, ERROR_USAGE, "--%s is for tables: postgresql://host/database?table=t",
+			o->upsert ? "upsert" : "create");
+	return 0;
+}
+
 static bool wants_twin(const struct stage_setup *setup)
 {
 	const char *output = setup->arguments_len ? setup->arguments[0] : "-";
@@ -146,10 +160,13 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		o.format = formats[opt.format];
 	if (opt.compress)
 		o.compress = compressions[opt.compress];
+	o.upsert = opt.upsert;
+	o.create = opt.create;
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
 	if (!setup->supervised)
 		o.clock_us = clock_mono_us;
-	if (read_delimiter(&o.writer.delimiter, e) < 0 || read_parts(&o, e) < 0)
+	if (read_delimiter(&o.writer.delimiter, e) < 0 || read_parts(&o, e) < 0 ||
+		check_output(&o, e) < 0)
 		return -1;
 	if (is_kafka(o.output))
 		return sink_new_kafka(&o, &setup->about, out, e);
@@ -168,7 +185,8 @@ static const struct stage_program ssink_program = {
 			"  ssource a.csv | ssink                    a table on a terminal, else ndjson\n"
 			"  ssource a.csv | ssink a.ndjson.zst       appears when it is complete\n"
 			"  ssource a.csv | ssink -f csv out/        a directory of part files\n"
-			"  ssource a.csv | ssink -f csv --partition day out/\n",
+			"  ssource a.csv | ssink -f csv --partition day out/\n"
+			"  ssource a.csv | ssink --create 'postgresql://user@host/db?table=a'\n",
 	},
 	.options = ssink_options,
 	.create = create,

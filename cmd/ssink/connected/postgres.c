@@ -1,0 +1,429 @@
+/* The sink of PostgreSQL: rows into a table, exactly once. */
+#include "cmd/common/epoch_file.h"
+#include "cmd/ssink/connected/postgres_apply.h"
+#include "cmd/ssink/connected/postgres_epochs.h"
+#include "cmd/ssink/sinks.h"
+#include "libcore/base/arena.h"
+#include "libcore/base/clock.h"
+#include "libcore/base/memory.h"
+
+#include <poll.h>
+#include <string.h>
+
+enum {
+	BACKOFF_LEAST_US = 100000,
+	BACKOFF_MOST_US = 5000000,
+	KEYS_MAX = 32,
+	GUARANTEE_BYTES = 512,
+};
+
+struct postgres_sink {
+	struct operator op;
+	struct sink_options o;
+	struct url url;
+	struct postgres_table epochs_table;
+	struct apply_options to;
+	struct apply *apply;
+	struct epoch_files *files; /* under a supervisor */
+	const char *keys[KEYS_MAX];
+	const char *quoted[KEYS_MAX]; /* as expressions */
+	size_t keys_len;
+	struct schema schema;
+	bool has_schema;
+	bool begun;      /* alone: the transaction */
+	bool has_epochs; /* the table of epochs is there */
+	uint64_t rows;
+	struct arena arena;
+	char guarantee[GUARANTEE_BYTES];
+};
+
+static struct postgres_sink *sink_of(struct operator* op)
+{
+	return (struct postgres_sink *)op;
+}
+
+static void sink_free(struct operator* op)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	apply_free(s->apply);
+	epoch_files_free(s->files);
+	postgres_table_clear(&s->to.table);
+	postgres_table_clear(&s->epochs_table);
+	schema_clear(&s->schema);
+	url_clear(&s->url);
+	arena_clear(&s->arena);
+	mem_free(s);
+}
+
+static int sink_alive(void *context, struct error *e)
+{
+	struct postgres_sink *s = context;
+
+	return s->op.stage ? stage_alive(s->op.stage, e) : 0;
+}
+
+/* ---- a server that comes and goes ---- */
+
+static int pause_us(struct postgres_sink *s, int64_t us, struct error *e)
+{
+	int64_t until_us = clock_mono_us() + us;
+
+	while (clock_mono_us() < until_us) {
+		poll(NULL, 0, POSTGRES_SLICE_MS);
+		if (sink_alive(s, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Under a supervisor what may go away by itself is waited for: rows are safe, and starting again
+ * would only lose time. */
+static int persist(struct postgres_sink *s,
+	int (*step)(struct postgres_sink *s, const void *context, struct error *e),
+	const void *context, struct error *e)
+{
+	int64_t wait_us = BACKOFF_LEAST_US;
+
+	for (;;) {
+		int status = step(s, context, e);
+
+		if (status == 0 || e->code != ERROR_IO || !s->o.supervised)
+			return status;
+		stage_warn(s->op.stage, "%s; tried again until it works", e->text);
+		error_clear(e);
+		if (pause_us(s, wait_us, e) < 0)
+			return -1;
+		wait_us = wait_us * 2 < BACKOFF_MOST_US ? wait_us * 2 : BACKOFF_MOST_US;
+	}
+}
+
+/* ---- schema and rows ---- */
+
+static int check_changelog(struct postgres_sink *s, const struct schema *in, struct error *e)
+{
+	if (!in->changelog || s->keys_len)
+		return 0;
+	error_set(e, ERROR_USAGE,
+		"a changelog (from %s) takes rows back, and by which columns a row of the "
+		"table is found isn't said",
+		stage_input_from(s->op.stage, 0));
+	return error_hint(e, "--upsert COLUMNS keeps the table as the changelog says");
+}
+
+static int check_table(struct postgres_sink *s, const void *context, struct error *e)
+{
+	return apply_check(s->apply, context, e);
+}
+
+static int begin_alone(struct postgres_sink *s, const struct schema *in, struct error *e)
+{
+	if (!s->begun && apply_begin(s->apply, e) < 0)
+		return -1;
+	s->begun = true;
+	return apply_schema(s->apply, in, e);
+}
+
+static int open_files(struct postgres_sink *s)
+{
+	struct epoch_files_options o = {
+		.room = s->o.spool, .word = "postgres", .stage = s->op.stage};
+
+	if (!s->files)
+		s->files = epoch_files_new(&o);
+	return 0;
+}
+
+static int sink_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	if (s->has_schema && schema_equal(&s->schema, in))
+		return 0;
+	if (check_changelog(s, in, e) < 0)
+		return -1;
+	schema_clear(&s->schema);
+	schema_copy(&s->schema, in);
+	s->has_schema = true;
+	if (!s->o.supervised)
+		return begin_alone(s, in, e);
+	open_files(s);
+	if (persist(s, check_table, in, e) < 0)
+		return -1;
+	return epoch_files_schema(s->files, in, e);
+}
+
+static int sink_batch(struct operator* op, unsigned input, const struct batch *in, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	s->rows += in->rows;
+	return s->files ? epoch_files_rows(s->files, in, e) : apply_rows(s->apply, in, e);
+}
+
+static int sink_end(struct operator* op, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	if (s->begun && apply_finish(s->apply, e) < 0)
+		return -1;
+	if (s->o.verbose)
+		stage_warn(op->stage, "%llu rows", (unsigned long long)s->rows);
+	return 0;
+}
+
+/* ---- epochs ---- */
+
+static int sink_prepare(struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	if (!s->o.supervised)
+		return 0;
+	open_files(s);
+	return epoch_files_prepare(s->files, epoch, handle, e);
+}
+
+static int take_schema(void *context, const struct schema *in, struct error *e)
+{
+	return apply_schema(((struct postgres_sink *)context)->apply, in, e);
+}
+
+static int take_rows(void *context, const struct batch *b, struct error *e)
+{
+	return apply_rows(((struct postgres_sink *)context)->apply, b, e);
+}
+
+/* What the database hasn't of one file. */
+static int commit_file(struct postgres_sink *s, const struct epoch_file *x, struct error *e)
+{
+	struct epoch_file_take take = {take_schema, take_rows, s};
+	struct postgres *p = apply_connection(s->apply);
+	const char *job = stage_job(s->op.stage);
+	bool done;
+
+	if (epochs_lock(p, &s->epochs_table, job, x, &done, e) < 0)
+		return -1;
+	if (done)
+		return 0;
+	if (epoch_file_read(x, &take, e) < 0 || apply_finish(s->apply, e) < 0) {
+		if (e->code != ERROR_IO && e->code != ERROR_STATE)
+			error_hint(e, "nothing is lost: the rows wait in %s", x->path);
+		return -1;
+	}
+	return epochs_put(p, &s->epochs_table, job, x, e);
+}
+
+struct handle {
+	const char *at, *end;
+};
+
+static int commit_files(struct postgres_sink *s, const struct handle *h, struct error *e)
+{
+	const char *at = h->at;
+	struct epoch_file x;
+	int status;
+
+	while ((status = epoch_file_next(&at, h->end, &x, e)) == 0) {
+		if (commit_file(s, &x, e) < 0)
+			return -1;
+	}
+	return status < 0 ? -1 : apply_commit(s->apply, e);
+}
+
+static int commit_once(struct postgres_sink *s, const void *context, struct error *e)
+{
+	if (apply_connect(s->apply, e) < 0)
+		return -1;
+	if (!s->has_epochs && epochs_make(apply_connection(s->apply), &s->epochs_table, e) < 0)
+		return -1;
+	s->has_epochs = true;
+	if (apply_begin(s->apply, e) == 0 && commit_files(s, context, e) == 0)
+		return 0;
+	apply_roll_back(s->apply);
+	return -1;
+}
+
+static int sink_commit(
+	struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+	struct handle h = {(const char *)handle, (const char *)handle + len};
+	struct epoch_file x;
+
+	if (!s->o.supervised)
+		return s->begun ? apply_commit(s->apply, e) : 0;
+	if (!len)
+		return 0;
+	open_files(s);
+	if (persist(s, commit_once, &h, e) < 0)
+		return -1;
+	while (epoch_file_next(&h.at, h.end, &x, e) == 0)
+		epoch_files_done(s->files, &x);
+	return 0;
+}
+
+static void sink_abort(struct operator* op)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	apply_roll_back(s->apply);
+}
+
+static const struct operator_ops sink_ops = {
+	.type = "ssink",
+	.free = sink_free,
+	.schema = sink_schema,
+	.batch = sink_batch,
+	.end = sink_end,
+	.prepare = sink_prepare,
+	.commit = sink_commit,
+	.abort = sink_abort,
+};
+
+/* ---- making one ---- */
+
+static const char *quote(struct arena *a, const char *name)
+{
+	struct buf b = BUF_INIT;
+	const char *text;
+
+	postgres_put_name(&b, name);
+	text = arena_strndup(a, (const char *)b.data, b.len);
+	buf_clear(&b);
+	return text;
+}
+
+static int bad_keys(const char *text, struct error *e)
+{
+	return error_set(e, ERROR_USAGE,
+		"--upsert '%s': columns with a comma between, for example 'shop, id'; "
+		"odd names in double quotes",
+		text);
+}
+
+/* A name, "quoted" or not, from *at on. */
+static int read_key(struct postgres_sink *s, const char **at, struct error *e)
+{
+	char *name = arena_alloc(&s->arena, strlen(*at) + 1);
+	size_t n = 0;
+	const char *c = *at + strspn(*at, " \t\n");
+
+	if (*c == '"') {
+		for (c++; *c && (*c != '"' || c[1] == '"'); c++) {
+			name[n++] = *c;
+			c += *c == '"';
+		}
+		if (*c++ != '"')
+			return bad_keys(s->o.upsert, e);
+	} else {
+		while (*c && *c != ',' && *c != ' ')
+			name[n++] = *c++;
+	}
+	c += strspn(c, " \t\n");
+	if (!n || (*c && *c != ',') || s->keys_len == KEYS_MAX)
+		return bad_keys(s->o.upsert, e);
+	name[n] = '\0';
+	s->quoted[s->keys_len] = quote(&s->arena, name);
+	s->keys[s->keys_len++] = name;
+	*at = c;
+	return 0;
+}
+
+static int read_keys(struct postgres_sink *s, struct error *e)
+{
+	const char *at = s->o.upsert;
+
+	while (at) {
+		if (read_key(s, &at, e) < 0)
+			return -1;
+		at = *at ? at + 1 : NULL;
+	}
+	for (size_t i = 0; i < s->keys_len; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (!strcmp(s->keys[i], s->keys[k]))
+				return error_set(
+					e, ERROR_USAGE, "--upsert names '%s' twice", s->keys[i]);
+		}
+	}
+	return 0;
+}
+
+/* Beside the table, unless said. */
+static int read_epochs(struct postgres_sink *s, const char *said, struct error *e)
+{
+	if (said)
+		return postgres_table_parse(said, &s->epochs_table, e);
+	s->epochs_table.schema = s->to.table.schema ? mem_strdup(s->to.table.schema) : NULL;
+	s->epochs_table.name = mem_strdup("runnel_epochs");
+	return 0;
+}
+
+static int read_url(struct postgres_sink *s, struct error *e)
+{
+	const char *table, *epochs;
+
+	if (url_parse(s->o.output, &s->url, e) < 0)
+		return -1;
+	table = url_take(&s->url, "table");
+	epochs = url_take(&s->url, "epochs");
+	if (!table || !*table) {
+		error_set(e, ERROR_USAGE, "which table?");
+		return error_hint(e, "postgresql://host/database?table=t");
+	}
+	if (postgres_table_parse(table, &s->to.table, e) < 0)
+		return -1;
+	return read_epochs(s, epochs, e);
+}
+
+static void describe(struct postgres_sink *s, struct stage_description *about)
+{
+	struct buf name = BUF_INIT;
+
+	url_put_safe(s->o.output, &name);
+	snprintf(s->guarantee, sizeof s->guarantee,
+		"%s: exactly once, each epoch in one transaction with its number", buf_cstr(&name));
+	buf_clear(&name);
+	about->guarantee = s->guarantee;
+	about->spread = s->keys_len ? STAGE_KEYED : STAGE_ANY;
+	about->keys_len[0] = s->keys_len;
+	for (size_t k = 0; k < s->keys_len; k++)
+		about->keys[0][k] = s->quoted[k];
+}
+
+static int sink_init(struct postgres_sink *s, struct error *e)
+{
+	struct buf name = BUF_INIT;
+
+	if (read_url(s, e) < 0 || (s->o.upsert && read_keys(s, e) < 0)) {
+		url_put_safe(s->o.output, &name);
+		error_context(e, "%s", buf_cstr(&name));
+		buf_clear(&name);
+		return -1;
+	}
+	s->to.setup = (struct postgres_setup){
+		.url = &s->url, .program = "ssink", .wait = {sink_alive, s}};
+	s->to.keys = s->keys;
+	s->to.keys_len = s->keys_len;
+	s->to.create = s->o.create;
+	s->apply = apply_new(&s->to);
+	return 0;
+}
+
+int sink_new_postgres(const struct sink_options *o, struct stage_description *about,
+	struct operator** out, struct error *e)
+{
+	struct postgres_sink *s = mem_zero(sizeof *s);
+
+	s->op = (struct operator){.ops = &sink_ops, .inputs = 1, .outputs = 0};
+	s->o = *o;
+	schema_init(&s->schema);
+	if (sink_init(s, e) < 0) {
+		sink_free(&s->op);
+		return -1;
+	}
+	describe(s, about);
+	*out = &s->op;
+	return 0;
+}
