@@ -174,8 +174,10 @@ static bool is_text(struct text_view t, const char *text)
 
 static int find_codec(struct avro_reader *r, struct text_view name, struct error *e)
 {
-	static const char *const names[] = {[CODEC_NULL] = "null", [CODEC_DEFLATE] = "deflate",
-		[CODEC_SNAPPY] = "snappy", [CODEC_ZSTANDARD] = "zstandard"};
+	static const char *const names[] = {[CODEC_NULL] = "null",
+		[CODEC_DEFLATE] = "deflate",
+		[CODEC_SNAPPY] = "snappy",
+		[CODEC_ZSTANDARD] = "zstandard"};
 
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
 		if (is_text(name, names[i])) {
@@ -184,13 +186,14 @@ static int find_codec(struct avro_reader *r, struct text_view name, struct error
 		}
 	}
 	return error_set(e, ERROR_USAGE,
-		"%s: its blocks are compressed as %.*s; null, deflate, snappy and zstandard can be read",
+		"%s: its blocks are compressed as %.*s; null, deflate, snappy and zstandard can be "
+		"read",
 		r->input, (int)name.len, name.text);
 }
 
 /* The pairs of the header, a block of a map at a time.  False: they aren't all here. */
-static bool read_meta(const uint8_t **at, const uint8_t *end, struct text_view *schema,
-	struct text_view *codec)
+static bool read_meta(
+	const uint8_t **at, const uint8_t *end, struct text_view *schema, struct text_view *codec)
 {
 	int64_t count, bytes;
 
@@ -214,7 +217,8 @@ static bool read_meta(const uint8_t **at, const uint8_t *end, struct text_view *
 }
 
 /* 0, *at behind it; 1: it isn't whole here. */
-static int read_header(struct avro_reader *r, const uint8_t **at, const uint8_t *end, struct error *e)
+static int read_header(
+	struct avro_reader *r, const uint8_t **at, const uint8_t *end, struct error *e)
 {
 	struct text_view schema = {NULL, 0}, codec = {"null", 4};
 	const uint8_t *p = *at;
@@ -272,13 +276,15 @@ static int unpack_snappy(struct buf *out, const uint8_t *p, size_t len)
 	if (len < SNAPPY_CHECK_BYTES)
 		return -1;
 	len -= SNAPPY_CHECK_BYTES;
-	if (snappy_uncompressed_length((const char *)p, len, &room) != SNAPPY_OK || room > BLOCK_BYTES_MAX)
+	if (snappy_uncompressed_length((const char *)p, len, &room) != SNAPPY_OK ||
+		room > BLOCK_BYTES_MAX)
 		return -1;
 	buf_reserve(out, room + 1);
 	if (snappy_uncompress((const char *)p, len, (char *)out->data, &room) != SNAPPY_OK)
 		return -1;
 	out->len = room;
-	sum = (uint32_t)p[len] << 24 | (uint32_t)p[len + 1] << 16 | (uint32_t)p[len + 2] << 8 | p[len + 3];
+	sum = (uint32_t)p[len] << 24 | (uint32_t)p[len + 1] << 16 | (uint32_t)p[len + 2] << 8 |
+	      p[len + 3];
 	return crc32(0, out->data, (uInt)out->len) == sum ? 0 : -1;
 }
 
@@ -329,7 +335,8 @@ static int unpack(struct avro_reader *r, const uint8_t **p, const uint8_t **end)
 static int refuse(struct avro_reader *r, const uint8_t *from, const uint8_t *end,
 	const struct bad_sink *bad, struct error *e)
 {
-	struct bad_record b = {.input = r->input, .line = r->record, .reason = buf_cstr(&r->reason)};
+	struct bad_record b = {
+		.input = r->input, .line = r->record, .reason = buf_cstr(&r->reason)};
 	struct buf packed = BUF_INIT;
 	int status;
 
@@ -400,7 +407,8 @@ static int next_block(struct avro_reader *r, const uint8_t **p, const uint8_t *e
 }
 
 static int parse_container(struct avro_reader *r, const uint8_t **p, const uint8_t *end, bool last,
-	uint32_t rows_max, struct column_builder *builders, const struct bad_sink *bad, struct error *e)
+	uint32_t rows_max, struct column_builder *builders, const struct bad_sink *bad,
+	struct error *e)
 {
 	uint32_t before;
 	int status = 0;
@@ -408,7 +416,8 @@ static int parse_container(struct avro_reader *r, const uint8_t **p, const uint8
 	if (!r->has_header) {
 		if (*p == end)
 			return last ? error_set(e, ERROR_DATA, "%s is empty, which no Avro file is",
-				       r->input) : 0;
+					      r->input)
+				    : 0;
 		status = read_header(r, p, end, e);
 	}
 	if (status > 0 && last)
@@ -430,7 +439,8 @@ static int read_wire(struct avro_reader *r, const uint8_t **p, const uint8_t *en
 	uint32_t id;
 
 	if (*at != 0) {
-		fail(r, e, "no message as Confluent's serialisers write them: its first byte isn't 0");
+		fail(r, e,
+			"no message as Confluent's serialisers write them: its first byte isn't 0");
 		return error_hint(e, "bare records need --avro-schema FILE instead of --registry");
 	}
 	if (end - at < WIRE_BYTES)
@@ -442,7 +452,8 @@ static int read_wire(struct avro_reader *r, const uint8_t **p, const uint8_t *en
 
 /* Records without a length of their own: one that isn't whole here may only be cut short. */
 static int parse_bare(struct avro_reader *r, const uint8_t **p, const uint8_t *end, bool last,
-	uint32_t rows_max, struct column_builder *builders, const struct bad_sink *bad, struct error *e)
+	uint32_t rows_max, struct column_builder *builders, const struct bad_sink *bad,
+	struct error *e)
 {
 	uint32_t before = rows_max ? builders[0].rows : 0;
 
@@ -462,17 +473,20 @@ static int parse_bare(struct avro_reader *r, const uint8_t **p, const uint8_t *e
 			r->record++;
 			return status;
 		}
-		taken = status ? AVRO_BROKEN : avro_take(r->last->plan, p, end, builders, &r->reason);
+		taken = status ? AVRO_BROKEN
+			       : avro_take(r->last->plan, p, end, builders, &r->reason);
 		if (taken == AVRO_BROKEN && !last) {
 			*p = from;
-			return end - from > BLOCK_BYTES_MAX ? fail(r, e, "a record without end") : 0;
+			return end - from > BLOCK_BYTES_MAX ? fail(r, e, "a record without end")
+							    : 0;
 		}
 		if (status) {
 			buf_reset(&r->reason);
 			buf_put_text(&r->reason, "the message ends before its record begins");
 		}
 		if (taken != AVRO_ROW &&
-			refuse(r, r->form == FORM_REGISTRY && !status ? from + WIRE_BYTES : from, end, bad, e) < 0)
+			refuse(r, r->form == FORM_REGISTRY && !status ? from + WIRE_BYTES : from,
+				end, bad, e) < 0)
 			return -1;
 		r->record++;
 		if (taken == AVRO_BROKEN)
@@ -492,8 +506,8 @@ static int avro_parse(struct reader *reader, const uint8_t *bytes, size_t len, b
 	if (r->form == FORM_BARE && !r->last && learn_file(r, e) < 0)
 		return -1;
 	status = r->form == FORM_CONTAINER
-		? parse_container(r, &p, end, last, rows_max, builders, bad, e)
-		: parse_bare(r, &p, end, last, rows_max, builders, bad, e);
+			 ? parse_container(r, &p, end, last, rows_max, builders, bad, e)
+			 : parse_bare(r, &p, end, last, rows_max, builders, bad, e);
 	*consumed = (size_t)(p - bytes);
 	return status;
 }
@@ -519,8 +533,9 @@ static int avro_infer(struct reader *reader, const uint8_t *bytes, size_t len, b
 	case FORM_REGISTRY: status = read_wire(r, &p, end, e); break;
 	}
 	if (status)
-		return status < 0 ? -1 : error_set(e, ERROR_DATA, "%s ends in the middle of its header",
-			r->input);
+		return status < 0 ? -1
+				  : error_set(e, ERROR_DATA, "%s ends in the middle of its header",
+					    r->input);
 	n = r->last->node;
 	if (n->kind != AVRO_KIND_RECORD)
 		schema_add(names_types, "value", 5, avro_type(n));
@@ -538,7 +553,8 @@ static int avro_want(
 	for (size_t i = 0; i < n; i++) {
 		if (!columns[i].path_len)
 			return error_set(e, ERROR_USAGE,
-				"column '%s' is taken by position; avro has names only", columns[i].name);
+				"column '%s' is taken by position; avro has names only",
+				columns[i].name);
 	}
 	mem_free(r->columns);
 	r->columns = mem_alloc((n + 1) * sizeof *r->columns);
@@ -579,7 +595,8 @@ static bool avro_has_record(const struct reader *reader, const uint8_t *bytes, s
 
 	if (r->form != FORM_CONTAINER)
 		return len > 0;
-	return len > 4 && read_meta(&p, bytes + len, &schema, &codec) && bytes + len - p >= SYNC_BYTES;
+	return len > 4 && read_meta(&p, bytes + len, &schema, &codec) &&
+	       bytes + len - p >= SYNC_BYTES;
 }
 
 static uint64_t avro_line(const struct reader *reader)

@@ -20,8 +20,8 @@ enum {
 };
 
 struct avro_registry {
-	char *where;      /* without a slash at its end */
-	char *safe;       /* for messages */
+	char *where; /* without a slash at its end */
+	char *safe;  /* for messages */
 	bool is_directory;
 	CURL *curl;
 	char why[CURL_ERROR_SIZE];
@@ -42,7 +42,8 @@ int avro_registry_open(const char *where, struct avro_registry **out, struct err
 	r->is_directory = !url_has_scheme(where, "http") && !url_has_scheme(where, "https");
 	*out = r;
 	if (r->is_directory && access(r->where, R_OK | X_OK) < 0) {
-		error_errno(e, "--registry %s: neither http:// nor a directory that can be read", r->safe);
+		error_errno(e, "--registry %s: neither http:// nor a directory that can be read",
+			r->safe);
 	} else if (!r->is_directory) {
 		r->curl = curl_easy_init();
 		if (!r->curl)
@@ -150,9 +151,11 @@ static long ask(struct avro_registry *r, const char *url, const char *body, stru
 
 	curl_easy_reset(r->curl);
 	buf_reset(answer);
-	headers = curl_slist_append(headers, "Accept: application/vnd.schemaregistry.v1+json, application/json");
+	headers = curl_slist_append(
+		headers, "Accept: application/vnd.schemaregistry.v1+json, application/json");
 	if (body) {
-		headers = curl_slist_append(headers, "Content-Type: application/vnd.schemaregistry.v1+json");
+		headers = curl_slist_append(
+			headers, "Content-Type: application/vnd.schemaregistry.v1+json");
 		curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body);
 	}
 	curl_easy_setopt(r->curl, CURLOPT_URL, url);
@@ -202,13 +205,15 @@ static int request(struct avro_registry *r, const char *path, const char *body, 
 	if (status)
 		put_reason(answer, &reason);
 	error_set(e, status == 404 || status == 409 || status == 422 ? ERROR_DATA : ERROR_IO,
-		status ? "schema registry %s: status %ld%s" : "schema registry %s doesn't answer", r->safe,
-		status, buf_cstr(&reason));
+		status ? "schema registry %s: status %ld%s" : "schema registry %s doesn't answer",
+		r->safe, status, buf_cstr(&reason));
 	buf_clear(&reason);
 	if (!status && *r->why)
 		return error_hint(e, "%s", r->why);
 	return status == 401 || status == 403
-		? error_hint(e, "user and password stand in the URL: https://user:password@host") : -1;
+		       ? error_hint(e,
+				 "user and password stand in the URL: https://user:password@host")
+		       : -1;
 }
 
 static int bad_answer(const struct avro_registry *r, struct error *e)

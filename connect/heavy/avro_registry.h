@@ -13,12 +13,13 @@
 
 struct avro_registry;
 
-/* where: http://..., https://... (user and password in it are sent, never shown), or a directory. */
+/* where: http://..., https://... (user and password in it are sent, never shown), or a directory.
+ */
 int avro_registry_open(const char *where, struct avro_registry **out, struct error *e);
 void avro_registry_close(struct avro_registry *r);
 
-/* The JSON of a schema.  One that isn't there is ERROR_DATA; a registry that doesn't answer, after some
- * tries, ERROR_IO. */
+/* The JSON of a schema.  One that isn't there is ERROR_DATA; a registry that doesn't answer, after
+ * some tries, ERROR_IO. */
 int avro_registry_get(struct avro_registry *r, uint32_t id, struct buf *json, struct error *e);
 
 /* The number of a schema under a subject, which is registered if need be; in a directory the file

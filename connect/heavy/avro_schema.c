@@ -20,11 +20,20 @@ struct builder {
 
 static const struct avro_node *build(struct builder *b, json_t *j, const char *space);
 
-static const char *const kind_names[] = {[AVRO_KIND_NULL] = "null", [AVRO_KIND_BOOLEAN] = "boolean",
-	[AVRO_KIND_INT] = "int", [AVRO_KIND_LONG] = "long", [AVRO_KIND_FLOAT] = "float",
-	[AVRO_KIND_DOUBLE] = "double", [AVRO_KIND_BYTES] = "bytes", [AVRO_KIND_STRING] = "string",
-	[AVRO_KIND_RECORD] = "record", [AVRO_KIND_ENUM] = "enum", [AVRO_KIND_ARRAY] = "array",
-	[AVRO_KIND_MAP] = "map", [AVRO_KIND_UNION] = "union", [AVRO_KIND_FIXED] = "fixed"};
+static const char *const kind_names[] = {[AVRO_KIND_NULL] = "null",
+	[AVRO_KIND_BOOLEAN] = "boolean",
+	[AVRO_KIND_INT] = "int",
+	[AVRO_KIND_LONG] = "long",
+	[AVRO_KIND_FLOAT] = "float",
+	[AVRO_KIND_DOUBLE] = "double",
+	[AVRO_KIND_BYTES] = "bytes",
+	[AVRO_KIND_STRING] = "string",
+	[AVRO_KIND_RECORD] = "record",
+	[AVRO_KIND_ENUM] = "enum",
+	[AVRO_KIND_ARRAY] = "array",
+	[AVRO_KIND_MAP] = "map",
+	[AVRO_KIND_UNION] = "union",
+	[AVRO_KIND_FIXED] = "fixed"};
 
 enum { KINDS = sizeof kind_names / sizeof *kind_names };
 
@@ -61,8 +70,9 @@ static const char *text_of(json_t *object, const char *key)
 /* "space.name", unless the name has its space with it. */
 static const char *full_name(struct builder *b, const char *name, const char *space)
 {
-	return !space || !*space || strchr(name, '.') ? arena_strdup(b->arena, name)
-						      : arena_printf(b->arena, "%s.%s", space, name);
+	return !space || !*space || strchr(name, '.')
+		       ? arena_strdup(b->arena, name)
+		       : arena_printf(b->arena, "%s.%s", space, name);
 }
 
 static struct avro_node *find_named(const struct builder *b, const char *name)
@@ -139,7 +149,8 @@ static const struct avro_node *build_union(struct builder *b, json_t *j, const c
 	n->fields = ARENA_ARRAY(b->arena, struct avro_field, n->fields_len + 1);
 	if (!n->fields_len)
 		return fail(b, "has a union of nothing");
-	json_array_foreach(j, i, branch) {
+	json_array_foreach(j, i, branch)
+	{
 		n->fields[i].name = "";
 		n->fields[i].node = build(b, branch, space);
 		if (!n->fields[i].node)
@@ -158,7 +169,8 @@ static const struct avro_node *build_record(
 		return fail(b, "has a record without fields");
 	n->fields_len = json_array_size(fields);
 	n->fields = ARENA_ARRAY(b->arena, struct avro_field, n->fields_len + 1);
-	json_array_foreach(fields, i, field) {
+	json_array_foreach(fields, i, field)
+	{
 		const char *name = text_of(field, "name");
 
 		if (!name)
@@ -180,9 +192,8 @@ static const struct avro_node *build_enum(struct builder *b, struct avro_node *n
 		return fail(b, "has an enum without symbols");
 	n->fields_len = json_array_size(symbols);
 	n->fields = ARENA_ARRAY(b->arena, struct avro_field, n->fields_len + 1);
-	json_array_foreach(symbols, i, symbol)
-		n->fields[i].name = arena_strdup(b->arena, json_is_string(symbol)
-				? json_string_value(symbol) : "");
+	json_array_foreach(symbols, i, symbol) n->fields[i].name = arena_strdup(
+		b->arena, json_is_string(symbol) ? json_string_value(symbol) : "");
 	return n;
 }
 
@@ -253,8 +264,8 @@ static const struct avro_node *build_object(struct builder *b, json_t *j, const 
 		if (!built)
 			return NULL;
 	} else if (kind == AVRO_KIND_ARRAY || kind == AVRO_KIND_MAP) {
-		n->items = build(b, json_object_get(j, kind == AVRO_KIND_ARRAY ? "items" : "values"),
-			space);
+		n->items = build(
+			b, json_object_get(j, kind == AVRO_KIND_ARRAY ? "items" : "values"), space);
 		if (!n->items)
 			return NULL;
 	}
@@ -300,8 +311,8 @@ int avro_schema_parse(const char *json, size_t len, struct arena *a, const struc
 	json_t *j = json_loadb(json, len, JSON_DECODE_ANY, &why);
 
 	if (!j)
-		return error_set(e, ERROR_DATA, "no Avro schema: %d:%d: %s", why.line, why.column,
-			why.text);
+		return error_set(
+			e, ERROR_DATA, "no Avro schema: %d:%d: %s", why.line, why.column, why.text);
 	/* A name alone is a schema too, but avro-c knows only those in containers. */
 	if (!json_is_string(j) && check(json, len, e) < 0) {
 		json_decref(j);
@@ -411,7 +422,9 @@ static void put_type(struct type t, struct buf *out)
 	case TYPE_INT: buf_put_text(out, "\"long\""); return;
 	case TYPE_FLOAT: buf_put_text(out, "\"double\""); return;
 	case TYPE_DECIMAL:
-		buf_printf(out, "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,\"scale\":%d}",
+		buf_printf(out,
+			"{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,"
+			"\"scale\":%d}",
 			t.precision, t.scale);
 		return;
 	case TYPE_DATE: buf_put_text(out, "{\"type\":\"int\",\"logicalType\":\"date\"}"); return;
@@ -438,9 +451,10 @@ int avro_schema_of(const struct schema *s, struct buf *json, struct error *e)
 		if (!is_name(f->name))
 			return error_set(e, ERROR_USAGE,
 				"'%s' is no name in Avro, where one is letters, "
-					"digits and _, and begins with no digit", f->name);
-		buf_printf(json, "%s{\"name\":\"%s\",\"type\":[\"null\",", i || s->changelog ? "," : "",
-			f->name);
+				"digits and _, and begins with no digit",
+				f->name);
+		buf_printf(json, "%s{\"name\":\"%s\",\"type\":[\"null\",",
+			i || s->changelog ? "," : "", f->name);
 		put_type(f->type, json);
 		buf_put_text(json, "],\"default\":null}");
 	}

@@ -59,7 +59,7 @@ struct avro_node {
 	size_t fields_len;
 	const struct avro_node *items; /* of array and map */
 	uint32_t size;                 /* of fixed */
-	uint32_t least_bytes;          /* that a value takes: 0 for null and what holds nothing else */
+	uint32_t least_bytes; /* that a value takes: 0 for null and what holds nothing else */
 };
 
 /* The tree lives as long as the arena.  ERROR_DATA says what is wrong, without context. */
@@ -73,8 +73,8 @@ struct type avro_type(const struct avro_node *n);
 /* "long", "timestamp-millis", "union of string and long". */
 void avro_put_name(const struct avro_node *n, struct buf *out);
 
-/* The schema of these columns: a record whose fields are all unions with null; op, a changelog's, the
- * first.  Names that Avro doesn't allow are ERROR_USAGE.  any is a string of JSON. */
+/* The schema of these columns: a record whose fields are all unions with null; op, a changelog's,
+ * the first.  Names that Avro doesn't allow are ERROR_USAGE.  any is a string of JSON. */
 int avro_schema_of(const struct schema *s, struct buf *json, struct error *e);
 
 #endif

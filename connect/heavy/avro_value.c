@@ -17,7 +17,7 @@ enum {
 /* What becomes of a record's field. */
 struct step {
 	const struct avro_node *node;
-	int column;           /* -1: none */
+	int column;                 /* -1: none */
 	struct record_plan *inside; /* columns of a record within; NULL: none */
 };
 
@@ -125,7 +125,7 @@ static bool read_decimal(const uint8_t *p, int64_t len, __int128 *out)
 		v = v << 8 | p[i];
 	*out = (__int128)v;
 	return (*out < 0) == (sign != 0) && *out < decimal_pow10[DECIMAL_PRECISION_MAX] &&
-		*out > -decimal_pow10[DECIMAL_PRECISION_MAX];
+	       *out > -decimal_pow10[DECIMAL_PRECISION_MAX];
 }
 
 /* The branch of a union that comes; NULL: broken. */
@@ -142,7 +142,8 @@ static const struct avro_node *read_branch(struct cursor *c, const struct avro_n
 }
 
 /* A block of items: their number, 0 at the end, -1 broken.  *bytes: of the block, -1 not told. */
-static int64_t read_block(struct cursor *c, const struct avro_node *items, bool is_map, int64_t *bytes)
+static int64_t read_block(
+	struct cursor *c, const struct avro_node *items, bool is_map, int64_t *bytes)
 {
 	int64_t count, least = (int64_t)items->least_bytes + is_map;
 
@@ -231,9 +232,7 @@ static void put_whole(const struct avro_node *n, int64_t v, struct buf *out)
 	int64_t us;
 
 	switch (n->logical) {
-	case AVRO_DATE:
-		msgpack_put_str(out, text, date_put(text, (int32_t)v));
-		return;
+	case AVRO_DATE: msgpack_put_str(out, text, date_put(text, (int32_t)v)); return;
 	case AVRO_TIMESTAMP_MILLIS:
 	case AVRO_TIMESTAMP_MICROS:
 	case AVRO_TIMESTAMP_NANOS:
@@ -277,7 +276,8 @@ static bool put_items(struct cursor *c, const struct avro_node *n, struct buf *o
 		items += (uint64_t)count;
 		for (int64_t i = 0; i < count; i++) {
 			if (is_map) {
-				if (!read_text(c, &text, &len) || !utf8_valid((const char *)text, (size_t)len))
+				if (!read_text(c, &text, &len) ||
+					!utf8_valid((const char *)text, (size_t)len))
 					return false;
 				msgpack_put_str(out, (const char *)text, (size_t)len);
 			}
@@ -362,8 +362,8 @@ static bool put_any(struct cursor *c, const struct avro_node *n, struct buf *out
 	return is_good;
 }
 
-bool avro_to_msgpack(const struct avro_node *n, const uint8_t **at, const uint8_t *end,
-	struct buf *out)
+bool avro_to_msgpack(
+	const struct avro_node *n, const uint8_t **at, const uint8_t *end, struct buf *out)
 {
 	struct cursor c = {.p = *at, .end = end};
 	bool is_good = put_any(&c, n, out);
@@ -395,8 +395,8 @@ static void put_null(struct cursor *c, const struct wanted_column *w, struct col
 }
 
 /* From its text, as csv would take it. */
-static void put_by_text(struct cursor *c, const struct wanted_column *w, const char *text, size_t len,
-	struct column_builder *b)
+static void put_by_text(struct cursor *c, const struct wanted_column *w, const char *text,
+	size_t len, struct column_builder *b)
 {
 	enum number_status status = value_put(b, w->unit, len ? text : "", len);
 
@@ -429,9 +429,9 @@ static bool put_number(struct cursor *c, const struct wanted_column *w, const st
 		return fits || refuse(c, w, n);
 	case TYPE_TIMESTAMP:
 		fits = is_plain && w->unit != TIME_ISO
-			? timestamp_from_ticks(v, time_unit_ticks(w->unit), &us) == NUMBER_OK
-			: n->logical >= AVRO_TIMESTAMP_MILLIS && n->logical <= AVRO_TIMESTAMP_NANOS &&
-				to_us(n, v, &us);
+			       ? timestamp_from_ticks(v, time_unit_ticks(w->unit), &us) == NUMBER_OK
+			       : n->logical >= AVRO_TIMESTAMP_MILLIS &&
+					 n->logical <= AVRO_TIMESTAMP_NANOS && to_us(n, v, &us);
 		builder_put_int(b, fits ? us : 0);
 		return fits || refuse(c, w, n);
 	case TYPE_DECIMAL:
@@ -470,7 +470,7 @@ static bool put_decimal(struct cursor *c, const struct wanted_column *w, const s
 		return true;
 	}
 	fits = fits && w->type.kind == TYPE_DECIMAL &&
-		decimal_rescale(v, n->scale, shape, false, &out) == NUMBER_OK;
+	       decimal_rescale(v, n->scale, shape, false, &out) == NUMBER_OK;
 	if (fits)
 		builder_put_decimal(b, out);
 	else
@@ -533,16 +533,15 @@ static bool put_typed(struct cursor *c, const struct wanted_column *w, const str
 	case AVRO_KIND_FLOAT:
 	case AVRO_KIND_DOUBLE:
 		return read_run(c, n->kind == AVRO_KIND_FLOAT ? 4 : 8, &run) &&
-			put_real(c, w, n, read_real(run, n->kind), b);
+		       put_real(c, w, n, read_real(run, n->kind), b);
 	case AVRO_KIND_ENUM: return put_enum(c, w, n, b);
-	case AVRO_KIND_FIXED: return read_run(c, n->size, &run) && put_run(c, w, n, run, n->size, b);
+	case AVRO_KIND_FIXED:
+		return read_run(c, n->size, &run) && put_run(c, w, n, run, n->size, b);
 	case AVRO_KIND_BYTES:
 	case AVRO_KIND_STRING: return read_text(c, &run, &v) && put_run(c, w, n, run, v, b);
 	case AVRO_KIND_RECORD:
 	case AVRO_KIND_ARRAY:
-	case AVRO_KIND_MAP:
-		builder_put_null(b);
-		return skip(c, n) && refuse(c, w, n);
+	case AVRO_KIND_MAP: builder_put_null(b); return skip(c, n) && refuse(c, w, n);
 	case AVRO_KIND_UNION: break;
 	}
 	return false;
@@ -598,8 +597,8 @@ static bool take_record(struct cursor *c, const struct record_plan *r)
 		bool is_good = true;
 
 		if (s->column >= 0)
-			is_good = put_value(c, &c->plan->columns[s->column], s->node,
-				&c->builders[s->column]);
+			is_good = put_value(
+				c, &c->plan->columns[s->column], s->node, &c->builders[s->column]);
 		if (is_good && s->inside) {
 			c->p = from;
 			is_good = take_inside(c, s);
@@ -632,14 +631,19 @@ static void fill(struct cursor *c, const struct avro_plan *p)
 enum avro_status avro_take(struct avro_plan *p, const uint8_t **at, const uint8_t *end,
 	struct column_builder *builders, struct buf *reason)
 {
-	struct cursor c = {.p = *at, .end = end, .reason = reason, .scratch = &p->scratch,
-		.builders = builders, .plan = p};
+	struct cursor c = {.p = *at,
+		.end = end,
+		.reason = reason,
+		.scratch = &p->scratch,
+		.builders = builders,
+		.plan = p};
 	uint32_t before = builders[0].rows;
 	bool is_good;
 
 	buf_reset(reason);
-	is_good = p->root->kind == AVRO_KIND_RECORD ? take_record(&c, p->top)
-		: put_value(&c, &p->columns[0], p->root, &builders[0]);
+	is_good = p->root->kind == AVRO_KIND_RECORD
+			  ? take_record(&c, p->top)
+			  : put_value(&c, &p->columns[0], p->root, &builders[0]);
 	*at = c.p;
 	if (is_good) {
 		fill(&c, p);
@@ -673,21 +677,25 @@ static bool fits(const struct wanted_column *w, const struct avro_node *n)
 	case TYPE_ANY: return true;
 	case TYPE_BOOL: return own.kind == TYPE_BOOL || own.kind == TYPE_STRING;
 	case TYPE_INT:
-		return n->kind == AVRO_KIND_INT || n->kind == AVRO_KIND_LONG || own.kind == TYPE_STRING;
+		return n->kind == AVRO_KIND_INT || n->kind == AVRO_KIND_LONG ||
+		       own.kind == TYPE_STRING;
 	case TYPE_FLOAT:
-		return n->kind == AVRO_KIND_INT || n->kind == AVRO_KIND_LONG || own.kind == TYPE_FLOAT ||
-			own.kind == TYPE_DECIMAL || own.kind == TYPE_STRING;
+		return n->kind == AVRO_KIND_INT || n->kind == AVRO_KIND_LONG ||
+		       own.kind == TYPE_FLOAT || own.kind == TYPE_DECIMAL ||
+		       own.kind == TYPE_STRING;
 	case TYPE_DECIMAL:
 		return own.kind == TYPE_INT || own.kind == TYPE_DECIMAL || own.kind == TYPE_STRING;
-	case TYPE_DATE: return own.kind == TYPE_DATE || own.kind == TYPE_STRING || own.kind == TYPE_INT;
+	case TYPE_DATE:
+		return own.kind == TYPE_DATE || own.kind == TYPE_STRING || own.kind == TYPE_INT;
 	case TYPE_TIMESTAMP:
 		return own.kind == TYPE_TIMESTAMP || own.kind == TYPE_STRING ||
-			(own.kind == TYPE_INT && w->unit != TIME_ISO);
+		       (own.kind == TYPE_INT && w->unit != TIME_ISO);
 	case TYPE_DURATION:
 		return own.kind == TYPE_DURATION || own.kind == TYPE_STRING || own.kind == TYPE_INT;
 	case TYPE_STRING: return own.kind == TYPE_STRING;
 	case TYPE_BYTES:
-		return own.kind == TYPE_BYTES || own.kind == TYPE_STRING || own.kind == TYPE_DECIMAL;
+		return own.kind == TYPE_BYTES || own.kind == TYPE_STRING ||
+		       own.kind == TYPE_DECIMAL;
 	}
 	return false;
 }
@@ -699,8 +707,8 @@ static int check_fit(const struct wanted_column *w, const struct avro_node *n, s
 	if (fits(w, n))
 		return 0;
 	avro_put_name(n, &name);
-	error_set(e, ERROR_USAGE, "'%s' is %s in the Avro schema, and can't be taken as %s", w->name,
-		buf_cstr(&name), type_name(w->type));
+	error_set(e, ERROR_USAGE, "'%s' is %s in the Avro schema, and can't be taken as %s",
+		w->name, buf_cstr(&name), type_name(w->type));
 	buf_clear(&name);
 	if (w->type.kind == TYPE_TIMESTAMP && avro_type(n).kind == TYPE_INT)
 		return error_hint(e, "if it holds milliseconds since 1970, say timestamp(ms)");

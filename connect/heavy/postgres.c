@@ -432,7 +432,7 @@ static bool is_good(const PGresult *r)
 }
 
 /* All results up to the end or to a COPY; the last one, or the first that failed. */
-static int take_results(struct postgres *p, PGresult **out, struct error *e)
+int postgres_finish(struct postgres *p, PGresult **out, struct error *e)
 {
 	PGresult *last = NULL, *r = NULL;
 	int status = 0;
@@ -467,7 +467,7 @@ int postgres_run(struct postgres *p, const char *sql, PGresult **out, struct err
 {
 	if (!PQsendQuery(p->conn, sql))
 		return postgres_error(p, NULL, e);
-	return take_results(p, out, e);
+	return postgres_finish(p, out, e);
 }
 
 int postgres_run_with(struct postgres *p, const char *sql, const char *const *values, size_t n,
@@ -475,7 +475,7 @@ int postgres_run_with(struct postgres *p, const char *sql, const char *const *va
 {
 	if (!PQsendQueryParams(p->conn, sql, (int)n, NULL, values, NULL, NULL, binary))
 		return postgres_error(p, NULL, e);
-	return take_results(p, out, e);
+	return postgres_finish(p, out, e);
 }
 
 int postgres_ask(struct postgres *p, const char *sql, const char *const *values, size_t n,
@@ -578,7 +578,7 @@ int postgres_end_copy(struct postgres *p, uint64_t *rows, struct error *e)
 	PGresult *r;
 
 	*rows = 0;
-	if (end_copy(p, NULL, e) < 0 || take_results(p, &r, e) < 0)
+	if (end_copy(p, NULL, e) < 0 || postgres_finish(p, &r, e) < 0)
 		return -1;
 	count = PQcmdTuples(r);
 	uint_parse(count, strlen(count), rows);
@@ -591,7 +591,7 @@ void postgres_abort_copy(struct postgres *p)
 	struct error ignored = ERROR_INIT;
 
 	if (end_copy(p, "given up", &ignored) == 0)
-		take_results(p, NULL, &ignored);
+		postgres_finish(p, NULL, &ignored);
 }
 
 /* ---- names ---- */

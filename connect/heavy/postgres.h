@@ -64,6 +64,9 @@ int postgres_run(struct postgres *p, const char *sql, PGresult **out, struct err
 int postgres_run_with(struct postgres *p, const char *sql, const char *const *values, size_t n,
 	bool binary, PGresult **out, struct error *e);
 
+/* The result of what was sent with a PQsend function of libpq's. */
+int postgres_finish(struct postgres *p, PGresult **out, struct error *e);
+
 /* The one value of the first row, of mem_alloc; NULL in *out: null, or no row. */
 int postgres_ask(struct postgres *p, const char *sql, const char *const *values, size_t n,
 	char **out, struct error *e);

@@ -751,7 +751,7 @@ int postgres_take_binary(const struct postgres_codec *c, const uint8_t *bytes, s
 	if (c->type.kind == TYPE_STRING)
 		return take_as_string(c, bytes, len, out, why);
 	if (c->type.kind == TYPE_ANY)
-		return take_any(c, false, bytes, len, out, why);
+		return take_any(c, postgres_comes_as_text(c), bytes, len, out, why);
 	if (width)
 		return len == width ? take_fixed(c->form, bytes, out, why) : fail(why, malformed);
 	if (c->form == POSTGRES_NUMERIC)

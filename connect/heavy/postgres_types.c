@@ -131,6 +131,12 @@ struct postgres_codec postgres_codec_of(const struct postgres_type *t)
 	return c;
 }
 
+bool postgres_comes_as_text(const struct postgres_codec *c)
+{
+	return c->form == POSTGRES_OTHER ||
+	       (c->form == POSTGRES_ARRAY && c->element == POSTGRES_OTHER);
+}
+
 void postgres_put_type(struct type t, struct buf *out)
 {
 	switch ((enum type_kind)t.kind) {

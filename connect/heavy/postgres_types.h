@@ -46,7 +46,7 @@ enum postgres_form {
 	POSTGRES_JSON,
 	POSTGRES_JSONB,
 	POSTGRES_ARRAY,
-	POSTGRES_OTHER, /* has to be cast: column::text */
+	POSTGRES_OTHER, /* none that is read: has to be asked for as text */
 };
 
 enum postgres_oid {
@@ -92,6 +92,10 @@ struct postgres_codec {
 };
 
 struct postgres_codec postgres_codec_of(const struct postgres_type *t);
+
+/* Whether a statement has to ask for the column's text, by its output function (format('%s',
+ * column)), because its binary form isn't read: postgres_take_binary then takes that. */
+bool postgres_comes_as_text(const struct postgres_codec *c);
 
 /* The shape of a numeric's modifier: numeric(7,2), numeric(3,5), numeric(5,-2).  False: none, or
  * more than 38 digits. */
