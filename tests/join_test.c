@@ -595,6 +595,7 @@ static bool in_time(
 	case JOIN_BY_WINDOW: return true;
 	case JOIN_BY_INTERVAL:
 		return r->time >= l->time + o->low_us && r->time <= l->time + o->high_us;
+	case JOIN_BY_LOOKUP: break;
 	case JOIN_BY_LATEST:
 		return r->time <= l->time &&
 		       (!o->has_tolerance || l->time - r->time <= o->tolerance_us);
@@ -610,6 +611,7 @@ static bool takes_part(const struct test_case *t, const struct row *r, const str
 	case JOIN_BY_WINDOW: return r->time >= w->start && r->time < w->end && w->end - 1 > r->seen;
 	case JOIN_BY_INTERVAL:
 	case JOIN_BY_LATEST: return r->time > r->seen;
+	case JOIN_BY_LOOKUP: break;
 	}
 	return false;
 }

@@ -1,5 +1,7 @@
 #include "cmd/sjoin/join.h"
 
+#include "cmd/sjoin/lookup.h"
+
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
@@ -226,6 +228,8 @@ int join_check_memory(struct join *j, struct error *e)
 		: j->options.by == JOIN_BY_KEY
 			? "raise --memory, put the smaller input on the right, or select fewer "
 			  "columns"
+		: j->options.by == JOIN_BY_LOOKUP
+			? "raise --memory, give a smaller --lookup-cache, or ask for fewer columns"
 			: "raise --memory, join over a shorter time, or select fewer columns");
 }
 
@@ -320,7 +324,7 @@ static int take_restored(struct join *j, unsigned side, struct error *e)
 /* Each side's exchange hashes its own column's type; the common type is known only here. */
 static int check_exchange(const struct join *j, struct error *e)
 {
-	if (stage_subtasks(j->op.stage) == 1 || (!j->plan.casts[LEFT] && !j->plan.casts[RIGHT]))
+	if (stage_subtasks(j->op.stage) == 1 || j->options.by == JOIN_BY_LOOKUP || (!j->plan.casts[LEFT] && !j->plan.casts[RIGHT]))
 		return 0;
 	error_set(e, ERROR_USAGE,
 		"-k: the two sides' keys have different types, "
@@ -362,6 +366,8 @@ static int join_begin(struct join *j, struct error *e)
 	choose_family(j);
 	if (plan_compile(&j->plan, e) < 0 || check_exchange(j, e) < 0 ||
 		stage_declare(j->op.stage, 0, &j->plan.out, e) < 0)
+		return -1;
+	if (j->options.by == JOIN_BY_LOOKUP && lookup_keys(j, e) < 0)
 		return -1;
 	if (j->plan.where && program_warnings(j->plan.where)[0])
 		stage_warn(j->op.stage, "%s", program_warnings(j->plan.where));
@@ -406,6 +412,11 @@ static int check_changelog(struct join *j, unsigned side, struct error *e)
 {
 	if (j->options.by == JOIN_BY_KEY)
 		return 0;
+	if (j->options.by == JOIN_BY_LOOKUP)
+		return error_set(e, ERROR_USAGE,
+			"LEFT is a changelog (from %s), and what it takes back may have met other rows "
+			"than a lookup would find now",
+			stage_input_from(j->op.stage, side));
 	error_set(e, ERROR_USAGE,
 		"%s is a changelog (from %s), and a join over time takes only rows "
 		"that stay",
@@ -425,6 +436,8 @@ static int join_schema(
 	if (input == RIGHT && (check_bounded(j, e) < 0 || check_state(j, e) < 0))
 		return -1;
 	if (plan_set_schema(&j->plan, input, in, e) < 0)
+		return -1;
+	if (j->options.by == JOIN_BY_LOOKUP && !j->ready && lookup_schema(j, e) < 0)
 		return -1;
 	if (j->ready || !j->plan.has[LEFT] || !j->plan.has[RIGHT])
 		return 0;
@@ -675,6 +688,7 @@ static const struct join_family *family_of(enum join_by by)
 	case JOIN_BY_WINDOW: return &window_family;
 	case JOIN_BY_INTERVAL: return &interval_family;
 	case JOIN_BY_LATEST: return &asof_family;
+	case JOIN_BY_LOOKUP: return &lookup_family;
 	}
 	MUST(!"a family for every enum join_by");
 	return NULL;
@@ -684,9 +698,13 @@ static int check_options(const struct join_options *o, struct error *e)
 {
 	if (!o->keys && !o->cross) {
 		error_set(e, ERROR_USAGE, "no -k: which columns have to be equal?");
+		if (o->by == JOIN_BY_LOOKUP)
+			return error_hint(e, "-k 'a = b' (a here, b in the table)");
 		return error_hint(
 			e, "-k 'a = b' (a left, b right); --cross if really every pair counts");
 	}
+	if (o->by == JOIN_BY_LOOKUP && o->cross)
+		return error_set(e, ERROR_USAGE, "--lookup goes by key: -k instead of --cross");
 	if (o->keys && o->cross)
 		return error_set(e, ERROR_USAGE, "--cross joins without keys: leave out -k");
 	if (o->ttl_us && (o->by != JOIN_BY_KEY || o->is_static))
@@ -701,6 +719,9 @@ static int check_options(const struct join_options *o, struct error *e)
 		return error_set(e, ERROR_USAGE,
 			"--as-of looks up right rows for left rows: "
 			"--kind inner, left, semi or anti");
+	if (o->by == JOIN_BY_LOOKUP && (o->kind == JOIN_RIGHT || o->kind == JOIN_FULL))
+		return error_set(e, ERROR_USAGE,
+			"--lookup asks for the rows of keys that come: --kind inner, left, semi or anti");
 	return 0;
 }
 
@@ -718,12 +739,16 @@ int join_new(const struct join_options *options, struct operator** out, struct e
 {
 	struct join *j;
 
-	if (check_options(options, e) < 0)
+	if (check_options(options, e) < 0) {
+		if (options->lookup)
+			options->lookup->ops->free(options->lookup);
 		return -1;
+	}
 	j = mem_zero(sizeof *j);
 	j->options = *options;
 	j->family = family_of(options->by);
 	j->op = (struct operator){.ops = &join_ops, .inputs = 2, .wait_fd = -1};
+	j->op.inputs = options->by == JOIN_BY_LOOKUP ? 1 : 2;
 	j->op.outputs = options->has_late ? 2 : 1;
 	j->op.build_inputs = options->by == JOIN_BY_KEY ? 1u << RIGHT : 0;
 	j->watermark_us = WATERMARK_NONE;

@@ -3,7 +3,7 @@
  *   input 0 LEFT  --+--> on time? --> family->rows --> emit
  *   input 1 RIGHT --+        \-> late: counted, side output 1
  *
- * A family (equal.c, stream.c, window.c, interval.c, asof.c) decides which rows meet and when; the
+ * A family (equal.c, stream.c, window.c, interval.c, asof.c, lookup.c) decides which rows meet and when; the
  * plan (plan.h) knows names, keys and types; kept (kept.h) holds rows; emit (emit.h) makes output
  * of pairs of row numbers.  Rows that come before the other side's schema is known wait, because
  * the common type of the keys depends on both.
@@ -92,7 +92,7 @@ struct join {
 };
 
 extern const struct join_family equal_family, stream_family, window_family, interval_family,
-	asof_family;
+	asof_family, lookup_family;
 
 /* Copies the options; their texts are borrowed for the operator's life.  ERROR_USAGE for a -k that
  * doesn't parse and for combinations that make no sense. */

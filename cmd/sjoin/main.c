@@ -1,25 +1,33 @@
 /* sjoin: bring two streams together.  Manual: sjoin(1). */
+#include "cmd/common/connected.h"
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/sjoin/join.h"
+#include "cmd/sjoin/lookup.h"
 #include "cmd/ssource/source.h"
+#include "connect/url.h"
 
+#include "libcore/base/clock.h"
 #include "libcore/base/civil.h"
 #include "libcore/stage/program.h"
 
 #include <string.h>
 
-enum { TIME_MAX_DAYS = 36500 }; /* a century: bounds stay far from the ends of int64 */
+enum {
+	TIME_MAX_DAYS = 36500, /* a century: bounds stay far from the ends of int64 */
+	LOOKUP_CACHE = 100000,
+	LOOKUP_TTL_US = 60000000,
+};
 
 static const char *const kinds[] = {"inner", "left", "right", "full", "semi", "anti", NULL};
 
 static struct {
-	const char *keys, *where, *prefix, *late;
+	const char *keys, *where, *prefix, *late, *lookup;
 	const char *tumble, *hop, *cumulate, *within;
-	int64_t offset_us, tolerance_us, ttl_us;
+	int64_t offset_us, tolerance_us, ttl_us, lookup_ttl_us, lookup_cache;
 	int kind;
-	bool is_static, as_of, cross, has_tolerance, has_offset, has_ttl;
-} given = {.prefix = "right_"};
+	bool is_static, as_of, cross, has_tolerance, has_offset, has_ttl, has_lookup_ttl, has_cache;
+} given = {.prefix = "right_", .lookup_ttl_us = LOOKUP_TTL_US, .lookup_cache = LOOKUP_CACHE};
 
 static const struct option_spec options[] = {
 	{.name = "key",
@@ -86,6 +94,23 @@ static const struct option_spec options[] = {
 		.value = &given.ttl_us,
 		.given = &given.has_ttl,
 		.help = "streams: forget rows this long after their event time"},
+	{.name = "lookup",
+		.kind = OPTION_TEXT,
+		.argument = "URL",
+		.value = &given.lookup,
+		.help = "no RIGHT: ask a database for the rows of the keys that come"},
+	{.name = "lookup-cache",
+		.kind = OPTION_INT,
+		.argument = "N",
+		.value = &given.lookup_cache,
+		.given = &given.has_cache,
+		.help = "--lookup: keep so many keys and rows (100000); 0: none"},
+	{.name = "lookup-ttl",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &given.lookup_ttl_us,
+		.given = &given.has_lookup_ttl,
+		.help = "--lookup: for so long (1m); 0s: for ever"},
 	{.name = "cross",
 		.kind = OPTION_FLAG,
 		.value = &given.cross,
@@ -177,12 +202,15 @@ static int parse_window(struct join_options *o, struct error *e)
 static int parse_family(struct join_options *o, struct error *e)
 {
 	int families = given.is_static + given.as_of + !!given.tumble + !!given.hop +
-		       !!given.cumulate + !!given.within;
+		       !!given.cumulate + !!given.within + !!given.lookup;
 
 	if (families > 1)
 		return error_set(e, ERROR_USAGE,
 			"only one of --static, --tumble, --hop, --cumulate, "
-			"--within and --as-of");
+			"--within, --as-of and --lookup");
+	if ((given.has_cache || given.has_lookup_ttl) && !given.lookup)
+		return error_set(e, ERROR_USAGE, "--lookup-%s belongs to --lookup",
+			given.has_cache ? "cache" : "ttl");
 	if (given.has_tolerance && !given.as_of)
 		return error_set(e, ERROR_USAGE, "--tolerance belongs to --as-of");
 	if (given.has_offset && !given.tumble && !given.hop && !given.cumulate)
@@ -200,7 +228,7 @@ static int parse_family(struct join_options *o, struct error *e)
 		return parse_window(o, e);
 	if (given.late && !given.as_of)
 		return error_set(e, ERROR_USAGE, "--late: a join by keys alone has no late rows");
-	o->by = given.as_of ? JOIN_BY_LATEST : JOIN_BY_KEY;
+	o->by = given.as_of ? JOIN_BY_LATEST : given.lookup ? JOIN_BY_LOOKUP : JOIN_BY_KEY;
 	return 0;
 }
 
@@ -233,12 +261,17 @@ static void describe(
 		[JOIN_BY_INTERVAL] = "both sides' rows as long as a partner may come",
 		[JOIN_BY_LATEST] =
 			"left rows until their time has come, right rows that may be the latest",
+		[JOIN_BY_LOOKUP] = NULL,
 	};
 
 	about->keeps = keeps[o->by];
 	if (o->by == JOIN_BY_KEY && o->ttl_us)
 		about->keeps =
 			"the right side, or both for --ttl if that is a stream without an end";
+	if (o->by == JOIN_BY_LOOKUP) {
+		about->spread = STAGE_ANY;
+		return;
+	}
 	if (!o->keys)
 		return;
 	about->spread = STAGE_KEYED;
@@ -248,6 +281,44 @@ static void describe(
 		for (size_t k = 0; k < about->keys_len[side]; k++)
 			about->keys[side][k] = quoted(about->keys[side][k]);
 	}
+}
+
+/* ---- databases ---- */
+
+static bool wants_twin(const struct stage_setup *setup)
+{
+	return given.lookup && !lookup_new_postgres;
+}
+
+static int check_arguments(const struct stage_setup *setup, struct error *e)
+{
+	if (given.lookup && setup->arguments_len)
+		return error_set(e, ERROR_USAGE,
+			"--lookup joins with what it asks for, and takes no RIGHT: '%s'",
+			setup->arguments[0]);
+	if (given.lookup && !url_has_scheme(given.lookup, "postgresql") &&
+		!url_has_scheme(given.lookup, "postgres"))
+		return error_set(e, ERROR_USAGE,
+			"--lookup takes a URL of a database: postgresql://user@host/database?table=t");
+	if (given.lookup || setup->arguments_len == 1)
+		return 0;
+	return error_set(e, ERROR_USAGE,
+		"%s\nfor example: ssource orders.csv | sjoin -k customer "
+		"customers.csv | ssink",
+		setup->arguments_len ? "more than one RIGHT"
+				     : "no RIGHT: a file, or <(ssource ...)");
+}
+
+static int open_lookup(const struct stage_setup *setup, struct join_options *o, struct error *e)
+{
+	struct lookup_options l = {.url = given.lookup, .supervised = setup->supervised};
+
+	if (!given.lookup)
+		return 0;
+	o->lookup_cache = (size_t)given.lookup_cache;
+	o->lookup_ttl_us = given.lookup_ttl_us;
+	o->clock_us = clock_mono_us;
+	return lookup_new_postgres(&l, &o->lookup, e);
 }
 
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)
@@ -266,13 +337,7 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 		.memory_bytes = setup->memory_bytes,
 		.temporary = setup->temporary};
 
-	if (setup->arguments_len != 1)
-		return error_set(e, ERROR_USAGE,
-			"%s\nfor example: ssource orders.csv | sjoin -k customer "
-			"customers.csv | ssink",
-			setup->arguments_len ? "more than one RIGHT"
-					     : "no RIGHT: a file, or <(ssource ...)");
-	if (parse_family(&o, e) < 0)
+	if (check_arguments(setup, e) < 0 || parse_family(&o, e) < 0)
 		return -1;
 	if (text_argument_read(given.keys, "-k", &texts, &keys, e) < 0 ||
 		text_argument_read(given.where, "-w", &texts, &where, e) < 0)
@@ -280,10 +345,10 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 	o.keys = keys.text;
 	o.where = where.text;
 	o.where_what = where.what;
-	setup->about.inputs[1] = setup->arguments[0];
+	setup->about.inputs[1] = given.lookup ? NULL : setup->arguments[0];
 	setup->open_input = source_open_file;
 	setup->about.sides[LATE_OUTPUT - 1].path = given.late;
-	if (join_new(&o, out, e) < 0)
+	if (open_lookup(setup, &o, e) < 0 || join_new(&o, out, e) < 0)
 		return -1;
 	describe(*out, &o, &setup->about);
 	return 0;
@@ -304,11 +369,15 @@ static const struct stage_program sjoin_program = {
 				"  ... | sjoin -k 'id = order' --within 0s,1h <(ssource "
 				"payments.csv -t at)\n"
 				"  ... | sjoin -k symbol --as-of --tolerance 5s <(ssource "
-				"quotes.csv -t at)\n",
+				"quotes.csv -t at)\n"
+				"  ... | sjoin -k 'customer = id' --lookup "
+				"'postgresql://user@host/db?table=customers'\n",
 		},
 	.options = options,
 	.create = create,
 	.terminal_sink = terminal_sink,
+	.wants_twin = wants_twin,
+	.become_twin = connected_exec,
 };
 
 int main(int argc, char **argv)

@@ -137,7 +137,7 @@ void plan_clear(struct plan *p)
 
 static int check_time(const struct plan *p, unsigned side, const struct schema *s, struct error *e)
 {
-	if (p->options->by == JOIN_BY_KEY)
+	if (p->options->by == JOIN_BY_KEY || p->options->by == JOIN_BY_LOOKUP)
 		return 0;
 	if (s->time_column < 0)
 		return error_set(e, ERROR_USAGE,

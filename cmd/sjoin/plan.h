@@ -24,7 +24,10 @@ enum join_by {
 	JOIN_BY_WINDOW,
 	JOIN_BY_INTERVAL,
 	JOIN_BY_LATEST, /* --as-of */
+	JOIN_BY_LOOKUP, /* RIGHT lies elsewhere and is asked for */
 };
+
+struct lookup;
 
 struct join_options {
 	enum join_by by;
@@ -42,6 +45,10 @@ struct join_options {
 	int64_t ttl_us;        /* streams: how long rows are kept; 0: for ever */
 	int64_t memory_bytes;  /* 0: no cap */
 	const char *temporary; /* directory for rows beyond memory_bytes; NULL: none */
+	struct lookup *lookup;  /* taken over; who is asked */
+	size_t lookup_cache;    /* keys and rows that are kept; 0: none */
+	int64_t lookup_ttl_us;  /* ... for so long; 0: for ever */
+	int64_t (*clock_us)(void); /* by this clock */
 	uint32_t slack_rows;   /* rowstore.h; 0: its default */
 	uint32_t spill_rows;   /* most rows in a batch on disk, where tests want few; 0: many */
 };

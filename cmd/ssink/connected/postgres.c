@@ -3,16 +3,13 @@
 #include "cmd/ssink/connected/postgres_apply.h"
 #include "cmd/ssink/connected/postgres_epochs.h"
 #include "cmd/ssink/sinks.h"
+#include "connect/heavy/postgres_persist.h"
 #include "libcore/base/arena.h"
-#include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 
-#include <poll.h>
 #include <string.h>
 
 enum {
-	BACKOFF_LEAST_US = 100000,
-	BACKOFF_MOST_US = 5000000,
 	KEYS_MAX = 32,
 	GUARANTEE_BYTES = 512,
 };
@@ -65,16 +62,23 @@ static int sink_alive(void *context, struct error *e)
 
 /* ---- a server that comes and goes ---- */
 
-static int pause_us(struct postgres_sink *s, int64_t us, struct error *e)
-{
-	int64_t until_us = clock_mono_us() + us;
+struct attempt {
+	struct postgres_sink *s;
+	int (*step)(struct postgres_sink *s, const void *context, struct error *e);
+	const void *context;
+};
 
-	while (clock_mono_us() < until_us) {
-		poll(NULL, 0, POSTGRES_SLICE_MS);
-		if (sink_alive(s, e) < 0)
-			return -1;
-	}
-	return 0;
+static int attempt_step(void *context, struct error *e)
+{
+	struct attempt *a = context;
+
+	return a->step(a->s, a->context, e);
+}
+
+static void attempt_warn(void *context, const char *text)
+{
+	stage_warn(
+		((struct attempt *)context)->s->op.stage, "%s; tried again until it works", text);
 }
 
 /* Under a supervisor what may go away by itself is waited for: rows are safe, and starting again
@@ -83,19 +87,10 @@ static int persist(struct postgres_sink *s,
 	int (*step)(struct postgres_sink *s, const void *context, struct error *e),
 	const void *context, struct error *e)
 {
-	int64_t wait_us = BACKOFF_LEAST_US;
+	struct attempt a = {s, step, context};
+	struct postgres_persist p = {attempt_step, &a, attempt_warn, {sink_alive, s}};
 
-	for (;;) {
-		int status = step(s, context, e);
-
-		if (status == 0 || e->code != ERROR_IO || !s->o.supervised)
-			return status;
-		stage_warn(s->op.stage, "%s; tried again until it works", e->text);
-		error_clear(e);
-		if (pause_us(s, wait_us, e) < 0)
-			return -1;
-		wait_us = wait_us * 2 < BACKOFF_MOST_US ? wait_us * 2 : BACKOFF_MOST_US;
-	}
+	return s->o.supervised ? postgres_persist(&p, e) : step(s, context, e);
 }
 
 /* ---- schema and rows ---- */
@@ -364,8 +359,6 @@ static int read_url(struct postgres_sink *s, struct error *e)
 {
 	const char *table, *epochs;
 
-	if (url_parse(s->o.output, &s->url, e) < 0)
-		return -1;
 	table = url_take(&s->url, "table");
 	epochs = url_take(&s->url, "epochs");
 	if (!table || !*table) {
@@ -396,6 +389,8 @@ static int sink_init(struct postgres_sink *s, struct error *e)
 {
 	struct buf name = BUF_INIT;
 
+	if (url_parse(s->o.output, &s->url, e) < 0)
+		return -1;
 	if (read_url(s, e) < 0 || (s->o.upsert && read_keys(s, e) < 0)) {
 		url_put_safe(s->o.output, &name);
 		error_context(e, "%s", buf_cstr(&name));
