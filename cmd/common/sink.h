@@ -24,6 +24,7 @@ struct sink_options {
 	/* Tables: */
 	const char *upsert;      /* columns whose values tell rows apart: "shop,id"; NULL: rows are added */
 	bool create;             /* make the table if there is none */
+	int64_t memory_bytes;    /* cap for the rows that an upsert keeps; 0: none */
 
 	/* What a person sees, and when a part alone is old enough to be seen, goes by this clock, in
 	 * microseconds; what is written never does.  NULL: by TICKs, as it does under a supervisor. */

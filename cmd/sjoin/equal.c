@@ -13,7 +13,7 @@
 
 #include "cmd/sjoin/emit.h"
 #include "cmd/sjoin/grace.h"
-#include "cmd/sjoin/rowindex.h"
+#include "libcore/state/rowindex.h"
 
 #include "libcore/base/memory.h"
 

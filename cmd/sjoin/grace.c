@@ -2,7 +2,7 @@
 
 #include "cmd/sjoin/emit.h"
 #include "cmd/sjoin/equal.h"
-#include "cmd/sjoin/rowindex.h"
+#include "libcore/state/rowindex.h"
 
 #include "libcore/base/memory.h"
 

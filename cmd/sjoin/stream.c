@@ -20,7 +20,7 @@
  * has met: they have results in the output.  Whether a row lives is asked when it could meet; it is
  * swept away later, when enough time has passed. */
 #include "cmd/sjoin/emit.h"
-#include "cmd/sjoin/rowindex.h"
+#include "libcore/state/rowindex.h"
 
 #include "libcore/base/memory.h"
 

@@ -162,6 +162,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		o.compress = compressions[opt.compress];
 	o.upsert = opt.upsert;
 	o.create = opt.create;
+	o.memory_bytes = setup->memory_bytes;
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
 	if (!setup->supervised)
 		o.clock_us = clock_mono_us;

@@ -129,7 +129,8 @@ static int put_any(struct text_view t, enum postgres_form form, struct buf *out,
 
 static int put_time(int64_t us, struct buf *out, const char **why)
 {
-	if (__builtin_sub_overflow(us, POSTGRES_EPOCH_US, &us))
+	/* The ends of int64 are its infinities. */
+	if (__builtin_sub_overflow(us, POSTGRES_EPOCH_US, &us) || us == INT64_MIN)
 		return fail(why, "a time out of PostgreSQL's range");
 	put_u64(out, (uint64_t)us);
 	return 0;
@@ -143,7 +144,7 @@ static int put_date(int32_t days, enum postgres_form form, struct buf *out, cons
 		return __builtin_mul_overflow((int64_t)days, INT64_C(86400000000), &us)
 			       ? fail(why, "a date out of a timestamp's range")
 			       : put_time(us, out, why);
-	if (days < INT32_MIN + POSTGRES_EPOCH_DAYS)
+	if (days <= INT32_MIN + POSTGRES_EPOCH_DAYS)
 		return fail(why, "a date out of PostgreSQL's range");
 	put_u32(out, (uint32_t)(days - POSTGRES_EPOCH_DAYS));
 	return 0;

@@ -1,5 +1,6 @@
 /* The sink of PostgreSQL: rows into a table, exactly once. */
 #include "cmd/common/epoch_file.h"
+#include "cmd/common/upsert.h"
 #include "cmd/ssink/connected/postgres_apply.h"
 #include "cmd/ssink/connected/postgres_epochs.h"
 #include "cmd/ssink/sinks.h"
@@ -27,8 +28,9 @@ struct postgres_sink {
 	size_t keys_len;
 	struct schema schema;
 	bool has_schema;
-	bool begun;      /* alone: the transaction */
-	bool has_epochs; /* the table of epochs is there */
+	struct upsert *upsert; /* where the changelog's key is another; NULL: nothing is kept */
+	bool begun;            /* alone: the transaction */
+	bool has_epochs;       /* the table of epochs is there */
 	uint64_t rows;
 	struct arena arena;
 	char guarantee[GUARANTEE_BYTES];
@@ -45,6 +47,7 @@ static void sink_free(struct operator* op)
 
 	apply_free(s->apply);
 	epoch_files_free(s->files);
+	upsert_free(s->upsert);
 	postgres_table_clear(&s->to.table);
 	postgres_table_clear(&s->epochs_table);
 	schema_clear(&s->schema);
@@ -119,6 +122,31 @@ static int begin_alone(struct postgres_sink *s, const struct schema *in, struct 
 	return apply_schema(s->apply, in, e);
 }
 
+/* Kept rows are of no use where nothing is taken back. */
+static int set_upsert(struct postgres_sink *s, const struct schema *in, struct error *e)
+{
+	int keys[KEYS_MAX];
+
+	if (!in->changelog) {
+		upsert_free(s->upsert);
+		s->upsert = NULL;
+		return 0;
+	}
+	for (size_t k = 0; k < s->keys_len; k++) {
+		keys[k] = schema_require(in, s->keys[k], strlen(s->keys[k]), "input", e);
+		if (keys[k] < 0)
+			return error_context(e, "--upsert");
+	}
+	if (s->upsert)
+		return upsert_check_schema(s->upsert, in, e);
+	if (upsert_is_needed(in, keys, s->keys_len)) {
+		if (keys_check(in, keys, s->keys_len, e) < 0)
+			return error_context(e, "--upsert");
+		s->upsert = upsert_new(in, keys, s->keys_len);
+	}
+	return 0;
+}
+
 static int open_files(struct postgres_sink *s)
 {
 	struct epoch_files_options o = {
@@ -136,7 +164,7 @@ static int sink_schema(
 
 	if (s->has_schema && schema_equal(&s->schema, in))
 		return 0;
-	if (check_changelog(s, in, e) < 0)
+	if (check_changelog(s, in, e) < 0 || set_upsert(s, in, e) < 0)
 		return -1;
 	schema_clear(&s->schema);
 	schema_copy(&s->schema, in);
@@ -149,11 +177,26 @@ static int sink_schema(
 	return epoch_files_schema(s->files, in, e);
 }
 
+static int check_memory(const struct postgres_sink *s, struct error *e)
+{
+	if (!s->o.memory_bytes || upsert_bytes(s->upsert) <= (size_t)s->o.memory_bytes)
+		return 0;
+	error_set(e, ERROR_USAGE, "the rows to keep take %zu MiB, more than --memory allows",
+		(upsert_bytes(s->upsert) >> 20) + 1);
+	return error_hint(e,
+		"they are kept because the changelog's key is not among the columns of "
+		"--upsert");
+}
+
 static int sink_batch(struct operator* op, unsigned input, const struct batch *in, struct error *e)
 {
 	struct postgres_sink *s = sink_of(op);
 
 	s->rows += in->rows;
+	if (s->upsert && upsert_take(s->upsert, in, &in, e) < 0)
+		return error_context(e, "%s", stage_input_from(op->stage, 0));
+	if (s->upsert && check_memory(s, e) < 0)
+		return -1;
 	return s->files ? epoch_files_rows(s->files, in, e) : apply_rows(s->apply, in, e);
 }
 
@@ -266,12 +309,51 @@ static void sink_abort(struct operator* op)
 	apply_roll_back(s->apply);
 }
 
+/* ---- state: the rows that are kept ---- */
+
+static int sink_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+
+	return s->upsert ? upsert_save(s->upsert, w, e) : 0;
+}
+
+static int check_restored(const struct postgres_sink *s, struct error *e)
+{
+	if (!s->upsert || upsert_has_keys(s->upsert, s->keys, s->keys_len))
+		return 0;
+	error_set(e, ERROR_STATE, "rows were kept by other columns than those of --upsert now");
+	return error_hint(e, "to go on without them: --drop-state %s", stage_name(s->op.stage));
+}
+
+static int sink_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
+{
+	struct postgres_sink *s = sink_of(op);
+	const struct batch *b;
+	int status;
+
+	while ((status = snapshot_next(r, &b, e)) == 0) {
+		if (!b->schema->name || strcmp(b->schema->name, "rows") != 0)
+			return error_set(e, ERROR_STATE, "a table keeps no section '%s'",
+				b->schema->name ? b->schema->name : "");
+		if (upsert_load(&s->upsert, b, e) < 0)
+			return -1;
+	}
+	if (status < 0)
+		return -1;
+	if (s->upsert)
+		upsert_settle(s->upsert);
+	return check_restored(s, e);
+}
+
 static const struct operator_ops sink_ops = {
 	.type = "ssink",
 	.free = sink_free,
 	.schema = sink_schema,
 	.batch = sink_batch,
 	.end = sink_end,
+	.snapshot = sink_snapshot,
+	.restore = sink_restore,
 	.prepare = sink_prepare,
 	.commit = sink_commit,
 	.abort = sink_abort,
@@ -380,6 +462,9 @@ static void describe(struct postgres_sink *s, struct stage_description *about)
 	buf_clear(&name);
 	about->guarantee = s->guarantee;
 	about->spread = s->keys_len ? STAGE_KEYED : STAGE_ANY;
+	about->keeps =
+		s->keys_len ? "rows by the columns of --upsert, if the changelog's key is another"
+			    : NULL;
 	about->keys_len[0] = s->keys_len;
 	for (size_t k = 0; k < s->keys_len; k++)
 		about->keys[0][k] = s->quoted[k];

@@ -2,54 +2,19 @@
 
 #include "libcore/base/civil.h"
 #include "libcore/base/msgpack.h"
-#include "libcore/base/must.h"
 
 #include <endian.h>
-#include <math.h>
 #include <string.h>
 
-enum {
-	FIELD_BYTES = 4 + 16,    /* of a value of fixed width: its length and at most a uuid */
-	DAYS_2000 = 10957,       /* where PostgreSQL's calendar begins */
-	NUMERIC_GROUPS_MAX = 12, /* of 4 digits: 38 digits that begin and end within one */
-	NUMERIC_POSITIVE = 0,
-	NUMERIC_NEGATIVE = 0x4000,
-	JSONB_VERSION = 1,
-	UUID_BYTES = 16,
-};
-
-static const int64_t us_2000 = DAYS_2000 * CIVIL_US_DAY;
-static const uint8_t head[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* and the last NUL */
-
-bool rows_is_binary(struct type t, enum postgres_form form)
+bool rows_is_binary(enum postgres_form form)
 {
-	switch (form) {
-	case POSTGRES_ARRAY:
-	case POSTGRES_OTHER: return false;
-	case POSTGRES_BOOL:
-	case POSTGRES_INT2:
-	case POSTGRES_INT4:
-	case POSTGRES_INT8:
-	case POSTGRES_OID:
-	case POSTGRES_FLOAT4:
-	case POSTGRES_FLOAT8:
-	case POSTGRES_DATE:
-	case POSTGRES_TIMESTAMP:
-	case POSTGRES_INTERVAL:
-	case POSTGRES_TEXT:
-	case POSTGRES_BYTEA:
-	case POSTGRES_JSON:
-	case POSTGRES_JSONB:
-	case POSTGRES_UUID: return true;
-	case POSTGRES_NUMERIC: return t.kind != TYPE_STRING;
-	}
-	return false;
+	return form != POSTGRES_ARRAY && form != POSTGRES_OTHER;
 }
 
 void rows_put_head(const struct rows_format *f, struct buf *out)
 {
 	if (!f->is_text)
-		buf_put(out, head, sizeof head);
+		buf_put(out, postgres_copy_header, POSTGRES_COPY_HEADER_BYTES);
 }
 
 void rows_put_tail(const struct rows_format *f, struct buf *out)
@@ -68,17 +33,12 @@ static int refuse(const struct rows_column *rc, const struct batch *b, uint32_t 
 
 	column_put_text(&b->columns[rc->column], row, 80, &value);
 	batch_put_row(b, row, &all);
-	error_set(e, ERROR_DATA, "column '%s': %s %s (%s)", name, buf_cstr(&value), why, rc->type);
+	error_set(e, ERROR_DATA, "column '%s' (there %s): %s, which is %s", name, rc->type,
+		buf_cstr(&value), why);
 	error_hint(e, "the row: %s", buf_cstr(&all));
 	buf_clear(&value);
 	buf_clear(&all);
 	return -1;
-}
-
-/* Microseconds since 2000.  The ends of int64 are its infinities. */
-static bool to_2000(int64_t us, int64_t *out)
-{
-	return !__builtin_sub_overflow(us, us_2000, out) && *out != INT64_MIN && *out != INT64_MAX;
 }
 
 static int check_unit(const struct rows_column *rc, const struct batch *b, uint32_t row, int64_t us,
@@ -86,286 +46,25 @@ static int check_unit(const struct rows_column *rc, const struct batch *b, uint3
 {
 	if (!rc->unit_us || us % rc->unit_us == 0)
 		return 0;
-	refuse(rc, b, row, "has more digits of a second than the table's column keeps", e);
+	refuse(rc, b, row, "a time with more digits of a second than the column keeps", e);
 	return error_hint(e, "cut them off in front: date_trunc('%s', ...)",
 		rc->unit_us == 1000 ? "milliseconds" : "seconds");
 }
 
 /* ---- binary ---- */
 
-static uint8_t *put16(uint8_t *to, uint16_t v)
-{
-	v = htobe16(v);
-	memcpy(to, &v, sizeof v);
-	return to + sizeof v;
-}
-
-static uint8_t *put32(uint8_t *to, uint32_t v)
-{
-	v = htobe32(v);
-	memcpy(to, &v, sizeof v);
-	return to + sizeof v;
-}
-
-static uint8_t *put64(uint8_t *to, uint64_t v)
-{
-	v = htobe64(v);
-	memcpy(to, &v, sizeof v);
-	return to + sizeof v;
-}
-
-static void put_bytes(struct buf *out, const void *bytes, size_t len)
-{
-	uint8_t *to = buf_reserve(out, 4 + len);
-
-	put32(to, (uint32_t)len);
-	if (len)
-		memcpy(to + 4, bytes, len);
-	out->len += 4 + len;
-}
-
-static void put_fixed64(struct buf *out, uint64_t v)
-{
-	put64(put32(buf_reserve(out, FIELD_BYTES), 8), v);
-	out->len += 12;
-}
-
-static void put_fixed32(struct buf *out, uint32_t v)
-{
-	put32(put32(buf_reserve(out, FIELD_BYTES), 4), v);
-	out->len += 8;
-}
-
-/* Groups of four digits from the last to the first of an unsigned number. */
-static int split_groups(unsigned __int128 v, uint16_t *groups, int n)
-{
-	while (v >> 64) {
-		groups[n++] = (uint16_t)(v % 10000);
-		v /= 10000;
-	}
-	for (uint64_t low = (uint64_t)v; low; low /= 10000)
-		groups[n++] = (uint16_t)(low % 10000);
-	return n;
-}
-
-/* Groups lie on both sides of the point, so the digits behind it are filled up to whole ones. */
-static void put_numeric(struct buf *out, __int128 value, unsigned scale)
-{
-	static const uint16_t pow10[] = {1, 10, 100, 1000};
-	uint16_t groups[NUMERIC_GROUPS_MAX];
-	unsigned __int128 v = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
-	unsigned odd = scale % 4, behind = (scale + 3) / 4;
-	uint8_t *to;
-	int n = 0;
-
-	if (odd) {
-		groups[n++] = (uint16_t)((uint16_t)(v % pow10[odd]) * pow10[4 - odd]);
-		v /= pow10[odd];
-	}
-	n = split_groups(v, groups, n);
-	if (!value)
-		n = 0;
-	to = buf_reserve(out, 12 + 2 * NUMERIC_GROUPS_MAX);
-	to = put32(to, 8 + 2 * (uint32_t)n);
-	to = put16(to, (uint16_t)n);
-	to = put16(to, (uint16_t)(n - 1 - (int)behind));
-	to = put16(to, value < 0 ? NUMERIC_NEGATIVE : NUMERIC_POSITIVE);
-	to = put16(to, (uint16_t)scale);
-	for (int i = n; i-- > 0;)
-		to = put16(to, groups[i]);
-	out->len += 12 + 2 * (size_t)n;
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
-/* 32 digits, with hyphens behind any four of them, in braces or not, as the server reads it. */
-static bool read_uuid(struct text_view t, uint8_t out[UUID_BYTES])
-{
-	size_t digits = 0;
-
-	if (t.len >= 2 && t.text[0] == '{' && t.text[t.len - 1] == '}') {
-		t.text++;
-		t.len -= 2;
-	}
-	for (size_t i = 0; i < t.len; i++) {
-		int digit = hex_digit(t.text[i]);
-
-		if (t.text[i] == '-' && digits && digits % 4 == 0 && t.text[i - 1] != '-')
-			continue;
-		if (digit < 0 || digits == 2 * UUID_BYTES)
-			return false;
-		out[digits / 2] = (uint8_t)(digits % 2 ? out[digits / 2] | digit : digit << 4);
-		digits++;
-	}
-	return digits == 2 * UUID_BYTES && t.text[t.len - 1] != '-';
-}
-
-/* An `any` as the JSON text it is, a string as it stands. */
-static int put_json(const struct rows_column *rc, const struct batch *b, uint32_t row,
-	struct buf *out, struct error *e)
-{
-	struct text_view t = column_text(&b->columns[rc->column], row);
-	size_t at = out->len;
-
-	buf_reserve(out, 5);
-	out->len += 4;
-	if (rc->form == POSTGRES_JSONB)
-		buf_put_byte(out, JSONB_VERSION);
-	if (b->columns[rc->column].type.kind == TYPE_STRING)
-		buf_put(out, t.text, t.len);
-	else if (msgpack_put_json((const uint8_t *)t.text, t.len, out) < 0)
-		return refuse(rc, b, row, "is no value that JSON has", e);
-	put32(out->data + at, (uint32_t)(out->len - at - 4));
-	return 0;
-}
-
-static int put_int(const struct rows_column *rc, const struct batch *b, uint32_t row, int64_t v,
-	struct buf *out, struct error *e)
-{
-	bool fits = rc->form == POSTGRES_INT2  ? v >= INT16_MIN && v <= INT16_MAX
-		    : rc->form == POSTGRES_OID ? v >= 0 && v <= UINT32_MAX
-					       : v >= INT32_MIN && v <= INT32_MAX;
-
-	if (!fits)
-		return refuse(rc, b, row, "is too large for the table's column", e);
-	if (rc->form == POSTGRES_INT2) {
-		put16(put32(buf_reserve(out, FIELD_BYTES), 2), (uint16_t)v);
-		out->len += 6;
-	} else {
-		put_fixed32(out, (uint32_t)v);
-	}
-	return 0;
-}
-
-static int put_timestamp(const struct rows_column *rc, const struct batch *b, uint32_t row,
-	struct buf *out, struct error *e)
-{
-	const struct column *c = &b->columns[rc->column];
-	int64_t us, there;
-
-	bool in_reach = true;
-
-	if (c->type.kind == TYPE_DATE)
-		in_reach = !__builtin_mul_overflow((int64_t)column_date(c, row), CIVIL_US_DAY, &us);
-	else
-		us = column_int(c, row);
-	if (!in_reach || !to_2000(us, &there))
-		return refuse(rc, b, row, "is beyond the times that PostgreSQL has", e);
-	if (check_unit(rc, b, row, us, e) < 0)
-		return -1;
-	put_fixed64(out, (uint64_t)there);
-	return 0;
-}
-
-static int put_date(const struct rows_column *rc, const struct batch *b, uint32_t row,
-	struct buf *out, struct error *e)
-{
-	int32_t there;
-
-	if (__builtin_sub_overflow(column_date(&b->columns[rc->column], row), DAYS_2000, &there) ||
-		there == INT32_MAX || there == INT32_MIN)
-		return refuse(rc, b, row, "is beyond the days that PostgreSQL has", e);
-	put_fixed32(out, (uint32_t)there);
-	return 0;
-}
-
-static int put_float4(const struct rows_column *rc, const struct batch *b, uint32_t row, double v,
-	struct buf *out, struct error *e)
-{
-	float there = (float)v;
-	uint32_t bits;
-
-	if (isinf(there) && !isinf(v))
-		return refuse(rc, b, row, "is too large for the table's column", e);
-	memcpy(&bits, &there, sizeof bits);
-	put_fixed32(out, bits);
-	return 0;
-}
-
-static void put_float8(double v, struct buf *out)
-{
-	uint64_t bits;
-
-	memcpy(&bits, &v, sizeof bits);
-	put_fixed64(out, bits);
-}
-
-static void put_interval(int64_t us, struct buf *out)
-{
-	put64(put64(put32(buf_reserve(out, FIELD_BYTES), 16), (uint64_t)us), 0);
-	out->len += 20;
-}
-
-static void put_decimal(const struct column *c, uint32_t row, struct buf *out)
-{
-	if (c->type.kind == TYPE_INT)
-		put_numeric(out, column_int(c, row), 0);
-	else
-		put_numeric(out, column_decimal(c, row), c->type.scale);
-}
-
-static int put_uuid(const struct rows_column *rc, const struct batch *b, uint32_t row,
-	struct buf *out, struct error *e)
-{
-	uint8_t bytes[UUID_BYTES];
-
-	if (!read_uuid(column_text(&b->columns[rc->column], row), bytes))
-		return refuse(rc, b, row, "is no uuid", e);
-	put_bytes(out, bytes, sizeof bytes);
-	return 0;
-}
-
 static int put_field(const struct rows_column *rc, const struct batch *b, uint32_t row,
 	struct buf *out, struct error *e)
 {
 	const struct column *c = &b->columns[rc->column];
-	struct text_view t;
+	const char *why;
 
-	if (!column_is_valid(c, row)) {
-		put32(buf_reserve(out, FIELD_BYTES), UINT32_MAX);
-		out->len += 4;
-		return 0;
-	}
-	switch (rc->form) {
-	case POSTGRES_BOOL: {
-		uint8_t v = column_bool(c, row);
-
-		put_bytes(out, &v, 1);
-		return 0;
-	}
-	case POSTGRES_INT8: put_fixed64(out, (uint64_t)column_int(c, row)); return 0;
-	case POSTGRES_INT2:
-	case POSTGRES_INT4:
-	case POSTGRES_OID: return put_int(rc, b, row, column_int(c, row), out, e);
-	case POSTGRES_FLOAT4: return put_float4(rc, b, row, column_float(c, row), out, e);
-	case POSTGRES_FLOAT8: put_float8(column_float(c, row), out); return 0;
-	case POSTGRES_NUMERIC: put_decimal(c, row, out); return 0;
-	case POSTGRES_DATE: return put_date(rc, b, row, out, e);
-	case POSTGRES_TIMESTAMP: return put_timestamp(rc, b, row, out, e);
-	case POSTGRES_INTERVAL:
-		if (check_unit(rc, b, row, column_int(c, row), e) < 0)
-			return -1;
-		put_interval(column_int(c, row), out);
-		return 0;
-	case POSTGRES_TEXT:
-	case POSTGRES_BYTEA:
-		t = column_text(c, row);
-		put_bytes(out, t.text, t.len);
-		return 0;
-	case POSTGRES_UUID: return put_uuid(rc, b, row, out, e);
-	case POSTGRES_JSON:
-	case POSTGRES_JSONB: return put_json(rc, b, row, out, e);
-	case POSTGRES_ARRAY:
-	case POSTGRES_OTHER: break;
-	}
-	MUST(!"a form that has no binary value here");
-	return -1;
+	if (rc->unit_us && column_is_valid(c, row) && c->type.kind != TYPE_DATE &&
+		check_unit(rc, b, row, column_int(c, row), e) < 0)
+		return -1;
+	if (postgres_put_binary(c, row, rc->form, out, &why) < 0)
+		return refuse(rc, b, row, why, e);
+	return 0;
 }
 
 /* ---- text ---- */
@@ -415,7 +114,7 @@ static int put_any_text(const struct rows_column *rc, const struct batch *b, uin
 	int status = 0;
 
 	if (msgpack_put_json((const uint8_t *)t.text, t.len, &json) < 0)
-		status = refuse(rc, b, row, "is no value that JSON has", e);
+		status = refuse(rc, b, row, "a value too deep for JSON", e);
 	else
 		put_escaped(out, (const char *)json.data, json.len);
 	buf_clear(&json);
@@ -482,8 +181,9 @@ static int put_text_row(const struct rows_format *f, const struct batch *b, uint
 static int put_binary_row(const struct rows_format *f, const struct batch *b, uint32_t row,
 	struct buf *out, struct error *e)
 {
-	put16(buf_reserve(out, 2), (uint16_t)f->columns_len);
-	out->len += 2;
+	uint16_t columns = htobe16((uint16_t)f->columns_len);
+
+	buf_put(out, &columns, sizeof columns);
 	for (size_t c = 0; c < f->columns_len; c++) {
 		if (put_field(&f->columns[c], b, row, out, e) < 0)
 			return -1;

@@ -27,8 +27,8 @@ struct rows_format {
 	bool is_text;
 };
 
-/* Whether a column goes there in binary; if not: as text. */
-bool rows_is_binary(struct type t, enum postgres_form form);
+/* Whether values of this form are binary; if not, the whole row is text. */
+bool rows_is_binary(enum postgres_form form);
 
 /* What comes before the first row, and behind the last. */
 void rows_put_head(const struct rows_format *f, struct buf *out);

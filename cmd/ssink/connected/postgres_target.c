@@ -8,7 +8,8 @@
 
 enum {
 	TYPMOD_SECONDS_MAX = 6,
-	NUMERIC_HEADER = 4, /* of a modifier: in front of precision and scale */
+	NUMERIC_HEADER = 4,         /* of a modifier: in front of precision and scale */
+	NUMERIC_SCALE_SIGN = 0x400, /* of the eleven bits of a scale */
 	INTERVAL_ALL = 0xffff,
 };
 
@@ -233,9 +234,11 @@ static bool loses_digits(struct type t, const struct target_column *c)
 
 	if (c->of.oid != OID_NUMERIC || c->of.modifier < NUMERIC_HEADER)
 		return false;
+	if ((c->of.modifier - NUMERIC_HEADER) & NUMERIC_SCALE_SIGN)
+		return true;
 	if (!postgres_numeric_shape(c->of.modifier, &shape))
-		return t.kind != TYPE_STRING;
-	return t.kind == TYPE_DECIMAL && t.scale > shape.scale;
+		return false;
+	return t.kind == TYPE_STRING || (t.kind == TYPE_DECIMAL && t.scale > shape.scale);
 }
 
 /* timestamp(3) and its like. */
@@ -258,29 +261,9 @@ static int64_t unit_of(const struct target_column *c)
 /* What goes there without loss; all else has a cast in front that says how. */
 static bool takes(struct type t, enum postgres_form form, const struct target_column *c)
 {
-	switch (form) {
-	case POSTGRES_BOOL: return t.kind == TYPE_BOOL;
-	case POSTGRES_INT2:
-	case POSTGRES_INT4:
-	case POSTGRES_INT8:
-	case POSTGRES_OID: return t.kind == TYPE_INT;
-	case POSTGRES_FLOAT4:
-	case POSTGRES_FLOAT8: return t.kind == TYPE_FLOAT;
-	case POSTGRES_NUMERIC:
-		return (t.kind == TYPE_INT || t.kind == TYPE_DECIMAL || t.kind == TYPE_STRING) &&
-		       !loses_digits(t, c);
-	case POSTGRES_DATE: return t.kind == TYPE_DATE;
-	case POSTGRES_TIMESTAMP: return t.kind == TYPE_TIMESTAMP || t.kind == TYPE_DATE;
-	case POSTGRES_INTERVAL: return t.kind == TYPE_DURATION;
-	case POSTGRES_BYTEA: return t.kind == TYPE_BYTES;
-	case POSTGRES_JSON:
-	case POSTGRES_JSONB: return t.kind == TYPE_ANY || t.kind == TYPE_STRING;
-	case POSTGRES_TEXT:
-	case POSTGRES_UUID:
-	case POSTGRES_ARRAY:
-	case POSTGRES_OTHER: return t.kind == TYPE_STRING;
-	}
-	return false;
+	if (form == POSTGRES_ARRAY)
+		return t.kind == TYPE_STRING;
+	return postgres_takes(t, form) && !loses_digits(t, c);
 }
 
 static int match_column(const struct target *t, const struct schema *s, int i,
@@ -302,7 +285,7 @@ static int match_column(const struct target *t, const struct schema *s, int i,
 		return mistyped(t, s, f, c, e);
 	*out = (struct rows_column){
 		.column = i, .form = form, .unit_us = unit_of(c), .type = c->type};
-	*is_text = *is_text || !rows_is_binary(f->type, form);
+	*is_text = *is_text || !rows_is_binary(form);
 	return 0;
 }
 

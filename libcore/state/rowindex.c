@@ -1,4 +1,4 @@
-#include "cmd/sjoin/rowindex.h"
+#include "libcore/state/rowindex.h"
 
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"

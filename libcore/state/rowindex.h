@@ -5,8 +5,8 @@
  *
  * Of several equal rows the one that was added last is taken.  It knows neither keys nor the order
  * of output; the rows are a rowstore's. */
-#ifndef RUNNEL_SJOIN_ROWINDEX_H
-#define RUNNEL_SJOIN_ROWINDEX_H
+#ifndef RUNNEL_STATE_ROWINDEX_H
+#define RUNNEL_STATE_ROWINDEX_H
 
 #include "libcore/base/arena.h"
 #include "libcore/state/rowstore.h"
