@@ -7,7 +7,7 @@ setup() {
 	PATH="${BIN:-$root/build/bin}:$PATH"
 	cd "$BATS_TEST_TMPDIR"
 	programs="ssource smap swindow sjoin ssort smerge stee speek ssink"
-	readers="smap swindow sjoin ssort smerge stee speek ssink"
+	readers="smap swindow sjoin ssort smatch smerge stee speek ssink"
 	tools="runnel sctl" # programs that are no stages
 	printf 'a,b,t\n1,x,2024-01-01T00:00:01Z\n2,y,2024-01-01T00:00:02Z\n' >a.csv
 	# A stream that ends before it has told any columns: HELLO, END.
@@ -22,6 +22,7 @@ arguments() {
 	swindow) echo -k a ;;
 	sjoin) echo -k a a.csv ;;
 	ssort) echo a ;;
+	smatch) echo --pattern A a ;;
 	smerge) echo nothing.frames ;;
 	stee) echo 'ssink>side' ;;
 	speek) echo -q ;;
@@ -127,7 +128,7 @@ PY
 		says "$p" --help
 		[ "$status" -eq 0 ]
 		[ ! -s errors ]
-		[ "$(wc -l <out)" -le 40 ]
+		[ "$(wc -l <out)" -le 66 ] # a page
 		[ "$(wc -L <out)" -le 100 ]
 		sed -n 1p out | grep -q "^$p: "
 		sed -n 2p out | grep -q "^usage: $p "

@@ -118,6 +118,60 @@ int expr_split_over(struct select_list *list, struct arena *a, struct aggregate_
 bool expr_is_order_name(const char *name, size_t len);
 bool expr_is_aggregate_name(const char *name, size_t len);
 
+/* ---- patterns of rows: expressions over a match, after SQL's MATCH_RECOGNIZE ----
+ *
+ *   A.x                the last row that is an A               first(A.x, n)   n rows behind the first
+ *   x                  the row at hand; of a whole match the last   last(A.x, n)    n rows before the last
+ *   prev(x, n)         n rows before, whatever they are        next(A.x, n)    n rows behind that one
+ *   count(A.*) sum(A.x) ...   over the rows that are A; without A over all
+ *   classifier()  match_number()  match_time()
+ *   final(f(...))      of the whole match, where others go by the rows so far */
+
+struct match_names { /* variables, and names for several of them */
+	const char *const *names;
+	const uint64_t *masks; /* a bit for each variable that is meant */
+	size_t len;
+};
+
+#define MATCH_ALL UINT64_MAX
+
+struct match_call {
+	enum match_call_kind {
+		MATCH_ROW,        /* arg at one row of the match */
+		MATCH_AGGREGATE,
+		MATCH_CLASSIFIER,
+		MATCH_NUMBER,
+		MATCH_TIME,
+	} kind;
+	uint64_t of;              /* rows of these variables */
+	bool from_first;          /* ROW: counted from the first of them, else from the last */
+	int64_t offset;           /* ROW: so many of them further in, at least 0 */
+	int64_t shift;            /* ROW: and then so many rows on (or back), of whatever variable */
+	bool final;
+	struct expr *arg;         /* ROW: an expression over a row */
+	struct aggregate_call aggregate; /* AGGREGATE: likewise */
+	const char *text;
+};
+
+struct match_calls {
+	struct match_call *calls;
+	size_t len, cap;
+};
+
+/* Puts a reference to column "#<i>" in the place of every such part of x (equal ones once), i its
+ * index in out, to which they are added.
+ *
+ * self: the bit of the variable whose condition x is; its own last row is then the row at hand, and
+ * columns of that stay as they are.  0: x is a measure, and x means the match's last row. */
+int expr_split_match(struct expr *x, const struct match_names *names, uint64_t self, struct arena *a,
+	struct match_calls *out, struct error *e);
+
+/* The parts that are joined by `and`: at most max of them, the last has the rest. */
+size_t expr_conjuncts(struct expr *x, struct expr **out, size_t max);
+
+/* ... and joined again; NULL: of none. */
+struct expr *expr_join(struct expr *const *parts, size_t n, struct arena *a);
+
 /* ---- programs ---- */
 
 struct program;

@@ -550,11 +550,14 @@ static struct expr *parse_field(struct parser *p, struct expr *of, struct error 
 
 	if (!next(p, e))
 		return NULL;
-	if (p->lex.token.kind != TOKEN_NAME && p->lex.token.kind != TOKEN_QUOTED) {
+	if (is_symbol(p, "*") && peek(p).kind == TOKEN_SYMBOL && *peek(p).text == ')') {
+		x->name = "*"; /* count(A.*) */
+	} else if (p->lex.token.kind == TOKEN_NAME || p->lex.token.kind == TOKEN_QUOTED) {
+		x->name = p->lex.token.text;
+	} else {
 		lexer_error(&p->lex, e, "a name");
 		return NULL;
 	}
-	x->name = p->lex.token.text;
 	add_arg(p, x, of);
 	return next(p, e) ? close_node(p, x) : NULL;
 }
