@@ -28,7 +28,7 @@ static const struct option_spec options[] = {
 		.given = &opt.within_given,
 		.help = "a match's last row is no later behind its first"},
 	{.name = "after-match", .kind = OPTION_TEXT, .argument = "WHERE", .value = &opt.after,
-		.help = "look on at: last (behind its last row), next (behind its first), VAR, first:VAR"},
+		.help = "look on behind a match's last row, its first (next), or at VAR"},
 	{.name = "all-rows", .kind = OPTION_FLAG, .value = &opt.all_rows,
 		.help = "every row of a match with its columns, not one row a match"},
 	{.name = "subset", .kind = OPTION_TEXT, .argument = "NAMES", .value = &opt.subset,

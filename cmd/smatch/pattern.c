@@ -314,7 +314,7 @@ struct code {
 	enum { CODE_ROW, CODE_SPLIT, CODE_JUMP, CODE_DONE } kind;
 	uint8_t variable;
 	bool excluded;
-	uint32_t to, or_to; /* SPLIT: rather the first */
+	uint32_t to, or_to; /* SPLIT: rather the first; JUMP of a loop: back, and what lies behind it */
 };
 
 struct compiler {
@@ -415,7 +415,8 @@ static void compile_repeat(struct compiler *c, const struct node *n, bool exclud
 		compile(c, n->items[0], excluded);
 	}
 	if (n->most < 0)
-		put(c, (struct code){.kind = CODE_JUMP, .to = (uint32_t)splits[0]});
+		put(c, (struct code){.kind = CODE_JUMP, .to = (uint32_t)splits[0],
+			.or_to = (uint32_t)c->len + 1});
 	for (size_t i = 0; i < more; i++)
 		set_exit(c, splits[i], n->reluctant);
 	mem_free(splits);
@@ -460,7 +461,7 @@ struct closure {
 };
 
 /* Everything that consumes a row and is reached from here without one, in the order of preference.
- * A place that comes a second time is left out: an empty round of a loop is none. */
+ * A place that comes a second time is left out; a loop that comes round without a row is left. */
 static void walk(struct closure *c, uint32_t from)
 {
 	size_t depth = 0;
@@ -472,14 +473,16 @@ static void walk(struct closure *c, uint32_t from)
 		uint32_t at = c->stack[--depth];
 		const struct code *x = &c->code[at];
 
-		if (c->seen[at] == c->walk)
+		if (c->seen[at] == c->walk && x->kind != CODE_JUMP)
 			continue;
 		c->seen[at] = c->walk;
 		if (x->kind == CODE_SPLIT) {
 			c->stack[depth++] = x->or_to;
 			c->stack[depth++] = x->to;
 		} else if (x->kind == CODE_JUMP) {
-			c->stack[depth++] = x->to;
+			bool is_round = x->or_to && c->seen[x->to] == c->walk;
+
+			c->stack[depth++] = is_round ? x->or_to : x->to;
 		} else {
 			c->found[c->len++] = x->kind == CODE_DONE ? PATTERN_DONE : c->step_of[at];
 		}

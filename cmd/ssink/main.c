@@ -47,7 +47,7 @@ static const struct option_spec ssink_options[] = {
 	{.name = "open-parts", .kind = OPTION_INT, .argument = "N", .value = &opt.open_parts,
 		.help = "--partition: at most so many parts at once; 100"},
 	{.name = "upsert", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.upsert,
-		.help = "a table: a row takes the place of the one with the same; deletes delete"},
+		.help = "a table: rows replace those with the same; deletes delete"},
 	{.name = "create", .kind = OPTION_FLAG, .value = &opt.create,
 		.help = "a table: make it if there is none, with the stream's columns"},
 	{.name = NULL},
