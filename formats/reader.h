@@ -113,6 +113,14 @@ struct reader {
 	struct buf *changes;
 };
 
+/* The reader of a format by its name, "tsv" and "regex" among them.  ERROR_USAGE: there is none, or
+ * its options don't do. */
+int reader_new(const char *format, const struct reader_options *o, struct reader **out,
+	struct error *e);
+
+/* The format that text or bytes are likely in: "msgpack", "avro", "ndjson", "tsv", else "csv". */
+const char *reader_format_of(const uint8_t *bytes, size_t len);
+
 struct reader *csv_reader_new(const struct reader_options *o);
 struct reader *ndjson_reader_new(const struct reader_options *o);
 struct reader *lines_reader_new(const struct reader_options *o);

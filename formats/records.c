@@ -311,25 +311,6 @@ bool records_is_frames(const uint8_t *bytes, size_t len)
 	return memmem(bytes + head, len - head < 16 ? len - head : 16, "runnel", 6) != NULL;
 }
 
-static const char *format_of_content(const uint8_t *bytes, size_t len)
-{
-	const uint8_t *line_end;
-	size_t at = len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-
-	if (len && ((bytes[0] & 0xf0) == 0x80 || bytes[0] == 0xde || bytes[0] == 0xdf))
-		return "msgpack"; /* a map; no text begins so */
-	if (len >= 4 && memcmp(bytes, "Obj\1", 4) == 0)
-		return "avro";
-	while (at < len && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r'))
-		at++;
-	if (at < len && bytes[at] == '{')
-		return "ndjson";
-	line_end = memchr(bytes + at, '\n', len - at);
-	len = line_end ? (size_t)(line_end - bytes) : len;
-	return memchr(bytes + at, '\t', len - at) && !memchr(bytes + at, ',', len - at) ? "tsv"
-											: "csv";
-}
-
 static const char *format_of_name(const char *path)
 {
 	static const char *const formats[][2] = {{"csv", "csv"}, {"tsv", "tsv"}, {"tab", "tsv"},
@@ -361,17 +342,7 @@ static int find_format(struct records *r, const char **format, struct error *e)
 		error_set(e, ERROR_USAGE, "%s is a frame stream already", r->name);
 		return error_hint(e, "a stage reads it without ssource in front; or say -f frames");
 	}
-	*format = format_of_content(r->window, r->to);
-	return 0;
-}
-
-static int new_regex_reader(struct records *r, const struct reader_options *o, struct error *e)
-{
-	if (!o->regex)
-		return error_set(e, ERROR_USAGE, "-f regex needs a pattern: --regex '(?<ip>\\S+) ...'");
-	if (regex_reader_new(o, &r->reader, e) < 0)
-		return -1;
-	r->reader->ops->start(r->reader, r->name);
+	*format = reader_format_of(r->window, r->to);
 	return 0;
 }
 
@@ -387,29 +358,8 @@ static int new_reader(struct records *r, struct error *e)
 	r->format = format;
 	if (!o.input)
 		o.input = r->name;
-	if (strcmp(format, "tsv") == 0 && !o.delimiter)
-		o.delimiter = '\t';
-	if (strcmp(format, "csv") == 0 || strcmp(format, "tsv") == 0)
-		r->reader = csv_reader_new(&o);
-	else if (strcmp(format, "ndjson") == 0)
-		r->reader = ndjson_reader_new(&o);
-	else if (strcmp(format, "lines") == 0)
-		r->reader = lines_reader_new(&o);
-	else if (strcmp(format, "msgpack") == 0)
-		r->reader = msgpack_reader_new(&o);
-	else if (strcmp(format, "debezium-json") == 0)
-		r->reader = debezium_reader_new(&o);
-	else if (strcmp(format, "avro") == 0 && avro_reader_new)
-		r->reader = avro_reader_new(&o);
-	else if (strcmp(format, "avro") == 0)
-		return error_set(e, ERROR_USAGE, "%s: ssource reads avro: <(ssource FILE.avro)", r->name);
-	else if (strcmp(format, "regex") == 0)
-		return new_regex_reader(r, &o, e);
-	else
-		return error_set(e, ERROR_USAGE,
-			"no format '%s' for records; there are csv, tsv, ndjson, msgpack, lines, "
-			"regex, debezium-json, avro",
-			format);
+	if (reader_new(format, &o, &r->reader, e) < 0)
+		return -1;
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
@@ -470,85 +420,6 @@ static int infer(struct records *r, struct schema *out, struct error *e)
 		r->entry != ENTRY_OPEN, rows, out, e);
 }
 
-/* The item of -s that takes the column of this name, or NULL. */
-static struct wanted_column *spec_find(const struct schema_spec *s, const char *name)
-{
-	for (size_t i = 0; i < s->len; i++) {
-		if (s->columns[i].path_len == 1 && strcmp(s->columns[i].path[0], name) == 0)
-			return &s->columns[i];
-	}
-	return NULL;
-}
-
-/* '*': all columns in their order, those named besides with their own type and name in that place;
- * nested ones and copies behind. */
-static int expand_star(struct records *r, const struct schema *found, struct error *e)
-{
-	struct schema_spec s = {.star = false};
-	struct wanted_column *columns = ARENA_ARRAY(
-		&r->arena, struct wanted_column, found->fields_len + r->spec.len);
-
-	for (size_t i = 0; i < found->fields_len; i++) {
-		const char **path = ARENA_ARRAY(&r->arena, const char *, 1);
-		const struct wanted_column *named = spec_find(&r->spec, found->fields[i].name);
-
-		path[0] = arena_strdup(&r->arena, found->fields[i].name);
-		columns[s.len] = named ? *named
-				       : (struct wanted_column){.name = path[0],
-						 .path = path,
-						 .path_len = 1,
-						 .position = -1};
-		if (!columns[s.len].type.kind) {
-			columns[s.len].type = found->fields[i].type;
-			columns[s.len].inferred = true;
-		}
-		s.len++;
-	}
-	for (size_t i = 0; i < r->spec.len; i++) {
-		const struct wanted_column *w = &r->spec.columns[i];
-		int field = schema_find(found, w->path[0], strlen(w->path[0]));
-
-		if (field < 0)
-			field = schema_require(found, w->path[0], strlen(w->path[0]), r->name, e);
-		if (field < 0)
-			return -1;
-		if (w->path_len > 1 || spec_find(&r->spec, w->path[0]) != w)
-			columns[s.len++] = *w;
-	}
-	s.columns = columns;
-	r->spec = s;
-	return 0;
-}
-
-static int infer_missing_types(struct records *r, const struct schema *found, struct error *e)
-{
-	for (size_t i = 0; i < r->spec.len; i++) {
-		struct wanted_column *w = &r->spec.columns[i];
-		int field;
-
-		if (w->type.kind)
-			continue;
-		if (w->path_len > 1)
-			return error_set(
-				e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
-		field = schema_require(found, w->path[0], strlen(w->path[0]), r->name, e);
-		if (field < 0)
-			return -1;
-		w->type = found->fields[field].type;
-		w->inferred = true;
-	}
-	return 0;
-}
-
-static bool needs_inference(const struct schema_spec *s)
-{
-	bool needs = s->star;
-
-	for (size_t i = 0; i < s->len; i++)
-		needs |= !s->columns[i].type.kind;
-	return needs;
-}
-
 static int settle_columns(struct records *r, struct error *e)
 {
 	struct schema found = SCHEMA_INIT;
@@ -560,12 +431,10 @@ static int settle_columns(struct records *r, struct error *e)
 	} else {
 		r->spec.star = true;
 	}
-	if (needs_inference(&r->spec)) {
+	if (schema_spec_is_open(&r->spec)) {
 		status = infer(r, &found, e);
-		if (!status && r->spec.star)
-			status = expand_star(r, &found, e);
 		if (!status)
-			status = infer_missing_types(r, &found, e);
+			status = schema_spec_settle(&r->spec, &found, r->name, &r->arena, e);
 	}
 	schema_clear(&found);
 	return status;
@@ -954,39 +823,9 @@ int records_read(struct records *r, const struct records_range *ranges, size_t n
 	return begin_range(r, e);
 }
 
-static void put_quoted(struct buf *out, const char *name)
-{
-	buf_put_byte(out, '"');
-	for (; *name; name++) {
-		if (*name == '"')
-			buf_put_byte(out, '"');
-		buf_put_byte(out, (uint8_t)*name);
-	}
-	buf_put_byte(out, '"');
-}
-
 void records_put_spec(const struct records *r, struct buf *out)
 {
-	static const char *const units[] = {[TIME_ISO] = "",
-		[TIME_S] = "(s)",
-		[TIME_MS] = "(ms)",
-		[TIME_US] = "(us)",
-		[TIME_NS] = "(ns)"};
-
-	for (size_t i = 0; i < r->spec.len; i++) {
-		const struct wanted_column *w = &r->spec.columns[i];
-
-		buf_put_text(out, i ? ", " : "");
-		for (size_t k = 0; k < w->path_len; k++) {
-			buf_put_text(out, k ? "." : "");
-			put_quoted(out, w->path[k]);
-		}
-		buf_put_byte(out, ' ');
-		type_put(w->type, out);
-		buf_put_text(out, w->type.kind == TYPE_TIMESTAMP ? units[w->unit] : "");
-		buf_put_text(out, " as ");
-		put_quoted(out, w->name);
-	}
+	schema_spec_put(&r->spec, out);
 }
 
 void records_settled(const struct records *r, struct records_options *o)

@@ -107,4 +107,13 @@ struct schema_spec {
 struct arena;
 int schema_spec_parse(const char *text, struct arena *a, struct schema_spec *out, struct error *e);
 
+/* Whether it takes columns or types from the input; and doing so, from what was found there, whose
+ * texts are copied to the arena. */
+bool schema_spec_is_open(const struct schema_spec *s);
+int schema_spec_settle(struct schema_spec *s, const struct schema *found, const char *input,
+	struct arena *a, struct error *e);
+
+/* Appends it as a -s text that is not open. */
+void schema_spec_put(const struct schema_spec *s, struct buf *out);
+
 #endif

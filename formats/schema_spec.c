@@ -222,3 +222,129 @@ int schema_spec_parse(const char *text, struct arena *a, struct schema_spec *out
 	mem_free(columns);
 	return status ? status : check_names(&c, out);
 }
+
+/* ---- against what an input has ---- */
+
+/* The item of -s that takes the column of this name, or NULL. */
+static struct wanted_column *spec_find(const struct schema_spec *s, const char *name)
+{
+	for (size_t i = 0; i < s->len; i++) {
+		if (s->columns[i].path_len == 1 && strcmp(s->columns[i].path[0], name) == 0)
+			return &s->columns[i];
+	}
+	return NULL;
+}
+
+/* '*': all columns in their order, those named besides with their own type and name in that place;
+ * nested ones and copies behind. */
+static int expand_star(struct schema_spec *spec, const struct schema *found, const char *input,
+	struct arena *arena, struct error *e)
+{
+	struct schema_spec s = {.star = false};
+	struct wanted_column *columns = ARENA_ARRAY(
+		arena, struct wanted_column, found->fields_len + spec->len);
+
+	for (size_t i = 0; i < found->fields_len; i++) {
+		const char **path = ARENA_ARRAY(arena, const char *, 1);
+		const struct wanted_column *named = spec_find(spec, found->fields[i].name);
+
+		path[0] = arena_strdup(arena, found->fields[i].name);
+		columns[s.len] = named ? *named
+				       : (struct wanted_column){.name = path[0],
+						 .path = path,
+						 .path_len = 1,
+						 .position = -1};
+		if (!columns[s.len].type.kind) {
+			columns[s.len].type = found->fields[i].type;
+			columns[s.len].inferred = true;
+		}
+		s.len++;
+	}
+	for (size_t i = 0; i < spec->len; i++) {
+		const struct wanted_column *w = &spec->columns[i];
+		int field = schema_find(found, w->path[0], strlen(w->path[0]));
+
+		if (field < 0)
+			field = schema_require(found, w->path[0], strlen(w->path[0]), input, e);
+		if (field < 0)
+			return -1;
+		if (w->path_len > 1 || spec_find(spec, w->path[0]) != w)
+			columns[s.len++] = *w;
+	}
+	s.columns = columns;
+	*spec = s;
+	return 0;
+}
+
+static int infer_missing_types(struct schema_spec *spec, const struct schema *found,
+	const char *input, struct error *e)
+{
+	for (size_t i = 0; i < spec->len; i++) {
+		struct wanted_column *w = &spec->columns[i];
+		int field;
+
+		if (w->type.kind)
+			continue;
+		if (w->path_len > 1)
+			return error_set(
+				e, ERROR_USAGE, "-s: '%s' is nested: give its type", w->name);
+		field = schema_require(found, w->path[0], strlen(w->path[0]), input, e);
+		if (field < 0)
+			return -1;
+		w->type = found->fields[field].type;
+		w->inferred = true;
+	}
+	return 0;
+}
+
+bool schema_spec_is_open(const struct schema_spec *s)
+{
+	bool needs = s->star;
+
+	for (size_t i = 0; i < s->len; i++)
+		needs |= !s->columns[i].type.kind;
+	return needs;
+}
+
+int schema_spec_settle(struct schema_spec *s, const struct schema *found, const char *input,
+	struct arena *a, struct error *e)
+{
+	if (s->star && expand_star(s, found, input, a, e) < 0)
+		return -1;
+	return infer_missing_types(s, found, input, e);
+}
+
+static void put_quoted(struct buf *out, const char *name)
+{
+	buf_put_byte(out, '"');
+	for (; *name; name++) {
+		if (*name == '"')
+			buf_put_byte(out, '"');
+		buf_put_byte(out, (uint8_t)*name);
+	}
+	buf_put_byte(out, '"');
+}
+
+void schema_spec_put(const struct schema_spec *s, struct buf *out)
+{
+	static const char *const units[] = {[TIME_ISO] = "",
+		[TIME_S] = "(s)",
+		[TIME_MS] = "(ms)",
+		[TIME_US] = "(us)",
+		[TIME_NS] = "(ns)"};
+
+	for (size_t i = 0; i < s->len; i++) {
+		const struct wanted_column *w = &s->columns[i];
+
+		buf_put_text(out, i ? ", " : "");
+		for (size_t k = 0; k < w->path_len; k++) {
+			buf_put_text(out, k ? "." : "");
+			put_quoted(out, w->path[k]);
+		}
+		buf_put_byte(out, ' ');
+		type_put(w->type, out);
+		buf_put_text(out, w->type.kind == TYPE_TIMESTAMP ? units[w->unit] : "");
+		buf_put_text(out, " as ");
+		put_quoted(out, w->name);
+	}
+}
