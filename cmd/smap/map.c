@@ -17,7 +17,8 @@ struct map {
 
 	/* Of the present input schema: */
 	struct schema in;            /* with the exploded column as any */
-	struct schema out;
+	struct schema list_out;      /* what the list makes */
+	struct schema out;           /* that, or with --exec what the answers are */
 	struct program *filter;      /* NULL: no condition */
 	struct program *select;
 	bool *used;                  /* per input column: the list reads it */
@@ -28,6 +29,7 @@ struct map {
 	struct column *results;
 	int64_t greatest_us;         /* of the assigned event time */
 	struct bad_records bad;
+	struct exec *exec;           /* NULL: none */
 };
 
 static struct map *map_of(struct operator *op)
@@ -45,6 +47,7 @@ static void map_forget_schema(struct map *m)
 	m->used = NULL;
 	m->results = NULL;
 	schema_clear(&m->in);
+	schema_clear(&m->list_out);
 	schema_clear(&m->out);
 }
 
@@ -53,6 +56,7 @@ static void map_free(struct operator *op)
 	struct map *m = map_of(op);
 
 	map_forget_schema(m);
+	exec_free(m->exec);
 	bad_records_clear(&m->bad);
 	arena_clear(&m->texts);
 	arena_clear(&m->arena);
@@ -99,16 +103,16 @@ static int compile_list(struct map *m, struct error *e)
 
 		if (program_add(m->select, item->expr, &m->in, &index, e) < 0)
 			return -1;
-		schema_add(&m->out, item->name, strlen(item->name), program_type(m->select, index));
+		schema_add(&m->list_out, item->name, strlen(item->name), program_type(m->select, index));
 	}
 	m->used = mem_zero(m->in.fields_len * sizeof *m->used);
 	for (size_t i = 0; i < list.len; i++)
 		expr_mark_columns(list.items[i].expr, &m->in, m->used);
 	m->results = mem_zero(list.len * sizeof *m->results);
-	m->out.changelog = m->in.changelog;
-	m->out.time_column = passed_column(&list, &m->in, m->in.time_column);
-	m->out.time_offset_us = m->in.time_offset_us;
-	pass_keys(&list, &m->in, &m->out);
+	m->list_out.changelog = m->in.changelog;
+	m->list_out.time_column = passed_column(&list, &m->in, m->in.time_column);
+	m->list_out.time_offset_us = m->in.time_offset_us;
+	pass_keys(&list, &m->in, &m->list_out);
 	return 0;
 }
 
@@ -150,6 +154,8 @@ static int map_schema(struct operator *op, unsigned input, const struct schema *
 {
 	struct map *m = map_of(op);
 
+	if (m->exec && exec_settle(m->exec, e) < 0) /* those rows have the columns before */
+		return -1;
 	map_forget_schema(m);
 	schema_copy(&m->in, in);
 	m->explode = -1;
@@ -158,7 +164,13 @@ static int map_schema(struct operator *op, unsigned input, const struct schema *
 		if (m->explode < 0)
 			return -1;
 	}
-	if (compile_where(m, e) < 0 || compile_list(m, e) < 0 || assign_time(m, e) < 0)
+	if (compile_where(m, e) < 0 || compile_list(m, e) < 0)
+		return -1;
+	if (!m->exec)
+		schema_copy(&m->out, &m->list_out);
+	else if (exec_schema(m->exec, op->stage, &m->list_out, &m->out, e) < 0)
+		return -1;
+	if (assign_time(m, e) < 0)
 		return -1;
 	if (m->filter && *program_warnings(m->filter))
 		stage_warn(op->stage, "%s", program_warnings(m->filter));
@@ -271,11 +283,21 @@ static int advance_time(struct map *m, const struct batch *b, struct error *e)
 	return stage_emit_watermark(m->op.stage, watermark, e);
 }
 
+/* Rows of the output's schema. */
+static int map_emit(void *context, const struct batch *b, struct error *e)
+{
+	struct map *m = context;
+
+	if (stage_emit(m->op.stage, 0, b, e) < 0)
+		return -1;
+	return m->time_out >= 0 ? advance_time(m, b, e) : 0;
+}
+
 /* The list over rows that have passed; whole is what they were picked from, for messages. */
 static int map_select(struct map *m, const struct batch *b, const struct batch *whole,
 	const uint32_t *pick, struct error *e)
 {
-	struct batch out = {.schema = &m->out, .rows = b->rows, .columns = m->results,
+	struct batch out = {.schema = &m->list_out, .rows = b->rows, .columns = m->results,
 		.ops = b->ops}, again;
 	bool stop = !strcmp(m->o.bad, "stop");
 	uint8_t *failed = stop ? NULL : arena_alloc(&m->arena, (size_t)b->rows / 8 + 1);
@@ -301,9 +323,7 @@ static int map_select(struct map *m, const struct batch *b, const struct batch *
 		again.ops = b->ops ? pick_ops(m, b->ops, keep, kept) : NULL;
 		out = again;
 	}
-	if (m->time_out >= 0 && stage_emit(m->op.stage, 0, &out, e) == 0)
-		return advance_time(m, &out, e);
-	return m->time_out >= 0 ? -1 : stage_emit(m->op.stage, 0, &out, e);
+	return m->exec ? exec_batch(m->exec, &out, e) : map_emit(m, &out, e);
 }
 
 /* Everything that is not in pick, to --else. */
@@ -371,10 +391,28 @@ static int map_batch(struct operator *op, unsigned input, const struct batch *in
 
 static int map_watermark(struct operator *op, int64_t in_us, int64_t *out_us, struct error *e)
 {
+	struct map *m = map_of(op);
+
 	/* The input's event time says nothing of the assigned one. */
-	if (map_of(op)->o.assign_time && in_us != WATERMARK_FINAL)
+	if (m->o.assign_time && in_us != WATERMARK_FINAL)
+		*out_us = WATERMARK_NONE;
+	else if (m->exec && in_us != WATERMARK_FINAL && exec_holds_watermark(m->exec, in_us))
 		*out_us = WATERMARK_NONE;
 	return 0;
+}
+
+/* ---- --exec: what comes when it likes ---- */
+
+static int map_idle(struct operator *op, struct error *e)
+{
+	return exec_idle(map_of(op)->exec, op, e);
+}
+
+static int map_settle(struct operator *op, struct error *e)
+{
+	struct map *m = map_of(op);
+
+	return m->exec ? exec_settle(m->exec, e) : 0;
 }
 
 static int map_tick(struct operator *op, int64_t now_us, struct error *e)
@@ -390,8 +428,11 @@ static int map_tick(struct operator *op, int64_t now_us, struct error *e)
 
 static int map_end(struct operator *op, struct error *e)
 {
-	struct bad_records *bad = &map_of(op)->bad;
+	struct map *m = map_of(op);
+	struct bad_records *bad = &m->bad;
 
+	if (m->exec && exec_end(m->exec, e) < 0)
+		return -1;
 	return bad_records_open(bad, op->stage, e) < 0 ? -1 : bad_records_commit(bad, e);
 }
 
@@ -429,6 +470,8 @@ static const struct operator_ops map_ops = {
 	.watermark = map_watermark,
 	.tick = map_tick,
 	.end = map_end,
+	.settle = map_settle,
+	.idle = map_idle,
 	.snapshot = map_snapshot,
 	.restore = map_restore,
 };
@@ -439,8 +482,12 @@ int map_operator_new(const struct map_options *o, struct operator **out, struct 
 
 	m->o = *o;
 	m->op = (struct operator){.ops = &map_ops, .inputs = 1,
-		.outputs = o->bad_output ? MAP_BAD_OUTPUT + 1 : o->has_else ? MAP_ELSE_OUTPUT + 1 : 1};
+		.outputs = o->bad_output ? MAP_BAD_OUTPUT + 1 : o->has_else ? MAP_ELSE_OUTPUT + 1 : 1,
+		.hears = o->exec.command != NULL, .wait_fd = -1, .tell_fd = -1};
+	if (o->exec.command)
+		m->exec = exec_new(&o->exec, map_emit, m);
 	schema_init(&m->in);
+	schema_init(&m->list_out);
 	schema_init(&m->out);
 	m->greatest_us = WATERMARK_NONE;
 	bad_records_init(&m->bad, o->bad, o->bad_output ? MAP_BAD_OUTPUT : 0);

@@ -1,10 +1,13 @@
 /* The operator of smap: rows chosen by a condition, columns computed by a select list.
  *
+ * With --exec what comes out of that passes through a co-process, whose answers are the output.
+ *
  * Stateless, but for the greatest event time under --assign-time.  Columns that pass unchanged are
  * passed on as views; a filter gathers only the columns that the list uses. */
 #ifndef RUNNEL_CMD_SMAP_MAP_H
 #define RUNNEL_CMD_SMAP_MAP_H
 
+#include "cmd/smap/exec.h"
 #include "libcore/stage/operator.h"
 
 struct map_options {
@@ -16,6 +19,7 @@ struct map_options {
 	int64_t delay_us;
 	const char *bad;                /* "stop", "skip" or a path */
 	bool bad_output;                /* bad rows go to MAP_BAD_OUTPUT instead */
+	struct exec_options exec;
 	bool has_else;                  /* MAP_ELSE_OUTPUT takes the rows for which where isn't true */
 };
 

@@ -101,7 +101,8 @@ struct operator_ops {
 	void (*abort)(struct operator *op);
 
 	/* A sink's moment to write what it holds back although nothing more came: a terminal.  If it
-	 * sets wait_us it is called again when that has passed without input. */
+	 * sets wait_us it is called again when that has passed without input.
+	 * Of an operator that hears (below): whenever something may be there; it may emit. */
 	int (*idle)(struct operator *op, struct error *e);
 };
 
@@ -118,6 +119,12 @@ struct operator {
 	unsigned inputs;     /* logical inputs: 0 for a source, 1, 2 for a join */
 	unsigned outputs;    /* 0 for a sink; output 0 is the main one, the others side outputs */
 	bool bounded;        /* sources: says whether produce ever ends by itself */
+	/* Has inputs, and hears somebody beside them who answers when it likes (a co-process): idle is
+	 * called when nothing more is there to read, and again once wait_fd is readable, tell_fd is
+	 * writable, or wait_us have passed (fds: -1 none; 0: for ever).  A watermark that is behind rows not
+	 * emitted yet is held back by it, and emitted with stage_emit_watermark. */
+	bool hears;
+	int tell_fd;
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
 	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever; for a sink's idle: 0 forever */
 	uint32_t build_inputs; /* bit i: input i, if it is bounded, is read to its END before the others */
@@ -148,7 +155,8 @@ const struct schema *stage_output_schema(const struct stage *st, unsigned output
  * straight through; more than BATCH_ROWS rows are split. */
 int stage_emit(struct stage *st, unsigned output, const struct batch *b, struct error *e);
 
-/* Sources, and what gives its rows a new event time; idleness and processing time are sources' only. */
+/* Sources, what gives its rows a new event time, and what holds rows back; idleness and processing
+ * time are sources' only. */
 int stage_emit_watermark(struct stage *st, int64_t event_us, struct error *e);
 int stage_emit_idle(struct stage *st, bool idle, struct error *e);
 int stage_emit_tick(struct stage *st, int64_t now_us, struct error *e);

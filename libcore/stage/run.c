@@ -481,18 +481,25 @@ static int run_idle(struct run *r, struct error *e)
 	return r->has_terminal ? neighbour_idle(&r->terminal, e) : 0;
 }
 
-/* How long a sink, this stage or its terminal, wants to be left idle; -1: for ever. */
-static int64_t run_idle_us(const struct run *r)
-{
-	const struct operator *op = stage_operator(r->has_terminal ? r->terminal.st : r->st);
-
-	return op->outputs == 0 && op->wait_us > 0 ? op->wait_us : -1;
-}
-
 /* Of two times to wait; -1: for ever. */
 static int64_t earlier(int64_t a_us, int64_t b_us)
 {
 	return a_us < 0 || (b_us >= 0 && b_us < a_us) ? b_us : a_us;
+}
+
+static int64_t operator_idle_us(const struct operator *op)
+{
+	return (op->outputs == 0 || op->hears) && op->inputs && op->wait_us > 0 ? op->wait_us : -1;
+}
+
+/* How long a sink or who hears others, this stage or its terminal, wants to be left idle; -1: for
+ * ever. */
+static int64_t run_idle_us(const struct run *r)
+{
+	int64_t own_us = operator_idle_us(stage_operator(r->st));
+
+	return r->has_terminal ?
+		earlier(own_us, operator_idle_us(stage_operator(r->terminal.st))) : own_us;
 }
 
 /* Takes what feed i has, up to a turn's frames.  1 if there was any, 0 if it would block. */
@@ -538,8 +545,9 @@ static void run_idled(struct run *r, int64_t since)
 /* Waits until one of the channels that may be read has something. */
 static int run_wait(struct run *r, struct error *e)
 {
-	struct pollfd fds[RUN_FEEDS_MAX + DESCRIPTION_BRANCHES_MAX + 2];
+	struct pollfd fds[RUN_FEEDS_MAX + DESCRIPTION_BRANCHES_MAX + 4];
 	nfds_t n = r->control ? control_fds(r->control, fds) : 0;
+	const struct operator *op = stage_operator(r->st);
 	int report_ms = report_timeout(r);
 	int64_t since, timeout_us = earlier(
 		report_ms < 0 ? -1 : report_ms * (int64_t)1000, run_idle_us(r));
@@ -550,6 +558,10 @@ static int run_wait(struct run *r, struct error *e)
 			fds[n++] = (struct pollfd){.fd = feed_fd(&r->feeds[i]), .events = POLLIN};
 	}
 	MUST(n > 0);
+	if (op->hears) {
+		fds[n++] = (struct pollfd){.fd = op->wait_fd, .events = POLLIN};
+		fds[n++] = (struct pollfd){.fd = op->tell_fd, .events = POLLOUT};
+	}
 	for (size_t i = 0; i < r->branches_len; i++)
 		fds[n++] = (struct pollfd){.fd = r->branches[i].over, .events = POLLIN};
 	since = run_counts_idle(r) ? clock_mono_us() : 0;

@@ -720,13 +720,24 @@ enum produce_status stage_produce(struct stage *st, struct error *e)
 	return PRODUCE_END;
 }
 
+/* Rows of before the inputs went idle may come out only now, and would end what those behind know of
+ * that. */
+static int stage_hear(struct stage *st, struct error *e)
+{
+	if (!st->op->hears || !st->began || st->ended || st->plan.finished)
+		return 0;
+	return st->op->ops->idle(st->op, e) < 0 ? -1 : stage_update_idle(st, e);
+}
+
 int stage_idle(struct stage *st, struct error *e)
 {
+	if (stage_hear(st, e) < 0)
+		return -1;
 	for (unsigned i = 0; i < st->op->outputs; i++) {
 		if (outlet_flush(&st->outlets[i], e) < 0)
 			return -1;
 	}
-	return st->op->ops->idle ? st->op->ops->idle(st->op, e) : 0;
+	return st->op->ops->idle && !st->op->hears ? st->op->ops->idle(st->op, e) : 0;
 }
 
 bool stage_is_done(const struct stage *st)
