@@ -133,7 +133,7 @@ int answers_schema(struct answers *a, const struct schema *asked, const char *re
 	struct schema *out, struct error *e)
 {
 	struct wanted_column *wanted;
-	size_t n;
+	size_t n = 0;
 
 	arena_reset(&a->arena);
 	a->names = NULL;

@@ -348,7 +348,8 @@ static int measure(struct coprocess *c, size_t *bytes, struct error *e)
 			return 0;
 		}
 		c->in_seen = c->in.len;
-		if (c->output_ended) { /* a last line without a newline counts */
+		/* A last line without a newline counts, but not what one that was killed had begun. */
+		if (c->output_ended && c->input_closed) {
 			*bytes = len;
 			return 0;
 		}

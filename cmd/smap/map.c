@@ -405,7 +405,9 @@ static int map_watermark(struct operator *op, int64_t in_us, int64_t *out_us, st
 
 static int map_idle(struct operator *op, struct error *e)
 {
-	return exec_idle(map_of(op)->exec, op, e);
+	struct map *m = map_of(op);
+
+	return m->exec ? exec_idle(m->exec, op, e) : 0;
 }
 
 static int map_settle(struct operator *op, struct error *e)
