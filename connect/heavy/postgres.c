@@ -124,7 +124,7 @@ static int connection_error(struct postgres *p, struct error *e)
 int postgres_error(struct postgres *p, const PGresult *failed, struct error *e)
 {
 	const char *state = failed ? PQresultErrorField(failed, PG_DIAG_SQLSTATE) : NULL;
-	const char *message, *detail, *hint;
+	const char *message, *detail, *hint, *context;
 	struct buf line = BUF_INIT;
 
 	if (PQstatus(p->conn) == CONNECTION_BAD)
@@ -136,11 +136,17 @@ int postgres_error(struct postgres *p, const PGresult *failed, struct error *e)
 	message = PQresultErrorField(failed, PG_DIAG_MESSAGE_PRIMARY);
 	detail = PQresultErrorField(failed, PG_DIAG_MESSAGE_DETAIL);
 	hint = PQresultErrorField(failed, PG_DIAG_MESSAGE_HINT);
+	context = PQresultErrorField(failed, PG_DIAG_CONTEXT);
 	snprintf(p->state, sizeof p->state, "%s", state);
 	put_line(&line, message ? message : "failed");
 	if (detail) {
 		buf_put_text(&line, ": ");
 		put_line(&line, detail);
+	}
+	/* Which row, and which column of it: "COPY t, line 5, column price". */
+	if (context && starts(context, "COPY ")) {
+		buf_put_text(&line, ": ");
+		put_line(&line, context);
 	}
 	error_set(e, code_of(p->state), "%s: %s (%s)", p->server, buf_cstr(&line), p->state);
 	buf_clear(&line);
