@@ -38,11 +38,12 @@ static const char *const from_choices[] = {"start", "end", NULL};
 
 static struct {
 	int format, header, quoted_newlines;
-	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer, *avro_schema, *registry;
+	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer, *avro_schema, *registry, *meta;
 	struct option_list nulls;
 	int64_t delay, limit, rate, idle, max_ahead;
 	bool delay_given, progress, follow, merge, poll, from_given, idle_given, max_ahead_given;
-	int from;
+	int from, snapshot;
+	bool snapshot_given;
 } opt = {.bad = "stop", .limit = LIMIT_NONE};
 
 static const struct option_spec ssource_options[] = {
@@ -109,6 +110,18 @@ static const struct option_spec ssource_options[] = {
 		.kind = OPTION_FLAG,
 		.value = &opt.merge,
 		.help = "read inputs side by side, each with its own watermark"},
+	{.name = "snapshot",
+		.kind = OPTION_CHOICE,
+		.argument = "yes|no",
+		.choices = yes_no,
+		.value = &opt.snapshot,
+		.given = &opt.snapshot_given,
+		.help = "changes of a table: its rows so far first"},
+	{.name = "meta",
+		.kind = OPTION_TEXT,
+		.argument = "COLUMNS",
+		.value = &opt.meta,
+		.help = "columns of what came with a record: 'lsn, commit_time as at'"},
 	{.name = "poll", .kind = OPTION_FLAG, .value = &opt.poll, .hidden = true},
 	{.name = "null",
 		.kind = OPTION_LIST,
@@ -424,6 +437,10 @@ static void take_options(const struct stage_setup *setup)
 		.merges = opt.merge,
 		.time_is_now = opt.time && strcmp(opt.time, "now") == 0,
 		.idle_us = opt.idle,
+		.meta = opt.meta,
+		.snapshot = !opt.snapshot_given ? SOURCE_SNAPSHOT_AUTO
+			    : opt.snapshot	? SOURCE_SNAPSHOT_NO
+						: SOURCE_SNAPSHOT_YES,
 		.has_ahead = opt.max_ahead_given,
 		.ahead_us = opt.max_ahead,
 		.progress = opt.progress && !setup->quiet};

@@ -21,6 +21,12 @@ enum { SOURCE_FLUSH_US = 10000 };
 
 #define SOURCE_TYPE "ssource" /* of them all, in snapshots too: their sections tell them apart */
 
+enum source_snapshot {
+	SOURCE_SNAPSHOT_AUTO, /* unless a slot is there that is to be gone on from */
+	SOURCE_SNAPSHOT_YES,
+	SOURCE_SNAPSHOT_NO,
+};
+
 struct source_options { /* borrowed; outlives the operator */
 	struct records_options records; /* its bad sink is filled by the source */
 	const char *time_column;        /* NULL: none */
@@ -39,6 +45,8 @@ struct source_options { /* borrowed; outlives the operator */
 	int64_t idle_us;                /* a partition that is silent so long holds nothing; 0: never */
 	bool has_ahead;
 	int64_t ahead_us;               /* how far times may be ahead of the clock */
+	const char *meta;               /* columns of what came with a record; NULL: none */
+	enum source_snapshot snapshot;  /* the rows that are there, before their changes */
 	bool progress;                  /* a line on standard error, from the start */
 	bool progress_late;             /* only when it takes over a second */
 };

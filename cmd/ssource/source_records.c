@@ -292,6 +292,8 @@ int source_check_section(const struct batch *b, const char *own, struct error *e
 		{"lanes", "nexmark events"},
 		{"recording", "a recorded stream"},
 		{"live", "live or merged inputs"},
+		{"query", "a table or query"},
+		{"changes", "the changes of a table"},
 	};
 	const char *section = b->schema->name ? b->schema->name : "", *is = NULL, *wanted = own;
 

@@ -184,6 +184,16 @@ static int wait_for(struct postgres *p, int fd, short events, int64_t deadline_u
 	}
 }
 
+int postgres_pause(struct postgres *p, int ms, struct error *e)
+{
+	for (; ms > 0; ms -= POSTGRES_SLICE_MS) {
+		poll(NULL, 0, ms < POSTGRES_SLICE_MS ? ms : POSTGRES_SLICE_MS);
+		if (p->wait.alive && p->wait.alive(p->wait.context, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* What was to be sent is sent; reads meanwhile, since a server that writes doesn't read. */
 static int flush(struct postgres *p, struct error *e)
 {
@@ -361,6 +371,11 @@ int postgres_open(const struct postgres_setup *s, struct postgres **out, struct 
 	if (u->path && *u->path)
 		add_word(&w, "dbname", u->path);
 	add_word(&w, "fallback_application_name", s->program);
+	/* A server whose machine is gone is noticed within a minute; the URL may say otherwise. */
+	add_word(&w, "keepalives_idle", "20");
+	add_word(&w, "keepalives_interval", "10");
+	add_word(&w, "keepalives_count", "4");
+	add_word(&w, "tcp_user_timeout", "60000");
 	if (add_properties(u, &w, e) < 0)
 		goto out;
 	buf_put_text(&options, session_options);

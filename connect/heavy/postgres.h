@@ -71,6 +71,9 @@ int postgres_finish(struct postgres *p, PGresult **out, struct error *e);
 int postgres_ask(struct postgres *p, const char *sql, const char *const *values, size_t n,
 	char **out, struct error *e);
 
+/* Some time during which nobody is asked anything. */
+int postgres_pause(struct postgres *p, int ms, struct error *e);
+
 /* ---- COPY ---- */
 
 /* A piece of COPY OUT or of a replication stream.  0: *bytes (until the next call); 1: the end,

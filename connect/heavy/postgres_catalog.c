@@ -56,6 +56,8 @@ int postgres_resolve(struct postgres *p, struct postgres_column *columns, size_t
 			postgres_server(p));
 	}
 	for (int i = 0; i < (int)n; i++) {
+		columns[i].declared_oid = columns[i].type.oid;
+		columns[i].declared_modifier = columns[i].type.modifier;
 		columns[i].type = (struct postgres_type){.oid = (uint32_t)int_at(r, i, 0),
 			.modifier = (int32_t)int_at(r, i, 1),
 			.kind = *PQgetvalue(r, i, 2),

@@ -9,6 +9,8 @@
 struct postgres_column {
 	const char *name;
 	struct postgres_type type;
+	uint32_t declared_oid; /* as the table has it: perhaps a domain */
+	int32_t declared_modifier;
 };
 
 /* The columns of a statement's result, in the arena; runs nothing.  ERROR_USAGE if it has none. */

@@ -571,7 +571,7 @@ static int await_child(struct control *c, struct error *e)
 int control_finish(struct control *c, struct stage *st, struct error *e)
 {
 	struct line_message m = {.kind = LINE_FINISHED, .number = stage_metrics(st).rows_out};
-	bool is_sink = stage_operator(st)->ops->prepare != NULL;
+	bool is_sink = stage_operator(st)->ops->prepare && !stage_operator(st)->outputs;
 	int status = 0;
 
 	if (await_child(c, e) < 0 || line_send(c->line, &m, e) < 0)

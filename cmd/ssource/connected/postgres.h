@@ -30,14 +30,18 @@ struct planned_column {
 	const char *name; /* in the stream */
 	struct postgres_type type;
 	struct postgres_codec codec;
+	uint32_t declared_oid;
+	int32_t declared_modifier;
 };
 
 struct postgres_plan {
 	struct arena arena; /* names */
 	struct planned_column *columns;
-	size_t len;
+	size_t len, cap;
 	bool takes_all;       /* -s has a *, or isn't there: columns that are added come, too */
 	struct schema schema; /* of the columns; no event time yet */
+	const char **keys; /* columns of the primary key, as the table has them */
+	size_t keys_len, keys_cap;
 };
 
 /* Applies -s (NULL: all) to what there is.  Types stay as they are but for string, which everything
@@ -45,6 +49,13 @@ struct postgres_plan {
 int postgres_plan_choose(struct postgres_plan *p, const struct postgres_column *columns, size_t n,
 	const char *spec, struct error *e);
 void postgres_plan_clear(struct postgres_plan *p);
+
+/* Another column behind them; name: in the stream, NULL: as in the table. */
+int postgres_plan_add(struct postgres_plan *p, const struct postgres_column *c, const char *name,
+	struct error *e);
+
+/* Column number `place` (from 0) of the primary key. */
+void postgres_plan_set_key(struct postgres_plan *p, size_t place, const char *column);
 
 /* The select list that gives the columns as their codecs read them. */
 void postgres_plan_put_select(const struct postgres_plan *p, struct buf *out);

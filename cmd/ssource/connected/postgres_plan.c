@@ -17,10 +17,13 @@ static int add_column(struct postgres_plan *p, const struct postgres_column *c, 
 {
 	if (schema_find(&p->schema, name, strlen(name)) >= 0)
 		return double_name(name, e);
+	MEM_GROW(p->columns, p->cap, p->len + 1);
 	p->columns[p->len++] = (struct planned_column){.from = arena_strdup(&p->arena, c->name),
 		.name = arena_strdup(&p->arena, name),
 		.type = c->type,
-		.codec = *codec};
+		.codec = *codec,
+		.declared_oid = c->declared_oid,
+		.declared_modifier = c->declared_modifier};
 	schema_add(&p->schema, name, strlen(name), codec->type);
 	return 0;
 }
@@ -75,6 +78,24 @@ static int add_wanted(struct postgres_plan *p, const struct wanted_column *w,
 	return add_column(p, c, w ? w->name : c->name, &codec, e);
 }
 
+int postgres_plan_add(
+	struct postgres_plan *p, const struct postgres_column *c, const char *name, struct error *e)
+{
+	struct postgres_codec codec = postgres_codec_of(&c->type);
+
+	return add_column(p, c, name ? name : c->name, &codec, e);
+}
+
+void postgres_plan_set_key(struct postgres_plan *p, size_t place, const char *column)
+{
+	if (place >= SCHEMA_FIELDS_MAX)
+		return;
+	MEM_GROW(p->keys, p->keys_cap, place + 1);
+	while (p->keys_len <= place)
+		p->keys[p->keys_len++] = "";
+	p->keys[place] = arena_strdup(&p->arena, column);
+}
+
 /* The item of -s for a column, NULL: it has none. */
 static const struct wanted_column *item_for(const struct schema_spec *spec, const char *name)
 {
@@ -119,7 +140,6 @@ int postgres_plan_choose(struct postgres_plan *p, const struct postgres_column *
 	if (n > SCHEMA_FIELDS_MAX || spec.len > SCHEMA_FIELDS_MAX)
 		return error_set(e, ERROR_USAGE, "more than %d columns", SCHEMA_FIELDS_MAX);
 	p->takes_all = spec.star;
-	p->columns = ARENA_ARRAY(&p->arena, struct planned_column, n + spec.len + 1);
 	return choose(p, columns, n, &spec, e);
 }
 
@@ -128,8 +148,12 @@ void postgres_plan_clear(struct postgres_plan *p)
 	schema_clear(&p->schema);
 	schema_init(&p->schema);
 	arena_clear(&p->arena);
+	mem_free(p->columns);
+	mem_free(p->keys);
+	p->keys = NULL;
+	p->keys_len = p->keys_cap = 0;
 	p->columns = NULL;
-	p->len = 0;
+	p->len = p->cap = 0;
 }
 
 /* By its output function, as logical replication gives it: a cast to text may say it otherwise
