@@ -33,7 +33,7 @@ enum output_kind output_kind_of(const char *path)
 	struct stat st;
 	bool exists = stat(path, &st) == 0;
 
-	if (!strcmp(path, "-"))
+	if (!strcmp(path, "-") || net_is(path))
 		return OUTPUT_STREAM;
 	if (!strcmp(path, "null:"))
 		return OUTPUT_NULL;
@@ -126,8 +126,9 @@ int output_open(const struct output_options *options, struct output **out, struc
 	o->o = *options;
 	o->path = mem_strdup(options->path);
 	o->kind = output_kind_of(options->path);
+	o->is_socket = net_is(options->path);
 	/* Alone, what is no regular file is left to outfile. */
-	if (o->kind == OUTPUT_STREAM && !options->supervised && !output_is_stdout(o))
+	if (o->kind == OUTPUT_STREAM && !options->supervised && !output_is_stdout(o) && !o->is_socket)
 		o->kind = OUTPUT_FILE;
 	o->main.file = (struct outfile)OUTFILE_INIT;
 	o->growing = (struct growing)GROWING_INIT;
@@ -143,6 +144,8 @@ int output_open(const struct output_options *options, struct output **out, struc
 		status = open_file(o, e);
 	else if (o->kind == OUTPUT_DIRECTORY)
 		status = open_directory(o, e);
+	else if (o->is_socket && !options->supervised)
+		status = output_socket_open(o, e);
 	if (status < 0)
 		output_close(o);
 	else
@@ -220,6 +223,9 @@ static int write_pending(struct output *o, struct output_part *p, struct error *
 
 	if (o->room)
 		return open_part(o, p, e) < 0 ? -1 : outfile_write(&p->file, bytes, len, e);
+	if (o->is_socket)
+		return fd_write_all(o->stream_fd, o->path, bytes, len, e) < 0 ?
+			output_socket_failed(o, e) : 0;
 	if (o->kind == OUTPUT_STREAM)
 		return fd_write_all(STDOUT_FILENO, "standard output", bytes, len, e);
 	if (o->o.supervised)

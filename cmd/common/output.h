@@ -1,7 +1,7 @@
 /* Where a sink's bytes go: a stream, a file that appears whole, a directory of part files, nowhere.
  * It knows epochs and compression, not rows.
  *
- *   stream       standard output, a pipe, a device: written as it comes
+ *   stream       standard output, a pipe, a device, a socket: written as it comes
  *   file         one file for the whole stream; under its name at the end, not before
  *   directory    parts, any number of them at once and per epoch, hidden until committed:
  *                <sub>part-<subtask>-<epoch>.<extension>, the n-th of an epoch <epoch>-<n>
@@ -27,6 +27,7 @@
 #ifndef RUNNEL_CMD_COMMON_OUTPUT_H
 #define RUNNEL_CMD_COMMON_OUTPUT_H
 
+#include "connect/net.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/error.h"
 
@@ -56,6 +57,7 @@ struct output_options {
 	uint64_t attempt;
 	const char *spool;         /* directory for the stream's epochs; NULL: /tmp */
 	struct stage *stage;       /* for warnings and its name; NULL: none */
+	struct net_options net;    /* of a socket; alive and warn are the output's */
 
 	/* Restored: */
 	bool finished;             /* it was prepared to its end: nothing will be put */

@@ -94,6 +94,8 @@ static int open_stream(struct output *o, struct error *e)
 {
 	if (output_is_stdout(o) || o->kind != OUTPUT_STREAM)
 		return STDOUT_FILENO;
+	if (o->is_socket && o->stream_fd < 0 && output_socket_open(o, e) < 0)
+		return -1;
 	if (o->stream_fd < 0)
 		o->stream_fd = open(o->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
 	if (o->stream_fd < 0)
@@ -113,6 +115,8 @@ static int commit_stream(struct output *o, const char *from, struct error *e)
 			: copy_out(o, fd, from, to,
 				  to == STDOUT_FILENO ? "standard output" : o->path, e);
 	close(fd);
+	if (status < 0 && o->is_socket && to >= 0)
+		output_socket_failed(o, e);
 	if (status == 0 && unlink(from) < 0 && errno != ENOENT)
 		status = error_errno(e, "%s: can't remove", from);
 	return status;
@@ -127,6 +131,8 @@ int output_commit(struct output *o, const uint8_t *handle, size_t len, struct er
 
 	if (o->kind == OUTPUT_FILE && !o->o.supervised)
 		return outfile_commit(&o->main.file, false, e);
+	if (o->is_socket && !o->o.supervised)
+		return output_socket_finish(o, e);
 	while ((status = prepared_next(&at, end, &from, &to, e)) == 0) {
 		bool is_stream = !strcmp(to, "-");
 

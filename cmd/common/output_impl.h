@@ -2,7 +2,8 @@
  *
  *   output.c         its life, bytes, parts, prepare
  *   output_name.c    what files are called, before and after their commit
- *   output_commit.c  renaming, and copying to a stream */
+ *   output_commit.c  renaming, and copying to a stream
+ *   output_socket.c  a stream that is a socket */
 #ifndef RUNNEL_CMD_COMMON_OUTPUT_IMPL_H
 #define RUNNEL_CMD_COMMON_OUTPUT_IMPL_H
 
@@ -35,7 +36,9 @@ struct output {
 	char from_job8[JOB8_BYTES];
 	struct output_part main; /* what output_put writes to */
 	struct growing growing;  /* a file under a supervisor */
-	int stream_fd;           /* a pipe or a device, once something was committed to it */
+	int stream_fd;           /* a socket, once it is connected; under a supervisor also a pipe or a
+	                          * device, once something was committed to it */
+	bool is_socket;
 	uint64_t offset;         /* of the last prepare; a stream's counts on over its parts */
 	bool started;            /* something has been put into the present file, this stream */
 	bool done;               /* the last prepare has been */
@@ -47,6 +50,17 @@ struct output {
 };
 
 bool output_is_stdout(const struct output *o);
+
+/* ---- output_socket.c ---- */
+
+/* Connects, or waits for the one client; *o->stream_fd. */
+int output_socket_open(struct output *o, struct error *e);
+
+/* What was written is to be read to its end.  Closes. */
+int output_socket_finish(struct output *o, struct error *e);
+
+/* A socket's error in writing. */
+int output_socket_failed(struct output *o, struct error *e);
 
 /* ---- names: of mem_alloc ---- */
 

@@ -16,8 +16,17 @@ int sheet_open(struct sheet *s, const char *format, const struct writer_options 
 	return strcmp(format, "frames") != 0 ? writer_new(format, o, &s->writer, e) : 0;
 }
 
+int sheet_pack(struct sheet *s, const char *codec, struct error *e)
+{
+	s->packer = channel_writer_new_memory(&s->packed);
+	return channel_writer_pack(s->packer, codec, e);
+}
+
 void sheet_close(struct sheet *s)
 {
+	if (s->packer)
+		channel_writer_free(s->packer);
+	buf_clear(&s->packed);
 	forget_declared(s);
 	mem_free(s->declared);
 	writer_free(s->writer);
@@ -85,7 +94,14 @@ int sheet_rows(struct sheet *s, const struct batch *b, struct buf *out, struct e
 	s->rows += b->rows;
 	if (s->writer)
 		return writer_rows(s->writer, b, out, e);
-	frame_put_batch(out, s->schema_id, b);
+	if (!s->packer) {
+		frame_put_batch(out, s->schema_id, b);
+		return 0;
+	}
+	buf_reset(&s->packed);
+	if (channel_write_batch(s->packer, s->schema_id, b, e) < 0)
+		return -1;
+	buf_put(out, s->packed.data, s->packed.len);
 	return 0;
 }
 

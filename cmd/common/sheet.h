@@ -22,10 +22,15 @@ struct sheet {
 	uint32_t schema_ids;           /* all that the file has */
 	struct sheet_schema *declared; /* those that this process has put there */
 	size_t declared_len, declared_cap;
+	struct channel_writer *packer; /* writes to packed; NULL: frames aren't compressed */
+	struct buf packed;
 };
 
 int sheet_open(
 	struct sheet *s, const char *format, const struct writer_options *o, struct error *e);
+/* Frames of rows are compressed from now on: "lz4", "zstd". */
+int sheet_pack(struct sheet *s, const char *codec, struct error *e);
+
 void sheet_close(struct sheet *s); /* of zero bytes: nothing */
 
 /* What rows will have: the header, or HELLO and SCHEMA; again when it changes, or comes again. */

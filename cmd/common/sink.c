@@ -105,7 +105,7 @@ static int sink_open(struct sink *s, struct error *e)
 		.subtask = stage_subtask(s->op.stage), .subtasks = stage_subtasks(s->op.stage),
 		.supervised = s->o.supervised, .job = stage_job(s->op.stage),
 		.attempt = stage_attempt(s->op.stage), .spool = s->o.spool, .stage = s->op.stage,
-		.appends = s->partition || s->o.roll.bytes || s->o.roll.age_us,
+		.appends = s->partition || s->o.roll.bytes || s->o.roll.age_us, .net = s->o.net,
 		.finished = s->finished_before};
 	struct parts_options parts = {.format = s->format.name, .writer = s->o.writer,
 		.partition = s->partition, .roll = s->o.roll, .open_max = s->o.parts_open_max};
@@ -510,7 +510,11 @@ static int sink_init(struct sink *s, const struct sink_options *o, struct error 
 	s->o = *o;
 	sink_format_choose(o, &s->format);
 	look_at_terminal(s);
-	return sheet_open(&s->sheet, s->format.name, &s->o.writer, e);
+	if (sheet_open(&s->sheet, s->format.name, &s->o.writer, e) < 0)
+		return -1;
+	if (o->pack && s->sheet.writer)
+		return error_set(e, ERROR_USAGE, "--pack compresses frames: -f frames");
+	return o->pack ? sheet_pack(&s->sheet, o->pack, e) : 0;
 }
 
 int sink_operator_new(const struct sink_options *o, struct operator **out, struct error *e)

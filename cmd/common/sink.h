@@ -4,6 +4,7 @@
 #define RUNNEL_CMD_COMMON_SINK_H
 
 #include "cmd/common/parts.h"
+#include "connect/net.h"
 #include "formats/writer.h"
 #include "libcore/stage/operator.h"
 
@@ -15,6 +16,10 @@ struct sink_options {
 	bool supervised;
 	const char *spool;       /* supervised: where an epoch of standard output waits for its commit */
 	bool verbose;            /* tell at the end how many rows there were */
+
+	/* Sockets: */
+	struct net_options net;  /* without alive and warn, which are the sink's */
+	const char *pack;        /* frames: "lz4", "zstd"; NULL: as they are */
 
 	/* Directories: */
 	const char *partition;   /* columns whose values are in the path: "day,hour"; NULL */

@@ -49,7 +49,8 @@ void sink_format_choose(const struct sink_options *o, struct sink_format *out)
 	char extension[16] = "";
 	const char *name = o->format;
 
-	format_extension(o->output, extension, sizeof extension);
+	if (!net_is(o->output))
+		format_extension(o->output, extension, sizeof extension);
 	if (!name && find(extension) >= 0)
 		name = extension;
 	else if (!name && !strcmp(o->output, "-") && isatty(STDOUT_FILENO))
@@ -63,20 +64,19 @@ void sink_format_choose(const struct sink_options *o, struct sink_format *out)
 
 /* ---- what can't be written ---- */
 
-static int check_output(const char *output, struct error *e)
+static int check_output(const struct sink_options *o, struct error *e)
 {
+	const char *output = o->output;
 	const char *scheme = strstr(output, "://");
 
+	if (net_is(output))
+		return net_check(output, &o->net, e);
 	if (scheme)
 		return error_set(e, ERROR_USAGE,
 			"can't write to %.*s://\n"
-			"an output is -, a path, a directory with its slash (out/) or null:",
+			"an output is -, a path, a directory with its slash (out/), null:, a socket "
+			"(tcp://host:port), kafka:// or postgresql://",
 			(int)(scheme - output), output);
-	if (!strncmp(output, "unix:", 5) || !strncmp(output, "unix-listen:", 12))
-		return error_set(e, ERROR_USAGE,
-			"can't write to a socket: %s\n"
-			"an output is -, a path, a directory with its slash (out/) or null:",
-			output);
 	return 0;
 }
 
@@ -91,6 +91,8 @@ static int check_name(const struct sink_options *o, struct error *e)
 	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');
 	char extension[16];
 
+	if (net_is(o->output))
+		return 0;
 	for (size_t i = 0; dot && packings[i]; i++) {
 		if (!strcasecmp(dot + 1, packings[i]))
 			return error_set(e, ERROR_USAGE,
@@ -123,6 +125,6 @@ static int check_parts(const struct sink_options *o, struct error *e)
 
 int sink_format_check(const struct sink_options *o, struct error *e)
 {
-	return check_output(o->output, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0 ? -1
+	return check_output(o, e) < 0 || check_name(o, e) < 0 || check_parts(o, e) < 0 ? -1
 											       : 0;
 }

@@ -14,16 +14,22 @@
 
 enum { HEADER_CHOICE_YES, HEADER_CHOICE_NO };
 
-enum { OPEN_PARTS_MAX = 10000 };
+enum {
+	OPEN_PARTS_MAX = 10000,
+	CONNECT_US = 30000000, /* tried again for so long: the other side may be about to start */
+};
 
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "json", "msgpack", "table",
 	"lines", "frames", "debezium-json", NULL};
 
+static const char *const packs[] = {"none", "lz4", "zstd", NULL};
 static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 
 static struct {
 	int format, header, compress;
+	const char *cert, *key, *ca;
+	int pack;
 	const char *delimiter, *partition, *roll, *upsert;
 	int64_t open_parts;
 	bool create;
@@ -40,6 +46,14 @@ static const struct option_spec ssink_options[] = {
 	{.name = "compress", .kind = OPTION_CHOICE, .choices = compressions,
 		.argument = "auto|gz|zst|lz4",
 		.value = &opt.compress, .help = "by OUTPUT's name, else not; part files get the ending"},
+	{.name = "pack", .kind = OPTION_CHOICE, .choices = packs, .argument = "none|lz4|zstd",
+		.value = &opt.pack, .help = "frames: compress them"},
+	{.name = "cert", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.cert,
+		.help = "tls: who this is, a certificate in PEM"},
+	{.name = "key", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.key,
+		.help = "tls: the certificate's key"},
+	{.name = "ca", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.ca,
+		.help = "tls: whom to trust; of clients: demand a certificate"},
 	{.name = "partition", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.partition,
 		.help = "directory: parts by these, out/day=2013-01-01/hour=3/"},
 	{.name = "roll", .kind = OPTION_TEXT, .argument = "SIZE,AGE", .value = &opt.roll,
@@ -130,6 +144,8 @@ static bool is_postgres(const char *output)
 /* Options that only some outputs know. */
 static int check_output(const struct sink_options *o, struct error *e)
 {
+	if ((o->net.cert || o->net.key || o->net.ca) && !net_is(o->output))
+		return error_set(e, ERROR_USAGE, "--cert, --key and --ca are for tls:// and tls-listen://");
 	if ((o->upsert || o->create) && !is_postgres(o->output))
 		return error_set(e, ERROR_USAGE, "--%s is for tables: postgresql://host/database?table=t",
 			o->upsert ? "upsert" : "create");
@@ -160,6 +176,9 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		o.format = formats[opt.format];
 	if (opt.compress)
 		o.compress = compressions[opt.compress];
+	o.net = (struct net_options){.cert = opt.cert, .key = opt.key, .ca = opt.ca,
+		.patience_us = CONNECT_US};
+	o.pack = opt.pack ? packs[opt.pack] : NULL;
 	o.upsert = opt.upsert;
 	o.create = opt.create;
 	o.memory_bytes = setup->memory_bytes;
