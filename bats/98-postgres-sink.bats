@@ -75,3 +75,172 @@ eventually() {
 	[ "$(q "select count(*) from runnel_epochs where stage = 'ssink'")" -ge 2 ]
 	[ -z "$(find state -name 'postgres-*')" ]
 }
+
+# refused STATUS TEXT COMMAND: a pipeline that ends so, and says that.
+refused() {
+	run bash -o pipefail -c "$3"
+	[ "$status" -eq "$1" ] || { echo "status $status, not $1: $3"; echo "$output"; return 1; }
+	[[ "$output" == *"$2"* ]] || { echo "no '$2': $3"; echo "$output"; return 1; }
+	[[ "$output" != *runnel@* ]] && [[ "$output" != *:runnel* ]] || { echo "the password shows: $output"; return 1; }
+}
+
+@test "columns that don't fit the table are refused before the first row, with both lists" {
+	q 'create table fits (id smallint not null, amount numeric(7,2), at timestamptz, note text,
+		double int generated always as (2) stored, loose varchar(20) collate "C" unique)'
+	echo id > in.csv
+	s="ssource in.csv -s 'id int'"
+	refused 2 "smap '* rename (nots as note)'" "$s | smap \"id, '' as nots\" | ssink '$URL?table=fits'"
+	[[ "$output" == *"the stream has id int, nots string"*"the table has id smallint, amount numeric(7,2), at timestamp"* ]]
+	refused 2 "column 'id' is string, and table \"fits\" has it as smallint" "$s | smap \"'' as id\" | ssink '$URL?table=fits'"
+	refused 2 "cast(amount as decimal(7,2))" "$s | smap 'id, 1::decimal(9,3) as amount' | ssink '$URL?table=fits'"
+	refused 2 "needs a value for its column 'id'" "$s | smap \"'' as note\" | ssink '$URL?table=fits'"
+	refused 2 "computes its column 'double' itself" "$s | smap 'id, 1 as double' | ssink '$URL?table=fits'"
+	refused 2 'has no unique index on exactly ("id")' "$s | ssink --upsert id '$URL?table=fits'"
+	refused 2 "no column 'ix'" "$s | ssink --upsert ix '$URL?table=fits'"
+	refused 2 'there is no table "none"' "$s | ssink '$URL?table=none'"
+	[[ "$output" == *'--create makes it: create table if not exists "none" ("id" bigint)'* ]]
+	refused 2 'a changelog (from swindow) takes rows back' \
+		"$s | swindow -k id --emit changes 'count(*) as n' | ssink --create '$URL?table=none'"
+	[ -z "$(q "select to_regclass('none')")" ]
+	# Domains are what they are made of, and what has a default may be left out.
+	q 'create domain cents as numeric(9,2) check (value >= 0); create type mood as enum ($$sad$$, $$happy$$);
+		create table odd (id serial, c cents, m mood, u uuid, j jsonb, a int[], i inet, x char(3))'
+	echo 'c,m,u,j,a,i,x
+1.5,happy,A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11,"{""a"": [1, 2]}","{1,2}",10.0.0.1,ab' > odd.csv
+	ssource odd.csv -s 'c decimal(9,2), m string, u string, j string, a string, i string, x string' | ssink "$URL?table=odd"
+	[ "$(q 'select * from odd')" = '1|1.50|happy|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|{"a": [1, 2]}|{1,2}|10.0.0.1|ab ' ]
+}
+
+@test "values that the table doesn't take are bad data, with the row, and nothing of it is there" {
+	q 'create table takes (id smallint primary key, u uuid, at timestamp(0), note text, n int check (n > 0))'
+	printf 'id\n1\n2\n' > in.csv
+	s="ssource in.csv -s 'id int'"
+	refused 1 "column 'id' (there smallint): 40000, which is an int too large" "$s | smap 'id * 20000 as id' | ssink '$URL?table=takes'"
+	[[ "$output" == *"the row: id=40000"* ]]
+	refused 1 "which is text that is no uuid" "$s | smap \"id, 'x' as u\" | ssink '$URL?table=takes'"
+	refused 1 "more digits of a second" "$s | smap \"id, timestamp '2013-01-01 10:00:00.5' as at\" | ssink '$URL?table=takes'"
+	refused 1 'violates check constraint "takes_n_check": Failing row contains (2' "$s | smap '*, 2 - id as n' | ssink '$URL?table=takes'"
+	refused 1 'Key (id)=(1) already exists: COPY takes, line 2' "$s | smap '1 as id' | ssink '$URL?table=takes'"
+	refused 1 "a key is null" "$s | smap 'nullif(id, 2) as id' | ssink --upsert id '$URL?table=takes'"
+	[ "$(q 'select count(*) from takes')" = 0 ]
+	refused 1 'Key (id)=(7) already exists' "runnel -c \"$s | smap '7 as id' | ssink '$URL?table=takes'\""
+	[ "$(q 'select count(*) from takes')" = 0 ]
+}
+
+@test "a server that can't be reached, or doesn't let one in, is told without the password" {
+	place=${URL#*@}
+	echo id > in.csv
+	s="ssource in.csv -s 'id int'"
+	refused 2 'password authentication failed for user "postgres" (28P01)' "$s | ssink 'postgresql://postgres:wrong@$place?table=a'"
+	refused 2 'no password supplied' "$s | ssink 'postgresql://postgres@$place?table=a'"
+	refused 2 'database "none" does not exist' "$s | ssink '${URL%/*}/none?table=a'"
+	refused 5 'Connection refused' "$s | ssink 'postgresql://postgres:runnel@127.0.0.1:1/x?table=a'"
+	refused 2 "there is no property 'tabel'" "$s | ssink '$URL?table=a&tabel=b'"
+	refused 2 'which table?' "$s | ssink '$URL'"
+	q 'create role reader login password $$secret$$; create table closed (id int); grant select on closed to reader'
+	refused 2 'permission denied for table closed' "$s | ssink 'postgresql://reader:secret@$place?table=closed'"
+	[[ "$output" != *secret* ]]
+	q 'grant insert on closed to reader'
+	refused 2 'permission denied for' \
+		"echo 1 >> in.csv; runnel -c \"$s | ssink 'postgresql://reader:secret@$place?table=closed'\""
+	[[ "$output" == *'&epochs=schema.table'* ]]
+	q 'create schema mine authorization reader'
+	runnel -c "$s | ssink 'postgresql://reader:secret@$place?table=closed&epochs=mine.epochs'"
+	[ "$(q 'select count(*) from closed')" = 1 ]
+	[ "$(q 'select stage, subtask, epoch > 0 from mine.epochs')" = 'ssink|0|t' ]
+}
+
+@test "random rows of every type come back, random changelogs leave the table they describe" {
+	PSQL="$PEER psql $DB" ROUNDS=4 python3 "$BATS_TEST_DIRNAME/../tests/postgres_oracle.py" types changes
+}
+
+S="ssource 'nexmark:bid?events=60000' --rate 30000 | smap 'auction, bidder, price'"
+
+# whole TABLE: it has every row once.
+whole() {
+	[ -e wanted ] || ssource 'nexmark:bid?events=60000' | smap 'auction, bidder, price' | ssink -f csv --header no | sort > wanted
+	q "select auction, bidder, price from $1" | tr '|' , | sort | cmp - wanted
+}
+
+@test "stages, the supervisor and the server are killed, at any parallelism: every row once" {
+	log=$PWD/log
+	for n in 1 3 2; do
+		runnel -p $n --name killed --checkpoint 100ms --restart 100/1m -c "$S | ssink --create '$URL?table=killed'" 2>> "$log" 3>&- & job=$!
+		eventually '[ -n "$(pgrep -P $job ssink)" ]'
+		sleep 0.4
+		kill -9 "$(pgrep -P "$job" ssink | head -1)" || true
+		sleep 0.3
+		[ $n != 3 ] || { "$PEER" kill "$DB"; "$PEER" start "$DB" > /dev/null 3>&-; }
+		kill -9 "$job"
+		wait "$job" || true
+	done
+	job=
+	runnel -p 2 --name killed --checkpoint 100ms -c "$S | ssink --create '$URL?table=killed'"
+	whole killed
+	[ -z "$(find state -name 'postgres-*')" ]
+}
+
+@test "a server that goes away is waited for, and said once; alone it is an error and nothing is there" {
+	q 'create table away (auction bigint, bidder bigint, price bigint)'
+	"$PEER" kill "$DB"
+	runnel --name away --checkpoint 100ms -c "$S | ssink '$URL?table=away'" 2> log 3>&- & job=$!
+	eventually 'grep -q "tried again until it works" log state/runnel/away/logs/ssink.0.log 2>/dev/null'
+	sleep 1
+	"$PEER" start "$DB" > /dev/null 3>&-
+	wait "$job"
+	job=
+	[ "$(cat log state/runnel/away/logs/ssink.0.log 2>/dev/null | grep -c 'tried again')" -le 2 ]
+	whole away
+	q 'truncate away'
+	{ ssource 'nexmark:bid?events=60000' --rate 30000 | smap 'auction, bidder, price'; } > pipe.frames
+	mkfifo pipe
+	ssink "$URL?table=away" < pipe 2> err 3>&- & job=$!
+	exec 4> pipe
+	head -c 500000 pipe.frames >&4
+	eventually '[ "$(q "select count(*) from pg_stat_activity where application_name = \$\$ssink\$\$")" = 1 ]'
+	"$PEER" kill "$DB"
+	tail -c +500001 pipe.frames >&4 || true
+	exec 4>&-
+	status=0
+	wait "$job" || status=$?
+	job=
+	[ "$status" -eq 5 ] || { echo "status $status"; cat err; return 1; }
+	"$PEER" start "$DB" > /dev/null 3>&-
+	[ "$(q 'select count(*) from away')" = 0 ]
+}
+
+@test "a table whose columns change in between: an error, nothing lost, and it goes on once they fit" {
+	q 'create table altered (auction bigint, bidder bigint, price bigint)'
+	runnel --name altered --checkpoint 100ms -c "$S | ssink '$URL?table=altered'" 2> log 3>&- & job=$!
+	eventually '[ "$(q "select count(*) from altered")" -gt 0 ]'
+	q 'alter table altered rename price to cost'
+	status=0
+	wait "$job" || status=$?
+	job=
+	[ "$status" -eq 2 ]
+	grep -q "has no column 'price'" log
+	waiting=$(sed -n 's/^nothing is lost: the rows wait in //p' log)
+	[ -s "$waiting" ]
+	ssource -f frames "$waiting" | ssink -f csv | head -1 | grep -qx 'auction,bidder,price'
+	q 'alter table altered rename cost to price; alter table altered alter price type numeric(20)'
+	runnel --name altered --checkpoint 100ms -c "$S | ssink '$URL?table=altered'"
+	whole altered
+}
+
+@test "a table that others have locked: the stage waits and isn't taken for hung" {
+	q 'create table locked (auction bigint, bidder bigint, price bigint)'
+	"$PEER" psql "$DB" -c 'begin; lock table locked; select pg_sleep(3); commit' > /dev/null 3>&- & locker=$!
+	eventually '[ "$(q "select count(*) from pg_locks where mode = \$\$AccessExclusiveLock\$\$ and relation = \$\$locked\$\$::regclass")" = 1 ]'
+	runnel --name locked --heartbeat 1s --restart 0/1m --checkpoint 100ms -c "$S | ssink '$URL?table=locked'"
+	wait "$locker"
+	whole locked
+}
+
+@test "--plan tells what is promised, without the password; two upserting sinks to one table are refused" {
+	runnel --plan -p 3 -c "ssource 'nexmark:bid?events=9' | ssink --upsert 'a, \"b c\"' '$URL?table=t'" > plan
+	grep -q 'ssink            x3   reads ssource, by "a", "b c"' plan
+	grep -q 'postgresql://postgres:\*\*\*@127.*?table=t by key: exactly once, each epoch in one transaction' plan
+	run runnel --plan -c "ssource 'nexmark:bid?events=9' | stee \"ssink --upsert a '$URL?table=t'\" | ssink --upsert a '$URL?table=t'"
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"both write to"* ]] && [[ "$output" != *runnel@* ]]
+}

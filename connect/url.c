@@ -335,3 +335,36 @@ void url_put_safe(const char *text, struct buf *out)
 		put_query_safe(end + 1, out);
 	}
 }
+
+static void hide_properties(char *at, char *end)
+{
+	while (at < end) {
+		char *next = memchr(at, '&', (size_t)(end - at));
+		char *equals, *name;
+
+		next = next ? next : end;
+		equals = memchr(at, '=', (size_t)(next - at));
+		name = mem_strndup(at, (size_t)((equals ? equals : next) - at));
+		if (equals && (url_name_is_secret(name) || strchr(name, '%')))
+			memset(equals + 1, '*', (size_t)(next - equals - 1));
+		mem_free(name);
+		at = next + 1;
+	}
+}
+
+void url_hide(char *text)
+{
+	for (char *at = strstr(text, "://"); at; at = strstr(at, "://")) {
+		char *begin = at + 3, *end = begin + strcspn(begin, " \t\n'\"|<>()");
+		char *query = memchr(begin, '?', (size_t)(end - begin)), *host, *colon;
+
+		query = query ? query : end;
+		host = memrchr(begin, '@', (size_t)(query - begin));
+		colon = host ? memchr(begin, ':', (size_t)(host - begin)) : NULL;
+		if (colon)
+			memset(colon + 1, '*', (size_t)(host - colon - 1));
+		if (query < end)
+			hide_properties(query + 1, end);
+		at = end;
+	}
+}

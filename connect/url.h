@@ -67,4 +67,8 @@ int url_check_taken(const struct url *u, const char *const *known, struct error 
 void url_put_safe(const char *text, struct buf *out);
 bool url_name_is_secret(const char *name);
 
+/* Overwrites what may not be shown in a text that has URLs somewhere, a line of a pipeline: a star for
+ * every byte, so that places in it stay. */
+void url_hide(char *text);
+
 #endif

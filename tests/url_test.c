@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -97,6 +98,25 @@ static void secrets_are_not_shown(void **state)
 	}
 }
 
+static void secrets_within_a_text_are_starred_out_where_they_stand(void **state)
+{
+	static const char *const cases[][2] = {
+		{"ssink 'pg://u:pass@h/d?t=1&sslpassword=x' | x", "ssink 'pg://u:****@h/d?t=1&sslpassword=*' | x"},
+		{"a pg://u:p@@h b://v:w@i", "a pg://u:**@h b://v:*@i"},
+		{"://", "://"},
+		{"x://u@h:80/a:b?c", "x://u@h:80/a:b?c"},
+		{"no url: at all @", "no url: at all @"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char text[100];
+
+		snprintf(text, sizeof text, "%s", cases[i][0]);
+		url_hide(text);
+		assert_string_equal(text, cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +124,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_url_is_refused_without_its_secrets),
 		cmocka_unit_test(what_nobody_takes_gets_a_suggestion),
 		cmocka_unit_test(secrets_are_not_shown),
+		cmocka_unit_test(secrets_within_a_text_are_starred_out_where_they_stand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,10 @@
 #include "cmd/common/pipeline.h"
 
 #include "cmd/common/pipeline_word.h"
+#include "connect/url.h"
 #include "formats/compress.h"
 #include "formats/extension.h"
+#include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 #include "libcore/base/utf8.h"
 
@@ -58,8 +60,11 @@ static void add_excerpt(
 {
 	char shown[EXCERPT_BYTES_MAX + 1], marks[EXCERPT_BYTES_MAX + 1];
 	size_t len, from = 0, column = place.column - 1, n;
-	const char *line = line_of(source, place.line, &len);
+	const char *found = line_of(source, place.line, &len);
+	char *line = mem_strndup(found, len);
 	const char *front = "";
+
+	url_hide(line);
 
 	if (column > len)
 		column = len;
@@ -76,6 +81,7 @@ static void add_excerpt(
 	marks[n] = '\0';
 	error_hint(e, "  %s%s", front, shown);
 	error_hint(e, "  %*s%s^", (int)strlen(front), "", marks);
+	mem_free(line);
 }
 
 int pipeline_error(const struct pipeline_source *source, struct pipeline_place place,

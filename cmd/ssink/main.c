@@ -149,6 +149,9 @@ static int check_output(const struct sink_options *o, struct error *e)
 	if ((o->upsert || o->create) && !is_postgres(o->output))
 		return error_set(e, ERROR_USAGE, "--%s is for tables: postgresql://host/database?table=t",
 			o->upsert ? "upsert" : "create");
+	if (is_postgres(o->output) && (o->format || o->compress || o->partition || opt.roll))
+		return error_set(e, ERROR_USAGE, "--%s: a table has columns, neither a format nor parts",
+			o->format ? "format" : o->compress ? "compress" : o->partition ? "partition" : "roll");
 	return 0;
 }
 

@@ -118,7 +118,10 @@ static int connection_error(struct postgres *p, struct error *e)
 		*p->state ? " (" : "", p->state, *p->state ? ")" : "");
 	buf_clear(&line);
 	mem_free(text);
-	return -1;
+	if (!p->conn || !PQconnectionNeedsPassword(p->conn))
+		return -1;
+	e->code = ERROR_USAGE; /* asking again would not help */
+	return error_hint(e, "PGPASSWORD or a file named by PGPASSFILE can have it");
 }
 
 int postgres_error(struct postgres *p, const PGresult *failed, struct error *e)

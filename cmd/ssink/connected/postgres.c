@@ -12,7 +12,6 @@
 
 enum {
 	KEYS_MAX = 32,
-	GUARANTEE_BYTES = 512,
 };
 
 struct postgres_sink {
@@ -33,7 +32,7 @@ struct postgres_sink {
 	bool has_epochs;       /* the table of epochs is there */
 	uint64_t rows;
 	struct arena arena;
-	char guarantee[GUARANTEE_BYTES];
+	const char *place, *guarantee; /* for people */
 };
 
 static struct postgres_sink *sink_of(struct operator* op)
@@ -291,7 +290,7 @@ static int sink_commit(
 	struct epoch_file x;
 
 	if (!s->o.supervised)
-		return s->begun ? apply_commit(s->apply, e) : 0;
+		return s->begun ? apply_commit_once(s->apply, e) : 0;
 	if (!len)
 		return 0;
 	open_files(s);
@@ -452,15 +451,19 @@ static int read_url(struct postgres_sink *s, struct error *e)
 	return read_epochs(s, epochs, e);
 }
 
+/* Sinks that add rows to one table don't disturb each other; those that upsert do. */
 static void describe(struct postgres_sink *s, struct stage_description *about)
 {
 	struct buf name = BUF_INIT;
 
 	url_put_safe(s->o.output, &name);
-	snprintf(s->guarantee, sizeof s->guarantee,
-		"%s: exactly once, each epoch in one transaction with its number", buf_cstr(&name));
+	s->place = arena_strndup(&s->arena, (const char *)name.data, name.len);
+	s->guarantee = arena_printf(&s->arena,
+		"%s%s: exactly once, each epoch in one transaction with its number", s->place,
+		s->keys_len ? " by key" : "");
 	buf_clear(&name);
 	about->guarantee = s->guarantee;
+	about->writes = s->keys_len ? s->place : NULL;
 	about->spread = s->keys_len ? STAGE_KEYED : STAGE_ANY;
 	about->keeps =
 		s->keys_len ? "rows by the columns of --upsert, if the changelog's key is another"

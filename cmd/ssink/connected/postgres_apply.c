@@ -5,6 +5,7 @@
 #include "libcore/base/must.h"
 #include "libcore/table/keytable.h"
 
+#include <poll.h>
 #include <string.h>
 
 enum {
@@ -12,6 +13,10 @@ enum {
 	   hold. */
 	GATHER_ROWS = 1 << 16,
 	GATHER_BYTES = 32 << 20,
+	/* How long a server that went away in the middle of a commit is waited for. */
+	UUID_TEXT = 36,
+	OUTCOME_TRIES = 20,
+	OUTCOME_PAUSE_MS = 500,
 	CREATE_LOCK =
 		0x72756e6e, /* "runn": of those who make tables, which can't wait for each other */
 };
@@ -155,6 +160,61 @@ int apply_commit(struct apply *a, struct error *e)
 			   : 0;
 }
 
+enum outcome { OUTCOME_UNKNOWN, OUTCOME_COMMITTED, OUTCOME_ABORTED };
+
+/* Asks a new connection what became of a transaction. */
+static enum outcome ask_outcome(struct apply *a, const char *id)
+{
+	enum outcome outcome = OUTCOME_UNKNOWN;
+	struct error ignored = ERROR_INIT;
+	char *text = NULL;
+
+	if (apply_connect(a, &ignored) == 0 &&
+		postgres_ask(a->p, "select txid_status($1::bigint)", &id, 1, &text, &ignored) ==
+			0 &&
+		text)
+		outcome = !strcmp(text, "committed") ? OUTCOME_COMMITTED
+			  : !strcmp(text, "aborted") ? OUTCOME_ABORTED
+						     : OUTCOME_UNKNOWN;
+	mem_free(text);
+	return outcome;
+}
+
+/* The connection broke between the word to commit and its answer. */
+static int learn_outcome(struct apply *a, const char *id, struct error *e)
+{
+	for (int i = 0; i < OUTCOME_TRIES; i++) {
+		poll(NULL, 0, OUTCOME_PAUSE_MS);
+		switch (ask_outcome(a, id)) {
+		case OUTCOME_COMMITTED: return 0;
+		case OUTCOME_ABORTED:
+			return error_hint(e, "nothing of the rows has been committed");
+		case OUTCOME_UNKNOWN: break;
+		}
+	}
+	return error_hint(e,
+		"whether the rows have been committed isn't known; the server tells: "
+		"select txid_status(%s)",
+		id);
+}
+
+int apply_commit_once(struct apply *a, struct error *e)
+{
+	char *id = NULL;
+	int status;
+
+	if (apply_finish(a, e) < 0 ||
+		postgres_ask(a->p, "select txid_current_if_assigned()", NULL, 0, &id, e) < 0)
+		return -1;
+	status = apply_commit(a, e);
+	if (status < 0 && id && postgres_is_lost(a->p))
+		status = learn_outcome(a, id, e);
+	if (status == 0)
+		error_clear(e);
+	mem_free(id);
+	return status;
+}
+
 /* ---- what rows become ---- */
 
 static void put_columns(struct buf *out, const struct schema *s, const char *prefix)
@@ -266,11 +326,16 @@ static int find_keys(struct apply *a, struct error *e)
 	a->key_columns = mem_alloc(n * sizeof *a->key_columns);
 	a->gone_columns = mem_alloc(n * sizeof *a->gone_columns);
 	for (size_t k = 0; k < n; k++) {
-		a->key_columns[k] = schema_require(
-			&a->schema, a->o->keys[k], strlen(a->o->keys[k]), "input", e);
-		if (a->key_columns[k] < 0)
-			return error_context(e, "--upsert");
+		a->key_columns[k] = schema_find(&a->schema, a->o->keys[k], strlen(a->o->keys[k]));
+		MUST(a->key_columns[k] >= 0);
 		a->gone_columns[k] = a->columns[a->key_columns[k]];
+		if (a->gone_columns[k].form == POSTGRES_NUMERIC &&
+			a->schema.fields[a->key_columns[k]].type.kind == TYPE_STRING)
+			return error_set(e, ERROR_USAGE,
+				"--upsert: '%s' is text for a numeric, in which equal values may "
+				"look "
+				"different; cast it to a decimal",
+				a->o->keys[k]);
 	}
 	a->gone = (struct rows_format){a->gone_columns, n, a->format.is_text};
 	return keys_check(&a->schema, a->key_columns, n, e) < 0 ? error_context(e, "--upsert") : 0;
@@ -365,11 +430,20 @@ static int find_table(struct apply *a, const struct schema *s, struct error *e)
 	return target_read(a->p, &a->o->table, &a->target, e) ? -1 : 0;
 }
 
+static int check_keys(const struct apply *a, const struct schema *s, struct error *e)
+{
+	for (size_t k = 0; k < a->o->keys_len; k++) {
+		if (schema_require(s, a->o->keys[k], strlen(a->o->keys[k]), "input", e) < 0)
+			return error_context(e, "--upsert");
+	}
+	return 0;
+}
+
 int apply_schema(struct apply *a, const struct schema *s, struct error *e)
 {
 	if (a->has_schema && schema_equal(&a->schema, s))
 		return 0;
-	if (apply_finish(a, e) < 0)
+	if (apply_finish(a, e) < 0 || check_keys(a, s, e) < 0)
 		return -1;
 	forget_schema(a);
 	schema_copy(&a->schema, s);
@@ -502,6 +576,35 @@ static int flush_gathered(struct apply *a, struct error *e)
 	return status;
 }
 
+/* As the server writes it: what looks different here is different there. */
+static bool is_usual_uuid(struct text_view t)
+{
+	if (t.len != UUID_TEXT)
+		return false;
+	for (size_t i = 0; i < t.len; i++) {
+		bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (hyphen ? t.text[i] != '-' : !memchr("0123456789abcdef", t.text[i], 16))
+			return false;
+	}
+	return true;
+}
+
+static int check_uuids(const struct batch *b, const struct column *c, struct error *e)
+{
+	for (uint32_t r = 0; r < b->rows; r++) {
+		struct text_view t = column_text(c, r);
+
+		if (!is_usual_uuid(t))
+			return error_set(e, ERROR_DATA,
+				"--upsert: '%.*s' is no uuid as the server writes it, in lower "
+				"case and "
+				"with four hyphens, so that equal ones couldn't be told",
+				(int)t.len, t.text);
+	}
+	return 0;
+}
+
 static int check_null(
 	struct apply *a, const struct batch *b, const struct column *const *keys, struct error *e)
 {
@@ -532,6 +635,10 @@ static int gather(struct apply *a, const struct batch *b, struct error *e)
 		keys[k] = &b->columns[a->key_columns[k]];
 	if (check_null(a, b, keys, e) < 0)
 		return -1;
+	for (size_t k = 0; k < a->o->keys_len; k++) {
+		if (a->gone_columns[k].form == POSTGRES_UUID && check_uuids(b, keys[k], e) < 0)
+			return -1;
+	}
 	hashes = arena_alloc(&a->arena, (b->rows + (size_t)1) * sizeof *hashes);
 	ids = arena_alloc(&a->arena, (b->rows + (size_t)1) * sizeof *ids);
 	keys_hash(keys, a->o->keys_len, b->rows, hashes);

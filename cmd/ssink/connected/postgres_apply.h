@@ -41,6 +41,10 @@ int apply_finish(struct apply *a, struct error *e);
 /* ERROR_IO where it isn't known whether the server has committed: the connection broke meanwhile.
  */
 int apply_commit(struct apply *a, struct error *e);
+
+/* As apply_commit, for who can't begin again: where the connection breaks, asks the server what
+ * became of it, for some seconds. */
+int apply_commit_once(struct apply *a, struct error *e);
 void apply_roll_back(struct apply *a);
 
 /* The connection, for statements of others between begin and commit, or to look around; NULL: none

@@ -10,6 +10,11 @@ enum {
 	NUMBER_BYTES = 24,
 };
 
+static int hint_place(struct error *e)
+{
+	return error_hint(e, "another place for it: ...?table=t&epochs=schema.table");
+}
+
 static int make(struct postgres *p, const char *name, struct error *e)
 {
 	struct buf sql = BUF_INIT;
@@ -27,7 +32,7 @@ static int make(struct postgres *p, const char *name, struct error *e)
 		if (!postgres_is_lost(p))
 			postgres_run(p, "rollback", NULL, &ignored);
 		error_context(e, "table %s, where epochs are written down, can't be made", name);
-		error_hint(e, "another place for it: ...?table=t&epochs=schema.table");
+		hint_place(e);
 	}
 	buf_clear(&sql);
 	return status;
@@ -93,6 +98,8 @@ int epochs_lock(struct postgres *p, const struct postgres_table *t, const char *
 	status = postgres_run_with(p, insert, w.values, 3, false, NULL, e);
 	if (status == 0)
 		status = postgres_ask(p, look, w.values, 3, &found, e);
+	if (status < 0 && e->code == ERROR_USAGE)
+		hint_place(e);
 	if (status == 0 && !found)
 		status = error_set(e, ERROR_IO, "%s: the row of an epoch was removed meanwhile",
 			postgres_server(p));

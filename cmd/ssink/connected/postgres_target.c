@@ -336,6 +336,32 @@ static void put_sorted(const char *const *keys, size_t n, struct buf *out)
 	mem_free(sorted);
 }
 
+/* Whether values that the server takes for equal are so here. */
+static bool is_exact(enum postgres_form form)
+{
+	switch (form) {
+	case POSTGRES_BOOL:
+	case POSTGRES_INT2:
+	case POSTGRES_INT4:
+	case POSTGRES_INT8:
+	case POSTGRES_OID:
+	case POSTGRES_FLOAT8:
+	case POSTGRES_NUMERIC: /* but of text: apply */
+	case POSTGRES_DATE:
+	case POSTGRES_TIMESTAMP:
+	case POSTGRES_INTERVAL:
+	case POSTGRES_TEXT:
+	case POSTGRES_UUID: /* in its usual form: apply */
+	case POSTGRES_BYTEA: return true;
+	case POSTGRES_FLOAT4:
+	case POSTGRES_JSON:
+	case POSTGRES_JSONB:
+	case POSTGRES_ARRAY:
+	case POSTGRES_OTHER: return false;
+	}
+	return false;
+}
+
 static int check_key(const struct target *t, const char *key, struct error *e)
 {
 	const struct target_column *c = find(t, key);
@@ -343,7 +369,7 @@ static int check_key(const struct target *t, const char *key, struct error *e)
 	if (!c)
 		return error_set(
 			e, ERROR_USAGE, "--upsert: table %s has no column '%s'", t->table, key);
-	if (!c->is_fuzzy && !unit_of(c) && c->of.oid != OID_JSONB && c->of.oid != OID_JSON)
+	if (!c->is_fuzzy && !unit_of(c) && is_exact(postgres_codec_of(&c->of).form))
 		return 0;
 	return error_set(e, ERROR_USAGE,
 		"--upsert: values of column '%s' (%s) that look different may be "
