@@ -352,35 +352,55 @@ static void compile_either(struct compiler *c, const struct node *const *items, 
 	c->code[jump].to = (uint32_t)c->len;
 }
 
-/* All orders of what is left, the first of them rather. */
-static void compile_orders(struct compiler *c, const struct node **left, size_t len, bool excluded)
+static void swap(uint8_t *a, uint8_t *b)
 {
-	size_t jumps[PERMUTE_MAX];
+	uint8_t kept = *a;
 
-	if (!len)
-		return;
-	for (size_t i = 0; i < len; i++) {
-		const struct node *rest[PERMUTE_MAX];
-		size_t split = 0, n = 0;
-		bool last = i + 1 == len;
+	*a = *b;
+	*b = kept;
+}
 
-		for (size_t k = 0; k < len; k++) {
-			if (k != i)
-				rest[n++] = left[k];
-		}
-		if (!last) {
-			split = put(c, (struct code){.kind = CODE_SPLIT});
-			c->code[split].to = (uint32_t)c->len;
-		}
-		compile(c, left[i], excluded);
-		compile_orders(c, rest, n, excluded);
-		if (!last) {
-			jumps[i] = put(c, (struct code){.kind = CODE_JUMP});
-			c->code[split].or_to = (uint32_t)c->len;
-		}
+/* The next order of places, by their numbers; false: that was the last. */
+static bool next_order(uint8_t *places, size_t len)
+{
+	size_t i = len, k = len;
+
+	while (i > 1 && places[i - 2] > places[i - 1])
+		i--;
+	if (i < 2)
+		return false;
+	while (places[k - 1] < places[i - 2])
+		k--;
+	swap(&places[i - 2], &places[k - 1]);
+	for (size_t a = i - 1, b = len - 1; a < b; a++, b--)
+		swap(&places[a], &places[b]);
+	return true;
+}
+
+/* (A B C | A C B | B A C | ...), each whole: what one order does comes before all of the next. */
+static void compile_orders(struct compiler *c, struct node *const *items, size_t len, bool excluded)
+{
+	uint8_t places[PERMUTE_MAX];
+	size_t *jumps = NULL, jumps_len = 0, jumps_cap = 0;
+	bool more = true;
+
+	for (size_t i = 0; i < len; i++)
+		places[i] = (uint8_t)i;
+	while (more && !c->too_long) {
+		size_t split = put(c, (struct code){.kind = CODE_SPLIT});
+
+		c->code[split].to = (uint32_t)c->len;
+		for (size_t i = 0; i < len; i++)
+			compile(c, items[places[i]], excluded);
+		MEM_GROW(jumps, jumps_cap, jumps_len + 1);
+		jumps[jumps_len++] = put(c, (struct code){.kind = CODE_JUMP});
+		more = next_order(places, len);
+		/* The last has nothing to turn to: a place already seen. */
+		c->code[split].or_to = more ? (uint32_t)c->len : c->code[split].to;
 	}
-	for (size_t i = 0; i + 1 < len; i++)
+	for (size_t i = 0; i < jumps_len; i++)
 		c->code[jumps[i]].to = (uint32_t)c->len;
+	mem_free(jumps);
 }
 
 /* Goes to what follows it; set_exit says where else. */
@@ -424,8 +444,6 @@ static void compile_repeat(struct compiler *c, const struct node *n, bool exclud
 
 static void compile(struct compiler *c, const struct node *n, bool excluded)
 {
-	const struct node *left[PERMUTE_MAX];
-
 	if (c->too_long)
 		return;
 	switch (n->kind) {
@@ -441,8 +459,7 @@ static void compile(struct compiler *c, const struct node *n, bool excluded)
 		return;
 	case NODE_REPEAT: compile_repeat(c, n, excluded); return;
 	case NODE_PERMUTE:
-		memcpy(left, n->items, n->len * sizeof(*left));
-		compile_orders(c, left, n->len, excluded);
+		compile_orders(c, n->items, n->len, excluded);
 		return;
 	case NODE_EXCLUDE: compile(c, n->items[0], true); return;
 	}

@@ -23,7 +23,7 @@
 
 enum {
 	PATTERN_VARIABLES_MAX = 63, /* and a mask has room for them all */
-	PATTERN_STEPS_MAX = 4096,
+	PATTERN_STEPS_MAX = 8192,
 	PATTERN_DONE = UINT16_MAX,
 };
 
