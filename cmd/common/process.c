@@ -1,18 +1,26 @@
 #include "cmd/common/process.h"
 
+#include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* The programs in cmd/ that are stages, from the Makefile: a new one needs no line in here. */
 static const char stage_programs[] = " " STAGE_PROGRAMS " ";
+
+enum {
+	ANSWER_US = 10000000, /* an interpreter may take its time on a busy machine */
+	LEAVE_US = 1000000,
+};
 
 /* ---- programs ---- */
 
@@ -54,16 +62,26 @@ static bool is_stage_name(const char *name)
 	       strstr(stage_programs, word);
 }
 
+/* A stage of somebody else's. */
+static int find_other(const char *word, struct arena *a, const char **path)
+{
+	struct stat st;
+
+	if (!strchr(word, '/') || stat(word, &st) < 0 || !S_ISREG(st.st_mode) || access(word, X_OK) < 0)
+		return 1;
+	*path = arena_strdup(a, word);
+	return 2;
+}
+
 int process_find(const char *own, const char *word, struct arena *a, const char **path)
 {
 	char place[4096];
 	const char *prefix = "", *name = last_part(word);
 	size_t prefix_len, dir = own_place(own, place, sizeof place, &prefix, &prefix_len);
 
-	if (prefix_len && strncmp(name, prefix, prefix_len) != 0)
-		return 1;
-	if (!is_stage_name(name + prefix_len))
-		return 1;
+	if ((prefix_len && strncmp(name, prefix, prefix_len) != 0) ||
+		!is_stage_name(name + prefix_len))
+		return find_other(word, a, path);
 	*path = name != word ? arena_strndup(a, word, strlen(word))
 			     : arena_printf(a, "%.*s%s", (int)dir, place, word);
 	return 0;
@@ -95,6 +113,8 @@ static void become(
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	redirect(open("/dev/null", O_RDONLY), STDIN_FILENO);
+	if (o->mute)
+		redirect(open("/dev/null", O_WRONLY), STDOUT_FILENO);
 	redirect(open(log, O_WRONLY | O_APPEND | O_CREAT, 0600), STDERR_FILENO);
 	for (size_t i = 0; i < o->fds_len; i++)
 		inherit(o->fds[i]);
@@ -160,33 +180,82 @@ static void keep_description(
 		about->branches[i] = kept(a, about->branches[i]);
 }
 
-static int hear_description(
-	struct process *x, struct arena *a, struct process_question *q, struct error *e)
+/* Waits until the line has something, or is closed.  False: nothing for too long. */
+static bool await(const struct process *x, int64_t until_us)
+{
+	struct pollfd p = {.fd = line_fd(x->line), .events = POLLIN};
+	int64_t left_us;
+
+	do {
+		left_us = until_us - clock_mono_us();
+		if (poll(&p, 1, left_us > 0 ? (int)(left_us / 1000) + 1 : 0) > 0)
+			return true;
+	} while (left_us > 0);
+	return false;
+}
+
+static int no_stage(const struct process_question *q, struct error *e, const char *why)
+{
+	return error_set(e, ERROR_USAGE, "it is no stage: %s\n"
+		"a program that speaks frames says what it is on the line in RUNNEL_LINE, see runnel-stage(5)",
+		why);
+}
+
+/* 0: what it said is in *m; -1: it said nothing that a stage would. */
+static int hear_first(struct process *x, const struct process_question *q, int64_t until_us,
+	struct line_message *m, struct error *e)
+{
+	for (;;) {
+		struct error why = ERROR_INIT;
+
+		if (!await(x, until_us))
+			return no_stage(q, e, "it didn't say for 10 s what it is");
+		switch (line_read(x->line, false, m, &why)) {
+		case LINE_MESSAGE: return 0;
+		case LINE_AGAIN: break;
+		case LINE_ERROR: return no_stage(q, e, why.text);
+		case LINE_CLOSED: return no_stage(q, e, "it ended without saying what it is");
+		}
+	}
+}
+
+static int hear_description(struct process *x, struct arena *a, struct process_question *q,
+	int64_t until_us, struct error *e)
 {
 	struct line_message m;
 
-	switch (line_read(x->line, true, &m, e)) {
-	case LINE_MESSAGE: break;
-	case LINE_ERROR: return -1;
-	case LINE_AGAIN:
-	case LINE_CLOSED:
-		return error_set(e, ERROR_IO,
-			"%s ended without a word: is it installed, and of this version?",
-			q->program);
-	}
+	if (hear_first(x, q, until_us, &m, e) < 0)
+		return -1;
 	if (m.kind == LINE_FAILED)
 		return error_set(e, (enum error_code)m.status, "%s", m.text);
 	if (m.kind != LINE_DESCRIPTION)
-		return error_set(e, ERROR_IO, "%s doesn't speak as a stage of this version does",
-			q->program);
+		return no_stage(q, e, "its first message is no DESCRIPTION");
+	if (m.description.version != LINE_VERSION)
+		return error_set(e, ERROR_USAGE, "it speaks version %llu of the line, this program version %d",
+			(unsigned long long)m.description.version, LINE_VERSION);
 	keep_description(a, &m.description, &q->answer);
 	return 0;
+}
+
+/* It leaves because the line is closed; else it is made to. */
+static void let_go(struct process *x, int64_t until_us)
+{
+	pid_t ended;
+
+	while ((ended = waitpid(x->pid, NULL, WNOHANG)) == 0 && clock_mono_us() < until_us)
+		poll(NULL, 0, 1);
+	if (ended == 0) {
+		kill(-x->pid, SIGKILL);
+		kill(x->pid, SIGKILL);
+		waitpid(x->pid, NULL, 0);
+	}
 }
 
 int process_ask(struct process_question *questions, size_t n, struct arena *a, size_t *failed,
 	struct error *e)
 {
 	struct process *processes = mem_zero(n * sizeof *processes);
+	int64_t until_us = clock_mono_us() + ANSWER_US;
 	size_t started = 0;
 	int status = 0;
 
@@ -194,7 +263,7 @@ int process_ask(struct process_question *questions, size_t n, struct arena *a, s
 	for (; started < n && status == 0; started++) {
 		struct process_question *q = &questions[started];
 		struct process_options o = {
-			.variables = q->variables, .variables_len = q->variables_len};
+			.variables = q->variables, .variables_len = q->variables_len, .mute = true};
 
 		status = process_start(q->program, q->argv, &o, &processes[started], e);
 		*failed = started;
@@ -204,12 +273,12 @@ int process_ask(struct process_question *questions, size_t n, struct arena *a, s
 	for (size_t i = 0; i < started; i++) {
 		if (status == 0) {
 			*failed = i;
-			status = hear_description(&processes[i], a, &questions[i], e);
+			status = hear_description(&processes[i], a, &questions[i], until_us, e);
 		}
 		line_free(processes[i].line);
 	}
 	for (size_t i = 0; i < started; i++)
-		waitpid(processes[i].pid, NULL, 0);
+		let_go(&processes[i], clock_mono_us() + LEAVE_US);
 	mem_free(processes);
 	return status;
 }

@@ -9,11 +9,14 @@
 #include <sys/types.h>
 
 /* The program of a stage by its name, with the prefix that this program was installed under, beside
- * this program, whose plain name is own; or a path, by its last part.  0; 1: that is no stage. */
+ * this program, whose plain name is own; or a path: of one of these, or of anything that can be
+ * executed, which then has to say itself that it is a stage (runnel-stage(5)).  0; 1: that is none; 2: it is
+ * such a path. */
 int process_find(const char *own, const char *word, struct arena *a, const char **path);
 
 struct process_options {
 	const char *log;   /* standard error is appended to it; NULL: dropped */
+	bool mute;         /* standard output is dropped */
 	const char *spool; /* RUNNEL_SPOOL */
 	const int *fds;    /* to be inherited, beside the line */
 	size_t fds_len;
@@ -39,7 +42,8 @@ struct process_question {
 	struct line_description answer; /* its texts in the arena */
 };
 
-/* Starts each, hears its DESCRIPTION, lets it go.  An error is that of question *failed. */
+/* Starts each, hears its DESCRIPTION, lets it go.  An error is that of question *failed: ERROR_USAGE
+ * where the program is no stage at all, or one of another version of the line. */
 int process_ask(struct process_question *questions, size_t n, struct arena *a, size_t *failed,
 	struct error *e);
 

@@ -428,12 +428,52 @@ bool attempt_has_failed(const struct attempt *a, int64_t now_us)
 
 /* ---- hearing ---- */
 
-static void take_ack(struct attempt *a, size_t task, const struct line_message *m)
+static const char *last_part(const char *path)
 {
-	const char *slash = strrchr(m->text, '/');
-	struct coordinator_ack ack = {.id = m->number, .file = slash ? slash + 1 : m->text,
-		.bytes = m->bytes, .hash = m->hash, .handle = m->handle, .handle_len = m->handle_len};
+	const char *slash = strrchr(path, '/');
 
+	return slash ? slash + 1 : path;
+}
+
+/* What a stage says of its snapshot is believed only as far as it can be seen at no cost: one in
+ * another language may have it wrong, and a checkpoint with a file that isn't there is damage.
+ * *hash: as it says, or computed if it leaves that to us. */
+static int check_snapshot(const struct attempt *a, const struct attempt_task *t,
+	const struct line_message *m, uint64_t *hash, struct error *e)
+{
+	const struct plan_stage *s = &a->o.plan->stages[t->stage];
+	char *path = mem_printf("%s/checkpoints/%llu/%s.%u.frames", a->o.state->directory,
+		(unsigned long long)m->number, s->name, t->subtask);
+	struct stat st;
+	uint64_t bytes;
+	int status = 0;
+
+	*hash = m->hash;
+	if (strcmp(last_part(m->text), last_part(path)) != 0)
+		status = error_set(e, ERROR_DATA, "it acknowledges '%s', its snapshot is %s", m->text, path);
+	else if (stat(path, &st) < 0)
+		status = error_errno(e, "%s: it acknowledges this, which can't be seen", path);
+	else if ((uint64_t)st.st_size != m->bytes)
+		status = error_set(e, ERROR_DATA, "%s: it acknowledges %llu bytes, there are %llu", path,
+			(unsigned long long)m->bytes, (unsigned long long)st.st_size);
+	else if (m->hash_unknown)
+		status = checkpoint_hash_file(path, &bytes, hash, e);
+	mem_free(path);
+	return status;
+}
+
+static void take_ack(struct attempt *a, size_t task, const struct line_message *m, int64_t now_us)
+{
+	struct coordinator_ack ack = {.id = m->number, .file = last_part(m->text),
+		.bytes = m->bytes, .handle = m->handle, .handle_len = m->handle_len};
+	struct error e = ERROR_INIT;
+
+	if (coordinator_pending(a->coordinator) != m->number)
+		return; /* that checkpoint was given up, and may be gone */
+	if (check_snapshot(a, &a->tasks[task], m, &ack.hash, &e) < 0) {
+		fail(a, &a->tasks[task], (int)e.code, e.text, now_us);
+		return;
+	}
 	a->tasks[task].state_bytes = m->bytes;
 	a->tasks[task].alignment_us = m->alignment_us;
 	coordinator_ack(a->coordinator, task, &ack);
@@ -458,7 +498,7 @@ static void take_message(struct attempt *a, size_t task, const struct line_messa
 		t->ready = true;
 		coordinator_ready(a->coordinator, task);
 		break;
-	case LINE_ACK: take_ack(a, task, m); break;
+	case LINE_ACK: take_ack(a, task, m, now_us); break;
 	case LINE_DECLINED: coordinator_declined(a->coordinator, task, m->number, m->text); break;
 	case LINE_COMMITTED: coordinator_committed(a->coordinator, task, m->number); break;
 	case LINE_FINISHED: coordinator_finished(a->coordinator, task); break;
@@ -622,8 +662,10 @@ bool attempt_is_over(const struct attempt *a)
 void attempt_end(struct attempt *a)
 {
 	for (size_t i = 0; i < a->tasks_len; i++) {
-		if (a->tasks[i].alive)
-			kill(a->tasks[i].process.pid, SIGKILL);
+		if (!a->tasks[i].alive)
+			continue;
+		kill(-a->tasks[i].process.pid, SIGKILL); /* a script's children, too */
+		kill(a->tasks[i].process.pid, SIGKILL);
 	}
 	for (size_t i = 0; i < a->tasks_len; i++) {
 		struct attempt_task *t = &a->tasks[i];

@@ -338,15 +338,15 @@ out:
 	return status;
 }
 
-static int verify_file(const char *path, const struct checkpoint_task *t, struct error *e)
+int checkpoint_hash_file(const char *path, uint64_t *bytes, uint64_t *hash, struct error *e)
 {
 	enum { PIECE_BYTES = 1 << 20 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	uint8_t *piece;
 	XXH64_state_t state;
-	uint64_t bytes = 0;
 	ssize_t n;
 
+	*bytes = 0;
 	if (fd < 0) {
 		error_errno(e, "%s: can't open", path);
 		if (errno == ENOENT)
@@ -357,13 +357,21 @@ static int verify_file(const char *path, const struct checkpoint_task *t, struct
 	XXH64_reset(&state, 0);
 	while ((n = read(fd, piece, PIECE_BYTES)) > 0) {
 		XXH64_update(&state, piece, (size_t)n);
-		bytes += (uint64_t)n;
+		*bytes += (uint64_t)n;
 	}
 	mem_free(piece);
 	close(fd);
-	if (n < 0)
-		return error_errno(e, "%s: can't read", path);
-	if (bytes != t->bytes || XXH64_digest(&state) != t->hash)
+	*hash = XXH64_digest(&state);
+	return n < 0 ? error_errno(e, "%s: can't read", path) : 0;
+}
+
+static int verify_file(const char *path, const struct checkpoint_task *t, struct error *e)
+{
+	uint64_t bytes, hash;
+
+	if (checkpoint_hash_file(path, &bytes, &hash, e) < 0)
+		return -1;
+	if (bytes != t->bytes || hash != t->hash)
 		return error_set(e, ERROR_STATE, "%s: the state is damaged: %" PRIu64 " bytes instead of %"
 			PRIu64 ", or others than were written", path, bytes, t->bytes);
 	return 0;

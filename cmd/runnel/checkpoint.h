@@ -63,6 +63,9 @@ bool checkpoint_is_committed(const struct checkpoint *c);
 /* Reads the manifest of a directory.  0; 1: there is none; -1: ERROR_STATE, it is damaged. */
 int checkpoint_read(const char *directory, struct checkpoint *out, struct error *e);
 
+/* Size and XXH64 of a file; one that isn't there is ERROR_STATE. */
+int checkpoint_hash_file(const char *path, uint64_t *bytes, uint64_t *hash, struct error *e);
+
 /* Reads every state file and compares it with the manifest. */
 int checkpoint_verify(const struct checkpoint *c, struct error *e);
 

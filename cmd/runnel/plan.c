@@ -40,6 +40,10 @@ static int refuse_program(struct draw *d, const struct plan_text *in,
 {
 	const char *word = text->arguments[0].text;
 
+	if (strchr(word, '/'))
+		return pipeline_error(in->source, text->place,
+			"a path can be that of a program of yours which speaks frames, see runnel-stage(5);\n"
+			"it has to be there and executable: chmod +x", d->e, "'%s' is no stage", word);
 	return pipeline_error(in->source, text->place,
 		"a pipeline under runnel consists of Runnel's stages only: what runs in front goes into\n"
 		"a file first, what runs behind reads one",
@@ -53,9 +57,10 @@ static int add_text_stage(struct draw *d, const struct plan_text *in,
 	struct plan_stage *s;
 	const char **argv;
 	const char *program;
-	int index;
+	int index, found = d->programs->find(d->programs->context, text->arguments[0].text, p->arena,
+		&program);
 
-	if (d->programs->find(d->programs->context, text->arguments[0].text, p->arena, &program))
+	if (found == 1)
 		return refuse_program(d, in, text);
 	s = add_stage(d);
 	if (!s)
@@ -65,6 +70,7 @@ static int add_text_stage(struct draw *d, const struct plan_text *in,
 	for (size_t i = 0; i < text->arguments_len; i++)
 		argv[i] = text->arguments[i].text;
 	s->program = program;
+	s->foreign = found == 2;
 	s->argv = argv;
 	s->argv_len = text->arguments_len;
 	s->in = in;
@@ -202,6 +208,11 @@ static int check_place_in_pipe(struct draw *d, size_t stage)
 		return pipeline_error(s->in->source, s->place,
 			"stee passes rows on to several pipelines: ... | stee 'ssink all.csv' | ...", d->e,
 			"%s has no input: the stage in front is a sink", s->argv[0]);
+	for (unsigned i = 0; s->d.about.spread == STAGE_KEYED && i < s->d.inputs; i++) {
+		if (!s->d.about.keys_len[i])
+			return pipeline_error(s->in->source, s->place, NULL, d->e,
+				"%s is spread by key, and names none for input %u", s->argv[0], i);
+	}
 	if (s->d.about.cannot_replay)
 		return pipeline_error(s->in->source, s->place,
 			"a job reads again where its last checkpoint was: name a file",
@@ -338,6 +349,11 @@ static int name_stages(struct draw *d, size_t first)
 	for (size_t i = first; i < d->plan->stages_len; i++) {
 		struct plan_stage *s = &d->plan->stages[i];
 
+		if (!is_plain(s->d.type))
+			return pipeline_error(s->in->source, s->place,
+				"a type has letters, digits, _, - and .; stages are named by it", d->e,
+				"%s says that its type is '%s'", s->argv[0], s->d.type);
+
 		if (s->d.about.name && !is_plain(s->d.about.name))
 			return pipeline_error(s->in->source, s->place,
 				"a name has letters, digits, _, - and .; it stands in file names", d->e,
@@ -350,6 +366,92 @@ static int name_stages(struct draw *d, size_t first)
 					"its state is found by its name: --name another", d->e,
 					"two stages are named '%s'", s->name);
 		}
+	}
+	return 0;
+}
+
+/* ---- around foreign stages ---- */
+
+/* An smap that hands all rows on, between two stages. */
+static int add_relay(struct draw *d, size_t foreign, const char *what)
+{
+	static const char *const words[] = {"smap", "*"};
+
+	return add_implied(d, arena_printf(d->plan->arena, "%s-%s", d->plan->stages[foreign].name, what),
+		words, 2, foreign);
+}
+
+/* In front it deals the rows out as the stage says they have to be: those then go one to one. */
+static int relay_input(struct draw *d, size_t stage, unsigned input)
+{
+	struct plan_input front = d->plan->stages[stage].inputs[input];
+	int relay = front.stage < 0 ? 0 : add_relay(d, stage,
+		input ? arena_printf(d->plan->arena, "in%u", input + 1) : "in");
+
+	if (relay < 0 || front.stage < 0)
+		return relay;
+	d->plan->stages[relay].inputs[0] = front;
+	d->plan->stages[stage].inputs[input] = (struct plan_input){.stage = relay};
+	return 0;
+}
+
+static int relay_output(struct draw *d, size_t stage)
+{
+	int relay = add_relay(d, stage, "out");
+
+	if (relay < 0)
+		return -1;
+	for (size_t s = 0; s < d->plan->stages_len; s++) {
+		for (unsigned i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+			struct plan_input *in = &d->plan->stages[s].inputs[i];
+
+			if (in->stage == (int)stage && in->output == 0)
+				in->stage = relay;
+		}
+	}
+	d->plan->stages[relay].inputs[0] = (struct plan_input){.stage = (int)stage};
+	return 0;
+}
+
+/* What the relays say of themselves is what their stage said. */
+static void spread_relays(struct draw *d, size_t stage, size_t first)
+{
+	struct plan_stage *s = &d->plan->stages[stage];
+
+	for (size_t r = first; r < d->plan->stages_len; r++) {
+		struct stage_description *about = &d->plan->stages[r].d.about;
+		bool behind = d->plan->stages[r].inputs[0].stage == (int)stage;
+
+		if (behind)
+			about->spread = s->d.about.spread == STAGE_SINGLE ? STAGE_SINGLE : STAGE_ANY;
+		for (unsigned i = 0; i < s->d.inputs; i++) {
+			if (s->inputs[i].stage != (int)r)
+				continue;
+			about->spread = s->d.about.spread;
+			about->keys_len[0] = s->d.about.keys_len[i];
+			memcpy(about->keys[0], s->d.about.keys[i], sizeof about->keys[0]);
+		}
+	}
+	if (s->d.about.spread == STAGE_KEYED && s->d.inputs)
+		s->d.about.spread = STAGE_ANY;
+}
+
+static int add_relays(struct draw *d)
+{
+	size_t n = d->plan->stages_len;
+
+	for (size_t i = 0; i < n && d->parallelism > 1; i++) {
+		size_t first = d->plan->stages_len;
+
+		if (!d->plan->stages[i].foreign)
+			continue;
+		for (unsigned in = 0; in < d->plan->stages[i].d.inputs; in++) {
+			if (relay_input(d, i, in) < 0)
+				return -1;
+		}
+		if ((d->plan->stages[i].d.outputs && relay_output(d, i) < 0) || describe(d, first) < 0)
+			return -1;
+		spread_relays(d, i, first);
 	}
 	return 0;
 }
@@ -457,6 +559,8 @@ int plan_draw(const struct pipeline *text, const struct pipeline_source *source,
 		first = end;
 	}
 	if (check_last(&d, last) < 0 || name_stages(&d, 0) < 0)
+		return -1;
+	if (add_relays(&d) < 0)
 		return -1;
 	text_stages = out->stages_len;
 	for (size_t i = 0; i < text_stages; i++) {

@@ -1,7 +1,9 @@
 /* The plan of a job: its stages with their subtasks, and how rows go between them.
  *
  * Drawn from the pipeline's tree and from what each stage says of itself (line.h, DESCRIPTION):
- * nothing in here knows what a stage does.  Beside the stages of the text there are a source for each
+ * nothing in here knows what a stage does.  A foreign stage has one channel for each input and output,
+ * whatever the parallelism: where rows have to be dealt out or brought together around it, an smap of the
+ * plan's own does it, for that takes alignment, and keys, which are expressions.  Beside the stages of the text there are a source for each
  * file that a stage would open itself (sjoin airports.csv), a sink for each side output (--late
  * late.frames), and the stages of pipelines in arguments (stee), so that they, too, are in
  * checkpoints.  A plan is a tree: every stage has one reader per output. */
@@ -32,6 +34,7 @@ struct plan_stage {
 	size_t argv_len;       /* argv[argv_len] is NULL */
 	const struct plan_text *in;
 	struct pipeline_place place;
+	bool foreign;          /* not one of Runnel's programs */
 	bool ends_branch;      /* the last of a pipeline in an argument */
 	const struct pipeline_stage *text; /* NULL: added by the plan */
 	struct line_description d;
@@ -51,7 +54,8 @@ struct plan {
 
 /* What a plan needs to know of the outside. */
 struct plan_programs {
-	/* The executable of a stage's program.  0; 1: that is no stage's name. */
+	/* The executable of a stage's program.  0; 1: that is no stage's name; 2: a program of somebody
+	 * else's that has to say itself that it is a stage. */
 	int (*find)(void *context, const char *word, struct arena *a, const char **path);
 	/* Asks the stages [first, stages_len) what they are, into d; the texts into the arena.  An error
 	 * says which (*failed). */

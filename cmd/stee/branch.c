@@ -62,7 +62,7 @@ static int add_question(struct questions *q, const struct asked *x, struct error
 	const struct pipeline_stage *s = x->stage;
 	const char **argv = ARENA_ARRAY(&arena, const char *, s->arguments_len + 1), *program;
 
-	if (process_find("stee", s->arguments[0].text, &arena, &program))
+	if (process_find("stee", s->arguments[0].text, &arena, &program) == 1)
 		return refuse(x, "what is in a stee's argument consists of Runnel's stages only", e,
 			"is no stage");
 	for (size_t i = 0; i < s->arguments_len; i++)
@@ -256,7 +256,7 @@ static int start_stage(struct start *s, const struct pipeline_stage *stage, stru
 			start_substitution(s, &stage->arguments[i], &argv[i], e) < 0)
 			return -1;
 	}
-	MUST(process_find("stee", argv[0], &arena, &program) == 0);
+	MUST(process_find("stee", argv[0], &arena, &program) != 1);
 	pid = fork();
 	if (pid == 0)
 		become(s, program, argv);

@@ -92,42 +92,79 @@ static void put_text_or_nil(struct buf *b, const char *text)
 		msgpack_put_nil(b);
 }
 
-static void put_description(struct buf *b, const struct line_description *d)
+static void put_pair(struct buf *b, const char *key, const char *text)
 {
-	const struct stage_description *about = &d->about;
+	put_text(b, key);
+	put_text_or_nil(b, text);
+}
 
-	msgpack_put_array(b, 17);
-	put_text_or_nil(b, about->name);
-	put_text(b, d->type);
-	msgpack_put_uint(b, d->inputs);
-	msgpack_put_uint(b, d->outputs);
-	msgpack_put_bool(b, d->bounded);
-	msgpack_put_uint(b, about->spread);
-	msgpack_put_array(b, DESCRIPTION_INPUTS_MAX);
-	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+static void put_flag(struct buf *b, const char *key, bool value)
+{
+	put_text(b, key);
+	msgpack_put_bool(b, value);
+}
+
+static void put_number(struct buf *b, const char *key, unsigned value)
+{
+	put_text(b, key);
+	msgpack_put_uint(b, value);
+}
+
+static const char *const spreads[] = {"single", "any", "keyed"};
+
+static void put_keys(struct buf *b, const struct stage_description *about, unsigned inputs)
+{
+	put_text(b, "keys");
+	msgpack_put_array(b, inputs);
+	for (unsigned i = 0; i < inputs; i++) {
 		msgpack_put_array(b, (uint32_t)about->keys_len[i]);
 		for (size_t k = 0; k < about->keys_len[i]; k++)
 			put_text(b, about->keys[i][k]);
 	}
+}
+
+/* Paths of inputs, sides of outputs, pipelines behind. */
+static void put_ends(struct buf *b, const struct stage_description *about)
+{
+	put_text(b, "paths");
 	msgpack_put_array(b, DESCRIPTION_INPUTS_MAX);
 	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++)
 		put_text_or_nil(b, about->inputs[i]);
+	put_text(b, "sides");
 	msgpack_put_array(b, DESCRIPTION_SIDES_MAX);
 	for (size_t i = 0; i < DESCRIPTION_SIDES_MAX; i++) {
 		msgpack_put_array(b, 2);
 		put_text_or_nil(b, about->sides[i].path);
 		put_text_or_nil(b, about->sides[i].format);
 	}
-	put_text_or_nil(b, about->keeps);
-	put_text_or_nil(b, about->guarantee);
-	put_text_or_nil(b, about->writes);
-	msgpack_put_bool(b, about->cannot_replay);
-	msgpack_put_bool(b, about->whole_file);
-	msgpack_put_bool(b, about->standard_output);
-	msgpack_put_bool(b, about->pipe_optional);
+	put_text(b, "branches");
 	msgpack_put_array(b, (uint32_t)about->branches_len);
 	for (size_t i = 0; i < about->branches_len; i++)
 		put_text(b, about->branches[i]);
+}
+
+static void put_description(struct buf *b, const struct line_description *d)
+{
+	const struct stage_description *about = &d->about;
+
+	MUST(d->inputs <= DESCRIPTION_INPUTS_MAX);
+	msgpack_put_map(b, 18);
+	put_number(b, "line", LINE_VERSION);
+	put_pair(b, "type", d->type);
+	put_pair(b, "name", about->name);
+	put_number(b, "inputs", d->inputs);
+	put_number(b, "outputs", d->outputs);
+	put_flag(b, "bounded", d->bounded);
+	put_pair(b, "spread", spreads[about->spread]);
+	put_keys(b, about, d->inputs);
+	put_ends(b, about);
+	put_pair(b, "keeps", about->keeps);
+	put_pair(b, "guarantee", about->guarantee);
+	put_pair(b, "writes", about->writes);
+	put_flag(b, "cannot_replay", about->cannot_replay);
+	put_flag(b, "whole_file", about->whole_file);
+	put_flag(b, "standard_output", about->standard_output);
+	put_flag(b, "pipe_optional", about->pipe_optional);
 }
 
 static void put_body(struct buf *b, const struct line_message *m)
@@ -159,7 +196,10 @@ static void put_body(struct buf *b, const struct line_message *m)
 		msgpack_put_uint(b, m->number);
 		put_text(b, m->text);
 		msgpack_put_uint(b, m->bytes);
-		msgpack_put_uint(b, m->hash);
+		if (m->hash_unknown)
+			msgpack_put_nil(b);
+		else
+			msgpack_put_uint(b, m->hash);
 		msgpack_put_bin(b, m->handle, m->handle_len);
 		msgpack_put_uint(b, m->alignment_us);
 		break;
@@ -281,6 +321,18 @@ static uint64_t take_uint(struct fields *f)
 	return take(f, MSGPACK_INT).uint; /* the same bits for both kinds */
 }
 
+static uint64_t take_uint_or_nil(struct fields *f, bool *is_nil)
+{
+	struct msgpack ahead = f->m;
+	struct msgpack_item item;
+
+	*is_nil = !f->bad && msgpack_next(&ahead, &item) == 0 && item.kind == MSGPACK_NIL;
+	if (!*is_nil)
+		return take_uint(f);
+	f->m = ahead;
+	return 0;
+}
+
 static int64_t take_int(struct fields *f)
 {
 	return take(f, MSGPACK_INT).integer;
@@ -314,48 +366,122 @@ static const char *take_text_or_nil(struct fields *f)
 	return arena_strndup(f->arena, (const char *)item.bytes, item.bytes_len);
 }
 
-static void take_description(struct fields *f, struct line_description *d)
+static bool take_bool(struct fields *f)
 {
-	struct stage_description *about = &d->about;
+	return take(f, MSGPACK_BOOL).boolean;
+}
 
-	about->name = take_text_or_nil(f);
-	d->type = take_text(f);
-	d->inputs = (unsigned)take_uint(f);
-	d->outputs = (unsigned)take_uint(f);
-	d->bounded = take(f, MSGPACK_BOOL).boolean;
-	about->spread = (enum stage_spread)take_uint(f);
-	f->bad |= take_array(f, DESCRIPTION_INPUTS_MAX) != DESCRIPTION_INPUTS_MAX;
-	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+static enum stage_spread take_spread(struct fields *f)
+{
+	const char *text = take_text(f);
+
+	for (int i = 0; i < 3; i++) {
+		if (!strcmp(text, spreads[i]))
+			return (enum stage_spread)i;
+	}
+	f->bad = true;
+	return STAGE_SINGLE;
+}
+
+static void take_keys(struct fields *f, struct stage_description *about)
+{
+	uint32_t n = take_array(f, DESCRIPTION_INPUTS_MAX);
+
+	for (uint32_t i = 0; i < n; i++) {
 		about->keys_len[i] = take_array(f, DESCRIPTION_KEYS_MAX);
 		for (size_t k = 0; k < about->keys_len[i]; k++)
 			about->keys[i][k] = take_text(f);
 	}
-	f->bad |= take_array(f, DESCRIPTION_INPUTS_MAX) != DESCRIPTION_INPUTS_MAX;
-	for (size_t i = 0; i < DESCRIPTION_INPUTS_MAX; i++)
+}
+
+static void take_paths(struct fields *f, struct stage_description *about)
+{
+	uint32_t n = take_array(f, DESCRIPTION_INPUTS_MAX);
+
+	for (uint32_t i = 0; i < n; i++)
 		about->inputs[i] = take_text_or_nil(f);
-	f->bad |= take_array(f, DESCRIPTION_SIDES_MAX) != DESCRIPTION_SIDES_MAX;
-	for (size_t i = 0; i < DESCRIPTION_SIDES_MAX; i++) {
+}
+
+static void take_sides(struct fields *f, struct stage_description *about)
+{
+	uint32_t n = take_array(f, DESCRIPTION_SIDES_MAX);
+
+	for (uint32_t i = 0; i < n; i++) {
 		f->bad |= take_array(f, 2) != 2;
 		about->sides[i].path = take_text_or_nil(f);
 		about->sides[i].format = take_text_or_nil(f);
 	}
-	about->keeps = take_text_or_nil(f);
-	about->guarantee = take_text_or_nil(f);
-	about->writes = take_text_or_nil(f);
-	about->cannot_replay = take(f, MSGPACK_BOOL).boolean;
-	about->whole_file = take(f, MSGPACK_BOOL).boolean;
-	about->standard_output = take(f, MSGPACK_BOOL).boolean;
-	about->pipe_optional = take(f, MSGPACK_BOOL).boolean;
+}
+
+static void take_branches(struct fields *f, struct stage_description *about)
+{
 	about->branches_len = take_array(f, DESCRIPTION_BRANCHES_MAX);
 	for (size_t i = 0; i < about->branches_len; i++)
 		about->branches[i] = take_text(f);
-	f->bad |= d->inputs > DESCRIPTION_INPUTS_MAX || about->spread > STAGE_KEYED ||
-		d->outputs > LINE_OUTPUTS_MAX;
+}
+
+/* The value of one key; false: it isn't one of these. */
+static bool take_about(struct fields *f, const char *key, struct stage_description *about)
+{
+	if (!strcmp(key, "name"))
+		about->name = take_text_or_nil(f);
+	else if (!strcmp(key, "spread"))
+		about->spread = take_spread(f);
+	else if (!strcmp(key, "keys"))
+		take_keys(f, about);
+	else if (!strcmp(key, "paths"))
+		take_paths(f, about);
+	else if (!strcmp(key, "sides"))
+		take_sides(f, about);
+	else if (!strcmp(key, "branches"))
+		take_branches(f, about);
+	else if (!strcmp(key, "keeps"))
+		about->keeps = take_text_or_nil(f);
+	else if (!strcmp(key, "guarantee"))
+		about->guarantee = take_text_or_nil(f);
+	else if (!strcmp(key, "writes"))
+		about->writes = take_text_or_nil(f);
+	else if (!strcmp(key, "cannot_replay"))
+		about->cannot_replay = take_bool(f);
+	else if (!strcmp(key, "whole_file"))
+		about->whole_file = take_bool(f);
+	else if (!strcmp(key, "standard_output"))
+		about->standard_output = take_bool(f);
+	else if (!strcmp(key, "pipe_optional"))
+		about->pipe_optional = take_bool(f);
+	else
+		return false;
+	return true;
+}
+
+static void take_description(struct fields *f, struct line_description *d)
+{
+	uint32_t pairs = take(f, MSGPACK_MAP).count;
+
+	d->type = "";
+	for (uint32_t i = 0; i < pairs && !f->bad; i++) {
+		const char *key = take_text(f);
+
+		if (!strcmp(key, "line"))
+			d->version = take_uint(f);
+		else if (!strcmp(key, "type"))
+			d->type = take_text(f);
+		else if (!strcmp(key, "inputs"))
+			d->inputs = (unsigned)take_uint(f);
+		else if (!strcmp(key, "outputs"))
+			d->outputs = (unsigned)take_uint(f);
+		else if (!strcmp(key, "bounded"))
+			d->bounded = take_bool(f);
+		else if (!take_about(f, key, &d->about) && !f->bad)
+			f->bad |= msgpack_skip(&f->m) != 0;
+	}
+	f->bad |= d->inputs > DESCRIPTION_INPUTS_MAX || d->outputs > LINE_OUTPUTS_MAX;
 }
 
 static void take_body(struct fields *f, struct line_message *m)
 {
-	take_array(f, 17);
+	if (m->kind != LINE_DESCRIPTION)
+		take_array(f, 16);
 	switch (m->kind) {
 	case LINE_PLAN:
 	case LINE_DRAIN:
@@ -378,7 +504,7 @@ static void take_body(struct fields *f, struct line_message *m)
 		m->number = take_uint(f);
 		m->text = take_text(f);
 		m->bytes = take_uint(f);
-		m->hash = take_uint(f);
+		m->hash = take_uint_or_nil(f, &m->hash_unknown);
 		m->handle = take_bin(f, &m->handle_len);
 		m->alignment_us = take_uint(f);
 		break;
@@ -410,23 +536,50 @@ static bool is_kind(uint8_t kind)
 	return (kind >= LINE_PLAN && kind <= LINE_PING) || (kind >= LINE_READY && kind <= LINE_DECLINED);
 }
 
+/* The head of a message: msgpack's ext in any of its forms, as a library in a script picks the
+ * shortest.  0; 1: it isn't here yet; -1: it is none. */
+static int read_head(const uint8_t *p, size_t len, size_t *head_bytes, uint64_t *body_bytes,
+	uint8_t *kind)
+{
+	size_t len_bytes;
+
+	if (!len)
+		return 1;
+	switch (p[0]) {
+	case 0xc7: len_bytes = 1; break;
+	case 0xc8: len_bytes = 2; break;
+	case 0xc9: len_bytes = 4; break;
+	case 0xd4:
+	case 0xd5:
+	case 0xd6:
+	case 0xd7:
+	case 0xd8: len_bytes = 0; break;
+	default: return -1;
+	}
+	if (len < len_bytes + 2)
+		return 1;
+	*body_bytes = len_bytes ? 0 : UINT64_C(1) << (p[0] - 0xd4);
+	for (size_t i = 1; i <= len_bytes; i++)
+		*body_bytes = *body_bytes << 8 | p[i];
+	*head_bytes = len_bytes + 2;
+	*kind = p[len_bytes + 1];
+	return 0;
+}
+
 /* The body of the next whole message, which is passed over; 0, 1 if it isn't here yet. */
 static int next_body(struct line *l, uint8_t *kind, struct msgpack *body, struct error *e)
 {
 	const uint8_t *p = l->in.data + l->at;
-	size_t len = l->in.len - l->at;
-	uint32_t bytes;
+	size_t len = l->in.len - l->at, head;
+	uint64_t bytes = 0;
+	int status = read_head(p, len, &head, &bytes, kind);
 
-	if (len < FRAME_HEADER_BYTES)
-		return 1;
-	bytes = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
-	if (p[0] != 0xc9 || bytes > LINE_MESSAGE_MAX || !is_kind(p[5]))
+	if (status < 0 || (status == 0 && (bytes > LINE_MESSAGE_MAX || !is_kind(*kind))))
 		return error_set(e, ERROR_DATA, "the line carries something that is no message");
-	if (len - FRAME_HEADER_BYTES < bytes)
+	if (status || len - head < bytes)
 		return 1;
-	*kind = p[5];
-	*body = (struct msgpack){p + FRAME_HEADER_BYTES, p + FRAME_HEADER_BYTES + bytes};
-	l->at += FRAME_HEADER_BYTES + bytes;
+	*body = (struct msgpack){p + head, p + head + bytes};
+	l->at += head + bytes;
 	return 0;
 }
 

@@ -1,8 +1,10 @@
 /* The line between a stage and its supervisor: what both say, and how it lies on the wire.
  *
  * A Unix stream socket pair; the stage finds its end's descriptor number in RUNNEL_LINE.  Messages
- * are framed as frames are (0xc9, length, kind, msgpack array), with kinds of their own.  The line
- * is the only way of control: edges carry rows and barriers one way, nothing travels back on them.
+ * are framed as frames are (0xc9, length, kind, msgpack array; shorter forms of ext are read), with
+ * kinds of their own.  The line is the only way of control: edges carry rows and barriers one way,
+ * nothing travels back on them.  runnel-stage(5) specifies it for who writes a stage in another
+ * language; a change of what is there takes a new LINE_VERSION, new keys of DESCRIPTION don't.
  *
  *   supervisor -> stage                                  stage -> supervisor
  *   PLAN        once, first                              DESCRIPTION  once, first
@@ -44,6 +46,8 @@
 
 #define LINE_ENVIRONMENT "RUNNEL_LINE"
 
+enum { LINE_VERSION = 1 }; /* DESCRIPTION says it; another one is refused */
+
 enum line_kind {
 	LINE_PLAN = 0x20,
 	LINE_CHECKPOINT = 0x21, /* [id, kind, started_us] */
@@ -53,17 +57,16 @@ enum line_kind {
 	LINE_PING = 0x25,       /* [number] */
 
 	LINE_READY = 0x30,      /* [] */
-	LINE_ACK = 0x31,        /* [id, path, bytes, xxh64, handle, alignment_us] */
+	LINE_ACK = 0x31,        /* [id, path, bytes, xxh64 or nil, handle, alignment_us] */
 	LINE_COMMITTED = 0x32,  /* [epoch] */
 	LINE_FINISHED = 0x33,   /* [rows sent] */
 	LINE_FAILED = 0x34,     /* [status, message] */
 	LINE_PONG = 0x35,       /* [number, rows in, rows out, late, bad, watermark_us, blocked_us,
 	                         *  idle_us, bytes out] */
 	LINE_DECLINED = 0x37,   /* [id, why] */
-	LINE_DESCRIPTION = 0x36, /* [name or nil, type, inputs, outputs, bounded, spread, [[key, ...] per input],
-	                          *  [input path or nil, ...], [[path, format] per side], keeps or nil,
-	                          *  guarantee or nil, writes or nil, cannot replay, whole file,
-	                          *  standard output, pipe optional, [branch, ...]] */
+	/* {"line": version, "type": text, "inputs": n, ...}: a map; what isn't there has its default
+	 * (description.h, zero), unknown keys are passed over. */
+	LINE_DESCRIPTION = 0x36,
 };
 
 enum {
@@ -119,6 +122,7 @@ struct line_plan {
 };
 
 struct line_description {
+	uint64_t version; /* of the line, as it was read; 0: it said none */
 	const char *type;
 	unsigned inputs, outputs;
 	bool bounded; /* sources */
@@ -132,6 +136,7 @@ struct line_message {
 	uint64_t number;            /* COMMIT, COMMITTED: epoch; ACK: checkpoint; FINISHED: rows; PING */
 	const char *text;           /* ACK: path; FAILED, DECLINED: why */
 	uint64_t bytes, hash;       /* ACK: of the file */
+	bool hash_unknown;          /* ACK: the stage leaves it to the supervisor to compute it */
 	uint64_t alignment_us;      /* ACK: from the first barrier to the last */
 	const uint8_t *handle;      /* COMMIT, ACK */
 	size_t handle_len;
