@@ -10,7 +10,8 @@ line, inn, out = int(os.environ.get("RUNNEL_LINE", -1)), 0, 1
 
 
 def pack(kind, body):
-    return msgpack.packb(msgpack.ExtType(kind, msgpack.packb(body)))
+    body = msgpack.packb(body)
+    return struct.pack(">BIB", 0xc9, len(body), kind) + body
 
 
 def read(fd, n):   # meanwhile the supervisor is heard
@@ -80,7 +81,7 @@ if line >= 0:
                            "keys": [['"%s"' % column]], "keeps": "a count per " + column}))
     plan = frame(line)[1]
     name, subtask, subtasks, inputs, outputs, restore, snapshots = plan[:7]
-    inn, out, mine = inputs[0][1], outputs[0][0][0], key_range(subtask, subtasks)
+    mine = key_range(subtask, subtasks)
     for path in restore:
         with open(path, "rb") as f:
             while (got := frame(f.fileno()))[0] != 6:
@@ -91,6 +92,7 @@ if line >= 0:
     send(line, pack(0x30, []))   # READY
     while plan[13]:              # only to be checked: until STOP
         order(*frame(line))
+    inn, out = inputs[0][1], outputs[0][0][0]
 while True:
     kind, body = frame(inn)
     if kind == 1:    # SCHEMA
