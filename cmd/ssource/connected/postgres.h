@@ -40,7 +40,7 @@ struct postgres_plan {
 	size_t len, cap;
 	bool takes_all;       /* -s has a *, or isn't there: columns that are added come, too */
 	struct schema schema; /* of the columns; no event time yet */
-	const char **keys; /* columns of the primary key, as the table has them */
+	const char **keys;    /* columns of the primary key, as the table has them */
 	size_t keys_len, keys_cap;
 };
 

@@ -7,6 +7,11 @@
 #include <poll.h>
 #include <string.h>
 
+enum {
+	DRAIN_US = 10000000, /* a server that doesn't say how far it is */
+	DRAIN_LOOK_US = 50000,
+};
+
 static struct changes *changes_of(struct operator* op)
 {
 	return (struct changes *)op;
@@ -123,6 +128,8 @@ static enum produce_status wait_for_more(struct changes *c)
 	c->base.wait_fd = c->is_streaming ? postgres_fd(c->wal) : -1;
 	if (!c->is_streaming)
 		us = lesser(us, c->retry_at_us > now ? c->retry_at_us - now : 0);
+	if (c->is_drained)
+		us = lesser(us, DRAIN_LOOK_US);
 	if (places_watermarks(c))
 		us = lesser(us, timeline_until_idle(&c->timeline, now));
 	c->base.wait_us = us < 0 ? 0 : us;
@@ -136,6 +143,38 @@ static enum produce_status end(struct changes *c)
 	return PRODUCE_END;
 }
 
+/* To be drained is to read what has been committed by now. */
+static int begin_drain(struct changes *c, struct error *e)
+{
+	struct postgres *db = NULL;
+	char *text = NULL;
+
+	c->is_drained = true;
+	c->drain_us = clock_mono_us();
+	if (postgres_input_connect(&c->in, c->base.stage, false, &db, e) < 0 ||
+		postgres_ask(db, "select pg_catalog.pg_current_wal_lsn()", NULL, 0, &text, e) < 0) {
+		postgres_close(db);
+		if (e->code != ERROR_IO)
+			return -1;
+		stage_warn(c->base.stage, "%s; the stream ends where it was", e->text);
+		error_clear(e);
+		return 0;
+	}
+	if (text)
+		pgoutput_parse_lsn(text, &c->drain_lsn);
+	mem_free(text);
+	postgres_close(db);
+	return 0;
+}
+
+/* Half a transaction isn't an end. */
+static bool is_drained(const struct changes *c, int status)
+{
+	return c->is_drained && status == 2 && !c->in_txn &&
+	       (c->at.lsn >= c->drain_lsn || !c->is_streaming ||
+		       clock_mono_us() - c->drain_us > DRAIN_US);
+}
+
 static enum produce_status step_stream(struct changes *c, struct error *e)
 {
 	int status = changes_open(c, e);
@@ -145,13 +184,11 @@ static enum produce_status step_stream(struct changes *c, struct error *e)
 	else if (status == 1)
 		status = 2;
 	if (status < 0 || emit(c, e) < 0 || place_watermark(c, e) < 0 ||
+		(c->draining && !c->is_drained && begin_drain(c, e) < 0) ||
 		changes_tell(c, false, e) < 0)
 		return PRODUCE_ERROR;
-	/* Half a transaction isn't an end. */
-	if (status == 1 || (c->draining && !c->in_txn && (status == 2 || c->drained_lsn)))
+	if (status == 1 || is_drained(c, status))
 		return end(c);
-	if (c->draining && !c->in_txn)
-		c->drained_lsn = c->at.lsn;
 	return status == 2 ? wait_for_more(c) : PRODUCE_MORE;
 }
 

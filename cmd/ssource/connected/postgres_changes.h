@@ -81,7 +81,9 @@ struct changes {
 	/* where it is */
 	enum changes_phase phase;
 	bool is_restored, draining;
-	uint64_t drained_lsn; /* it has been told to end, and what was there has been read */
+	bool is_drained; /* it has been told to end, and how far that is */
+	uint64_t drain_lsn;
+	int64_t drain_us;
 	struct changes_position at;
 	uint64_t prepared_lsn, confirmed_lsn;
 	char *slot;     /* that is read from; NULL: not known yet */
