@@ -186,6 +186,9 @@ whole() {
 	runnel --name away --checkpoint 100ms -c "$S | ssink '$URL?table=away'" 2> log 3>&- & job=$!
 	eventually 'grep -q "tried again until it works" log state/runnel/away/logs/ssink.0.log 2>/dev/null'
 	sleep 1
+	ps -o args= --pid "$job" --ppid "$job" > processes
+	grep -q 'ssink postgresql://postgres:\*\*\*\*\*\*@127' processes
+	if grep ':runnel@' processes; then return 1; fi
 	"$PEER" start "$DB" > /dev/null 3>&-
 	wait "$job"
 	job=

@@ -1,5 +1,6 @@
 #include "cmd/common/connected.h"
 
+#include "connect/url.h"
 #include "libcore/base/memory.h"
 
 #include <limits.h>
@@ -38,4 +39,16 @@ int connected_exec(const char *name, char *const *argv, struct error *e)
 		name);
 	mem_free(path);
 	return -1;
+}
+
+char **connected_arguments(int argc, char **argv)
+{
+	static char **copies;
+
+	copies = mem_zero(((size_t)argc + 1) * sizeof *copies);
+	for (int i = 0; i < argc; i++) {
+		copies[i] = mem_strdup(argv[i]);
+		url_hide(argv[i]);
+	}
+	return copies;
 }

@@ -14,6 +14,10 @@
 /* Becomes the program of this name in libexec/runnel.  Returns only if it can't: -1. */
 int connected_exec(const char *name, char *const *argv, struct error *e);
 
+/* Arguments to read in place of those that a program was started with, in which passwords are then
+ * starred out: who lists processes sees those.  They live as long as the program. */
+char **connected_arguments(int argc, char **argv);
+
 /* The path of a file in libexec/runnel, of mem_alloc; NULL with the error set. */
 char *connected_path(const char *name, struct error *e);
 

@@ -1,4 +1,5 @@
 /* runnel - runs a pipeline file supervised: parallel, checkpointed, exactly once.  See runnel(1). */
+#include "cmd/common/connected.h"
 #include "cmd/common/state_directory.h"
 #include "cmd/runnel/explain.h"
 #include "cmd/runnel/job.h"
@@ -227,6 +228,7 @@ int main(int argc, char **argv)
 	struct error e = ERROR_INIT;
 	int status;
 
+	argv = connected_arguments(argc, argv);
 	if (!program_options(&info, tables, 1, argc, argv, &result, &status))
 		return status;
 	launch_raise_limits();

@@ -382,5 +382,5 @@ static const struct stage_program sjoin_program = {
 
 int main(int argc, char **argv)
 {
-	return stage_main(argc, argv, &sjoin_program);
+	return stage_main(argc, connected_arguments(argc, argv), &sjoin_program);
 }

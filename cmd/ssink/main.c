@@ -219,5 +219,5 @@ static const struct stage_program ssink_program = {
 
 int main(int argc, char **argv)
 {
-	return stage_main(argc, argv, &ssink_program);
+	return stage_main(argc, connected_arguments(argc, argv), &ssink_program);
 }

@@ -565,5 +565,5 @@ static const struct stage_program ssource_program = {
 
 int main(int argc, char **argv)
 {
-	return stage_main(argc, argv, &ssource_program);
+	return stage_main(argc, connected_arguments(argc, argv), &ssource_program);
 }

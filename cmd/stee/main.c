@@ -1,6 +1,7 @@
 /* stee - one stream to several pipelines.  See stee(1).
  *
  * The operator only says that frames pass: the runtime hands them on to every output. */
+#include "cmd/common/connected.h"
 #include "cmd/common/terminal.h"
 #include "cmd/stee/branch.h"
 #include "libcore/base/memory.h"
