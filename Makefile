@@ -165,6 +165,10 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%_fuzz.o $(O)/tests/fuzz/driver.o $(lib)
 	$(call say,LD,$@)
 	$(quiet)$(CC) $(sanitize) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) $(link_libs)
 
+# PostgreSQL's values and messages, which need none of its library.
+postgres_src := $(patsubst %,connect/heavy/postgres_%.c,types take put numeric copy pgoutput)
+$(O)/fuzz/pgoutput $(O)/tests/postgres_values_test: $(postgres_src:%.c=$(O)/%.o)
+
 # Preloaded by tests: the n-th write or allocation fails.
 fault := $(BUILD)/fault.so
 $(fault): tests/fault/fault.c
@@ -205,7 +209,7 @@ FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
-		'$(core_src)' \
+		'$(core_src) $(postgres_src)' \
 		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
 
 .PHONY: tidy
