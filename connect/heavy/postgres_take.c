@@ -619,9 +619,10 @@ static int put_array_text(const struct postgres_codec *codec, const char *text, 
 		a.c.at = equals ? equals + 1 : a.c.end;
 	}
 	status = take_braces(&a, 1) < 0 || a.c.at != a.c.end ? -1 : 0;
-	whole = (struct msgpack){wide.data, wide.data + wide.len};
-	if (status == 0)
+	if (status == 0) {
+		whole = (struct msgpack){wide.data, wide.data + wide.len};
 		status = copy_shortest(&whole, out);
+	}
 	buf_clear(&a.element);
 	buf_clear(&wide);
 	return status < 0 && !*why ? fail(why, malformed) : status;
