@@ -173,6 +173,91 @@ print(end=\"\".join(held))"' | ssink -f csv got
 	! kill -0 "$(cat child)" 2>/dev/null
 }
 
+# windows ARGUMENT...: of d.csv, as csv with spaces for newlines.
+windows() {
+	ssource d.csv -t t | swindow "$@" | ssink -f csv | tr '\n' ' '
+}
+
+@test "windows: wrong usage, and answers that are none" {
+	ssource d.csv -t t >d.frames
+	for bad in "--exec cat" "--exec cat --exec-schema 'a int' --emit changes" "--over all --exec cat 'count(*)'" \
+		"-k a --exec cat --exec-schema 'a int'" "--exec-timeout 1s -k a" "--exec cat --exec-schema 'a nothing'"; do
+		status=0
+		eval "swindow $bad" <d.frames >/dev/null 2>errors || status=$?
+		echo "$bad: $status"; cat errors
+		[ "$status" -eq 2 ]
+	done
+	status=0
+	swindow --exec 'sed s/.*/7/' --exec-schema 'x int' <d.frames >/dev/null 2>errors || status=$?
+	cat errors
+	[ "$status" -eq 5 ]
+	grep -qF 'the window:    {"rows":[{"a":1,"b":"x","t":"2024-01-01T00:00:00Z"},' errors
+}
+
+@test "windows: a question per group when it closes, the answer behind keys, window and aggregates" {
+	cat >n.py <<-'END'
+		import json, sys
+		for line in sys.stdin:
+		    w = json.loads(line)
+		    print(json.dumps({"n": len(w["rows"]), "as": "".join(str(r["a"]) for r in w["rows"])}), flush=True)
+	END
+	local schema='n int, "as" string'
+	[ "$(windows --tumble 5s --exec 'python3 n.py' --exec-schema "$schema")" = 'window_start,window_end,n,as 2024-01-01T00:00:00Z,2024-01-01T00:00:05Z,1,1 2024-01-01T00:00:05Z,2024-01-01T00:00:10Z,2,23 ' ]
+	[ "$(windows -w 'a > 1' --exec 'python3 n.py' --exec-schema "$schema")" = 'n,as 2,23 ' ]
+	[ "$(windows -k 'a % 2 as odd' --exec 'python3 n.py' --exec-schema "$schema" 'sum(a) as s -- all')" = 'odd,s,n,as 1,4,2,13 0,2,1,2 ' ]
+	[ "$(windows --session 2s --exec 'python3 n.py' --exec-schema "n int" | wc -w)" -eq 3 ]
+	[ "$(windows --count 2 --exec 'python3 n.py' --exec-schema "n int")" = 'n 2 ' ]
+	[ "$(windows -k a --exec 'sed "s/.*\"a\":2,.*/[{\"x\":1},{\"x\":2}]/; t; s/.*/null/"' --exec-schema 'x int')" = 'a,x 2,1 2,2 ' ]
+}
+
+@test "windows: the rows are those of the aggregates, also where they don't fit in memory, in msgpack too" {
+	cat >m.py <<-'END'
+		import msgpack, sys
+		for w in msgpack.Unpacker(sys.stdin.buffer, read_size=1, max_buffer_size=1 << 28):
+		    prices = [r["price"] for r in w["rows"]]
+		    assert isinstance(w["window_end"], msgpack.Timestamp) and isinstance(w["rows"][0]["dateTime"], msgpack.Timestamp)
+		    sys.stdout.buffer.write(msgpack.packb({"top": max(prices), "n": len(prices)}))
+		    sys.stdout.buffer.flush()
+	END
+	ssource 'nexmark:bid?events=5000' | smap 'auction, price, dateTime' >bids.frames
+	swindow --tumble 1s -k auction 'max(price) as top, count(*) as n' <bids.frames | ssink -f csv >want
+	swindow --tumble 1s -k auction --exec 'python3 m.py' --exec-format msgpack --exec-schema 'top int, n int' <bids.frames |
+		ssink -f csv >got
+	cmp want got
+	swindow --memory 100k --tumble 1s -k auction --exec 'python3 m.py' --exec-format msgpack --exec-schema 'top int, n int' <bids.frames |
+		ssink -f csv >got
+	cmp want got
+}
+
+@test "windows: late rows have the columns of the input" {
+	{ echo a,t; yes 2,2024-01-01T01:00:00Z | head -n 9000; echo 3,2024-01-01T00:00:00Z; } >late.csv
+	ssource late.csv -t t -d 0s | swindow --tumble 5s --late late.frames --exec 'sed s/.*/{}/' --exec-schema 'x int' >/dev/null
+	[ "$(ssink -f csv <late.frames | tr '\n' ' ')" = 'a,t 3,2024-01-01T00:00:00Z ' ]
+}
+
+@test "windows under runnel: killed and restored at another parallelism, rows in its state" {
+	printf 'import json, sys\nfor l in sys.stdin: print(json.dumps({"n": len(json.loads(l)["rows"])}), flush=True)\n' >n.py
+	cat >job.sh <<-'END'
+		ssource 'nexmark:bid?events=120000' --rate 30000 -d 0s |
+		  swindow --tumble 1s -k auction --exec 'echo $$ >>pids; exec python3 n.py' --exec-schema 'n int' |
+		  ssink -f csv --header no out/
+	END
+	ssource 'nexmark:bid?events=120000' -d 0s | swindow --tumble 1s -k auction 'count(*) as n' |
+		ssink -f csv --header no | sort >want
+	runnel -p 2 --state s --checkpoint 200ms job.sh >log 2>&1 3>&- &
+	job=$!
+	for _ in $(seq 100); do [ -s pids ] && break; sleep 0.05; done
+	kill -9 "$(tail -n 1 pids)"
+	sleep 0.8
+	kill -INT "$job" || { cat log; false; }
+	wait "$job" || true
+	cat log
+	grep -q "was killed by signal 9" log
+	grep -q "stopped; started again" log
+	runnel -p 3 --state s --checkpoint 200ms job.sh >>log 2>&1 || { cat log; false; }
+	cat out/* | sort | cmp want -
+}
+
 @test "under runnel, killed with its co-process again and again, every row counts once" {
 	cat >job.sh <<-'END'
 		ssource 'nexmark:bid?events=60000' --rate 20000 |

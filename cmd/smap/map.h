@@ -7,7 +7,7 @@
 #ifndef RUNNEL_CMD_SMAP_MAP_H
 #define RUNNEL_CMD_SMAP_MAP_H
 
-#include "cmd/smap/exec.h"
+#include "cmd/common/exec.h"
 #include "libcore/stage/operator.h"
 
 struct map_options {

@@ -1,4 +1,5 @@
 /* swindow - group and aggregate.  Its manual is man/swindow.1. */
+#include "cmd/common/answers.h"
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/swindow/over.h"
@@ -12,6 +13,9 @@ static int64_t tumble_us, session_us, offset_us, lateness_us;
 static bool has_tumble, has_session, has_offset, has_lateness;
 static const char *hop, *cumulate, *keys, *where, *late, *emit, *over, *count;
 static bool exclude_current, partial;
+static const char *exec_command, *exec_format = "ndjson", *exec_columns;
+static int64_t exec_timeout_us = COPROCESS_TIMEOUT_US;
+static bool has_exec_format, has_exec_timeout;
 static struct arena texts; /* as long as the program */
 
 static const struct option_spec options[] = {
@@ -89,6 +93,28 @@ static const struct option_spec options[] = {
 		.argument = "PATH",
 		.value = &late,
 		.help = "write rows that come after their window to PATH, as frames"},
+	{.name = "exec",
+		.kind = OPTION_TEXT,
+		.argument = "COMMAND",
+		.value = &exec_command,
+		.help = "ask a co-process for each result: its rows in a line, an answer"},
+	{.name = "exec-format",
+		.kind = OPTION_TEXT,
+		.argument = "ndjson|msgpack",
+		.value = &exec_format,
+		.given = &has_exec_format,
+		.help = "how questions and answers are written (ndjson)"},
+	{.name = "exec-schema",
+		.kind = OPTION_TEXT,
+		.argument = "'NAME TYPE, ...'",
+		.value = &exec_columns,
+		.help = "the answers' columns"},
+	{.name = "exec-timeout",
+		.kind = OPTION_DURATION,
+		.argument = "DURATION",
+		.value = &exec_timeout_us,
+		.given = &has_exec_timeout,
+		.help = "no answer for so long is a failure (1m; 0s: never)"},
 	{.name = NULL},
 };
 
@@ -270,7 +296,7 @@ static const char *kept(const struct window_options *o)
 
 	if (over)
 		buf_printf(&b, "rows (--over %s) and ", over);
-	buf_put_text(&b, o->list ? o->list : "the distinct keys");
+	buf_put_text(&b, exec_command ? "rows" : o->list ? o->list : "the distinct keys");
 	if (o->keys && o->list)
 		buf_printf(&b, " per %s", o->keys);
 	if (o->shape != WINDOW_NONE)
@@ -349,6 +375,29 @@ static int over_create(const struct window_options *w, struct operator** out, st
 	return over_operator_new(&o, out, e);
 }
 
+static int exec_parse(struct window_options *o, struct error *e)
+{
+	if (!exec_command && (exec_columns || has_exec_format || has_exec_timeout))
+		return error_set(e, ERROR_USAGE, "--exec-%s belongs to --exec COMMAND",
+			exec_columns ? "schema" : has_exec_format ? "format" : "timeout");
+	if (exec_timeout_us < 0 || (exec_command && !*exec_command))
+		return error_set(e, ERROR_USAGE, exec_timeout_us < 0 ?
+			"--exec-timeout: a time is not negative" : "--exec: an empty command");
+	if (exec_command && over)
+		return error_set(e, ERROR_USAGE, "--exec and --over don't go together: smap --exec takes rows");
+	if (answers_format(exec_format, &o->exec.format, e) < 0)
+		return -1;
+	o->exec.command = exec_command;
+	o->exec.schema = exec_columns;
+	o->exec.timeout_us = exec_timeout_us;
+	o->exec.carries = true;
+	if (window_exec_check(o, e) < 0)
+		return -1;
+	if (exec_command)
+		o->list = window_exec_list(o->list, &texts);
+	return 0;
+}
+
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)
 {
 	struct window_options o = {
@@ -362,13 +411,15 @@ static int create(struct stage_setup *setup, struct operator** out, struct error
 	}
 	if (texts_read(&o, setup->arguments_len ? setup->arguments[0] : NULL, e))
 		return -1;
-	if (!o.list && !keys) {
+	if (!o.list && !keys && !exec_command) {
 		error_set(e, ERROR_USAGE, "nothing to do: neither -k nor aggregates were given");
 		return error_hint(e, "count all rows: swindow 'count(*) as n'");
 	}
 	if (shape_parse(&o, e) || times_check(&o, e) || emit_parse(&o, e) || emit_check(&o, e))
 		return -1;
 	setup->about.sides[0].path = late;
+	if (exec_parse(&o, e) < 0)
+		return -1;
 	if (describe(&o, &setup->about, e) < 0)
 		return -1;
 	if (exclude_current && !over)

@@ -25,11 +25,28 @@ static const struct window_ops *ops_of(const struct window *w)
 	return &slices_ops;
 }
 
+static const struct schema *late_schema(const struct window *w)
+{
+	return w->exec ? &w->bare : &w->plan->in;
+}
+
+/* With --exec the output is its answers. */
+static int declare_answers(struct window *w, struct error *e)
+{
+	struct schema out = SCHEMA_INIT;
+	int status = exec_schema(w->exec, w->op.stage, &w->plan->out, &out, e);
+
+	if (status == 0)
+		status = stage_declare(w->op.stage, 0, &out, e);
+	schema_clear(&out);
+	return status;
+}
+
 static int window_declare(struct window *w, struct error *e)
 {
-	if (stage_declare(w->op.stage, 0, &w->plan->out, e))
+	if (w->exec ? declare_answers(w, e) : stage_declare(w->op.stage, 0, &w->plan->out, e))
 		return -1;
-	return w->options.late_output ? stage_declare(w->op.stage, 1, &w->plan->in, e) : 0;
+	return w->options.late_output ? stage_declare(w->op.stage, 1, late_schema(w), e) : 0;
 }
 
 static void columns_resize(struct window *w)
@@ -68,7 +85,23 @@ static int window_settle(struct operator* op, struct error *e)
 {
 	struct window *w = window_of(op);
 
-	return w->plan && w->options.emit != EMIT_CLOSE ? emit(w, e) : 0;
+	if (w->plan && w->options.emit != EMIT_CLOSE && emit(w, e))
+		return -1;
+	return w->exec ? exec_settle(w->exec, e) : 0;
+}
+
+static int window_idle(struct operator* op, struct error *e)
+{
+	struct window *w = window_of(op);
+
+	return w->exec ? exec_idle(w->exec, op, e) : 0;
+}
+
+static int window_end(struct operator* op, struct error *e)
+{
+	struct window *w = window_of(op);
+
+	return w->exec ? exec_end(w->exec, e) : 0;
 }
 
 /* One window for the whole stream closes with it. */
@@ -82,7 +115,7 @@ static int check_end(const struct window *w, unsigned input, const char *from, s
 	return error_hint(e, "say --emit changes for a changelog of updates, or a window: --tumble 1m");
 }
 
-static int window_schema(
+static int take_schema(
 	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct window *w = window_of(op);
@@ -93,7 +126,7 @@ static int window_schema(
 			return -1;
 		columns_resize(w);
 		plan_set_now(w->plan, stage_now(op->stage));
-		return w->options.late_output ? stage_declare(op->stage, 1, in, e) : 0;
+		return w->options.late_output ? stage_declare(op->stage, 1, late_schema(w), e) : 0;
 	}
 	if (plan_new(&w->options, in, from, &w->plan, e))
 		return -1;
@@ -110,6 +143,22 @@ static int window_schema(
 	if (window_load(w, e))
 		return -1;
 	return window_declare(w, e);
+}
+
+static int window_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
+{
+	struct window *w = window_of(op);
+	struct schema whole = SCHEMA_INIT;
+	int status;
+
+	if (!w->exec)
+		return take_schema(op, input, in, e);
+	status = window_exec_input(w, in, &whole, e);
+	if (status == 0)
+		status = take_schema(op, input, &whole, e);
+	schema_clear(&whole);
+	return status;
 }
 
 /* ---- rows ---- */
@@ -172,13 +221,15 @@ static int window_batch(
 	struct window *w = window_of(op);
 	struct rows rows = {
 		.columns = w->input_columns, .columns_len = program_results(w->plan->inputs)};
-	struct batch b;
+	struct batch b = *in;
 
 	arena_reset(&w->batch_arena);
 	if (plan_filter(w->plan, in, &w->batch_arena, &b, e))
 		return -1;
 	if (b.rows == 0)
 		return 0;
+	if (w->exec && window_exec_rows(w, &b, &b, e))
+		return -1;
 	if (program_run(w->plan->inputs, &b, w->input_columns, NULL, e) ||
 		plan_times(w->plan, &b, &w->next_row, &w->batch_arena, &rows.times, e))
 		return -1;
@@ -196,7 +247,10 @@ static int window_batch(
 
 int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e)
 {
-	return stage_put_late(w->op.stage, w->options.late_output ? 1 : 0, w->batch, pick, n,
+	struct batch rows = *w->batch;
+
+	rows.schema = late_schema(w);
+	return stage_put_late(w->op.stage, w->options.late_output ? 1 : 0, &rows, pick, n,
 		&w->batch_arena, e);
 }
 
@@ -221,6 +275,8 @@ static int window_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 		if (*out_us == WATERMARK_NONE)
 			*out_us = WATERMARK_NONE + 1;
 	}
+	if (w->exec && in_us != WATERMARK_FINAL && exec_holds_watermark(w->exec, *out_us))
+		*out_us = WATERMARK_NONE;
 	return 0;
 }
 
@@ -234,6 +290,7 @@ static void window_free(struct operator* op)
 		w->ops->clear(w);
 		batch_builder_clear(&w->parts);
 	}
+	window_exec_close(w);
 	saved_free(w->saved);
 	spilled_free(w->spilled);
 	if (w->loading)
@@ -254,6 +311,8 @@ static const struct operator_ops window_operator_ops = {
 	.watermark = window_watermark,
 	.tick = window_tick,
 	.settle = window_settle,
+	.idle = window_idle,
+	.end = window_end,
 	.snapshot = window_snapshot,
 	.restore = window_restore,
 };
@@ -272,5 +331,5 @@ int window_operator_new(const struct window_options *o, struct operator** out, s
 	w->options = *o;
 	w->watermark_us = w->fired_us = w->emitted_us = WATERMARK_NONE;
 	*out = &w->op;
-	return 0;
+	return o->exec.command ? window_exec_open(w, e) : 0;
 }

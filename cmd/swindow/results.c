@@ -96,7 +96,8 @@ int results_flush(struct window *w, struct error *e)
 
 	if (batch_builder_rows(&w->parts) == 0)
 		return 0;
-	if (parts_run(w, &out, e) || stage_emit(w->op.stage, 0, &out, e))
+	if (parts_run(w, &out, e) ||
+		(w->exec ? exec_batch(w->exec, &out, e) : stage_emit(w->op.stage, 0, &out, e)))
 		status = -1;
 	batch_builder_reset(&w->parts);
 	return status;

@@ -16,6 +16,7 @@
 #ifndef RUNNEL_SWINDOW_WINDOW_H
 #define RUNNEL_SWINDOW_WINDOW_H
 
+#include "cmd/common/exec.h"
 #include "libcore/base/arena.h"
 #include "libcore/expr/aggregate.h"
 #include "libcore/expr/expr.h"
@@ -58,6 +59,7 @@ struct window_options {
 	const char *keys_from, *where_from,
 		*list_from;   /* what messages call them; NULL: as above */
 	bool late_output;     /* output 1 takes late rows */
+	struct exec_options exec; /* --exec: results are questions, with their rows */
 	int64_t memory_bytes; /* 0: no cap */
 };
 
@@ -216,6 +218,12 @@ struct window {
 	struct spilled *spilled; /* NULL: all fits so far */
 	struct groups *loading;  /* scratch of state_groups_load */
 	struct saved *saved; /* what restore read, until the schema is known */
+	struct exec *exec;   /* --exec, else NULL: */
+	struct schema bare;  /* the input's columns, without the one with whole rows */
+	struct schema shown; /* them as they are written: where that is JSON, times are texts */
+	struct column_builder *shown_times; /* of these columns */
+	struct writer *row_writer;
+	struct buf row_bytes;
 };
 
 static inline int64_t time_add(int64_t a, int64_t b) /* saturating */
@@ -244,6 +252,22 @@ int window_fits(const struct window *w, size_t bytes, struct error *e);
 
 /* Rows of w->batch that came after their window: counted, and sent to the late output. */
 int window_put_late(struct window *w, const uint32_t *pick, uint32_t n, struct error *e);
+
+/* ---- exec.c: --exec, whose questions are results with the rows of their group ----
+ *
+ * Whole rows are one more column of the input, of type any, which array_agg gathers: so they are kept,
+ * spilled, written to snapshots and divided like every aggregate's values. */
+
+int window_exec_check(const struct window_options *o, struct error *e);
+
+/* The list with that aggregate behind it. */
+const char *window_exec_list(const char *list, struct arena *a);
+int window_exec_open(struct window *w, struct error *e);
+void window_exec_close(struct window *w);
+
+/* The input's schema with that column; the rows with it, in the batch's arena. */
+int window_exec_input(struct window *w, const struct schema *in, struct schema *out, struct error *e);
+int window_exec_rows(struct window *w, const struct batch *in, struct batch *out, struct error *e);
 
 /* ---- results.c ---- */
 

@@ -1,4 +1,4 @@
-#include "cmd/smap/exec.h"
+#include "cmd/common/exec.h"
 
 #include "cmd/common/answers.h"
 #include "formats/writer.h"
@@ -24,8 +24,12 @@ struct exec {
 	bool changelog;
 	struct buf text;            /* questions of a batch */
 
+	struct schema kept;         /* the columns that answers carry on, */
+	struct batch_builder keep;  /* of questions in flight, from kept_at on */
+	uint32_t kept_at;
+
 	struct batch_builder rows;  /* of answers, not handed on yet */
-	bool has_rows;              /* it is initialised */
+	bool has_rows;              /* it and keep are initialised */
 	/* A row's -U is answered and its +U isn't: its rows are the last ones, from here on. */
 	bool is_half;
 	uint32_t half_at;
@@ -43,8 +47,18 @@ struct exec *exec_new(const struct exec_options *o, exec_take take, void *contex
 	x->context = context;
 	x->answers = answers_new(o->format, o->schema);
 	schema_init(&x->asked);
+	schema_init(&x->kept);
 	schema_init(&x->out);
 	return x;
+}
+
+static void builders_clear(struct exec *x)
+{
+	if (!x->has_rows)
+		return;
+	batch_builder_clear(&x->rows);
+	batch_builder_clear(&x->keep);
+	x->has_rows = false;
 }
 
 void exec_free(struct exec *x)
@@ -54,9 +68,9 @@ void exec_free(struct exec *x)
 	coprocess_free(x->co);
 	answers_free(x->answers);
 	writer_free(x->writer);
-	if (x->has_rows)
-		batch_builder_clear(&x->rows);
+	builders_clear(x);
 	schema_clear(&x->asked);
+	schema_clear(&x->kept);
 	schema_clear(&x->out);
 	buf_clear(&x->text);
 	mem_free(x->held);
@@ -89,6 +103,29 @@ static int open_writer(struct exec *x, struct error *e)
 	return writer_schema(x->writer, &x->asked, &x->text, e);
 }
 
+/* The columns that are carried on, then those of the answers. */
+static int carry_schema(struct exec *x, struct error *e)
+{
+	struct schema none = SCHEMA_INIT, answers = SCHEMA_INIT;
+	int status = answers_schema(x->answers, &none, NULL, &answers, e);
+
+	schema_clear(&x->kept);
+	for (size_t i = 0; i + 1 < x->asked.fields_len; i++)
+		schema_add_field(&x->kept, &x->asked.fields[i]);
+	schema_clear(&x->out);
+	schema_copy(&x->out, &x->kept);
+	for (size_t i = 0; status == 0 && i < answers.fields_len; i++) {
+		const struct field *f = &answers.fields[i];
+
+		if (schema_find(&x->kept, f->name, strlen(f->name)) >= 0)
+			status = error_set(e, ERROR_USAGE, "--exec-schema: '%s' is a column already, in front "
+				"of the answers'", f->name);
+		schema_add_field(&x->out, f);
+	}
+	schema_clear(&answers);
+	return status;
+}
+
 int exec_schema(struct exec *x, struct stage *st, const struct schema *asked, struct schema *out,
 	struct error *e)
 {
@@ -102,14 +139,15 @@ int exec_schema(struct exec *x, struct stage *st, const struct schema *asked, st
 	schema_copy(&x->asked, asked);
 	x->asked.changelog = false; /* what happens to a row isn't its command's matter */
 	x->changelog = asked->changelog;
-	if (x->has_rows)
-		batch_builder_clear(&x->rows);
-	x->has_rows = false;
-	if (answers_schema(x->answers, &x->asked, required, &x->out, e) < 0 || open_writer(x, e) < 0)
+	builders_clear(x);
+	if ((x->o.carries ? carry_schema(x, e) :
+		answers_schema(x->answers, &x->asked, required, &x->out, e)) < 0 || open_writer(x, e) < 0)
 		return -1;
 	pass_time(asked, &x->out);
 	x->out.changelog = asked->changelog; /* without its key: answers may be other rows */
 	batch_builder_init(&x->rows, &x->out);
+	batch_builder_init(&x->keep, &x->kept);
+	x->kept_at = 0;
 	x->has_rows = true;
 	schema_clear(out);
 	schema_copy(out, &x->out);
@@ -161,13 +199,47 @@ static void put_ops(struct exec *x, uint8_t op, uint32_t before, uint32_t rows)
 	ops->len += rows;
 }
 
+/* The answered question's columns, once for each row. */
+static void carry(struct exec *x, uint32_t rows)
+{
+	for (size_t i = 0; i < x->kept.fields_len; i++) {
+		struct column c = builder_column(&x->keep.columns[i]);
+
+		for (uint32_t r = 0; r < rows; r++)
+			builder_put_from(&x->rows.columns[i], &c, x->kept_at);
+	}
+	x->kept_at++;
+}
+
+/* Questions that are answered leave once they are many. */
+static void keep(struct exec *x, const struct batch *b)
+{
+	uint32_t all = batch_builder_rows(&x->keep);
+	struct batch_builder rest;
+
+	if (x->kept_at == all) {
+		batch_builder_reset(&x->keep);
+		x->kept_at = 0;
+	} else if (x->kept_at > COPROCESS_QUESTIONS_MAX) {
+		batch_builder_init(&rest, &x->kept);
+		batch_builder_put_rows(&rest, batch_builder_view(&x->keep), x->kept_at, all - x->kept_at);
+		batch_builder_clear(&x->keep);
+		x->keep = rest;
+		x->kept_at = 0;
+	}
+	batch_builder_put_rows(&x->keep, &(struct batch){.schema = &x->kept, .rows = b->rows,
+		.columns = b->columns}, 0, b->rows);
+}
+
 static int take_answer(struct exec *x, const struct coprocess_answer *a, struct error *e)
 {
-	uint32_t before = batch_builder_rows(&x->rows), rows;
+	uint32_t before = x->rows.columns[0].rows, rows;
 	const char *why;
 
-	if (answers_take(x->answers, a, x->rows.columns, &rows, &why) < 0)
+	if (answers_take(x->answers, a, x->rows.columns + x->kept.fields_len, &rows, &why) < 0)
 		return coprocess_refuse(x->co, e, "an answer that is no row: %s", why);
+	if (x->kept.fields_len)
+		carry(x, rows);
 	if (x->changelog)
 		put_ops(x, a->tag, before, rows);
 	if (x->held_len && hand_on_watermarks(x, e) < 0)
@@ -205,7 +277,7 @@ static int stay_alive(void *context, struct error *e)
 static void open_coprocess(struct exec *x)
 {
 	const struct coprocess_options o = {.command = x->o.command, .format = x->o.format,
-		.timeout_us = x->o.timeout_us, .what = "row", .name = stage_name(x->stage),
+		.timeout_us = x->o.timeout_us, .what = x->o.carries ? "window" : "row", .name = stage_name(x->stage),
 		.subtask = stage_subtask(x->stage), .alive = stay_alive, .context = x};
 
 	x->co = coprocess_new(&o);
@@ -247,6 +319,8 @@ int exec_batch(struct exec *x, const struct batch *b, struct error *e)
 		open_coprocess(x);
 	questions.schema = &x->asked;
 	questions.ops = NULL;
+	if (x->kept.fields_len)
+		keep(x, b);
 	buf_reset(&x->text);
 	if (writer_rows(x->writer, &questions, &x->text, e) < 0)
 		return -1;

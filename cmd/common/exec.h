@@ -1,9 +1,10 @@
-/* smap --exec: rows as questions to a co-process (cmd/common/coprocess.h), its answers as rows.
+/* --exec of smap and swindow: rows as questions to a co-process (cmd/common/coprocess.h), its answers
+ * as rows.
  *
  * Keeps the rows' order, watermarks between them, and the op of each row of a changelog.  An update of
  * which not exactly one row stays on both sides becomes deletes and inserts. */
-#ifndef RUNNEL_CMD_SMAP_EXEC_H
-#define RUNNEL_CMD_SMAP_EXEC_H
+#ifndef RUNNEL_CMD_COMMON_EXEC_H
+#define RUNNEL_CMD_COMMON_EXEC_H
 
 #include "cmd/common/coprocess.h"
 #include "libcore/stage/operator.h"
@@ -13,6 +14,9 @@ struct exec_options {
 	enum coprocess_format format;
 	const char *schema;        /* of the answers; NULL: as the questions' */
 	int64_t timeout_us;
+	/* All columns of a question but its last are those of its answers, too, in front of the schema's
+	 * (which must be given). */
+	bool carries;
 };
 
 struct exec;
