@@ -96,7 +96,7 @@ static const struct stage_program stee_program = {
 
 int main(int argc, char **argv)
 {
-	int status = stage_main(argc, argv, &stee_program);
+	int status = stage_main(argc, connected_arguments(argc, argv), &stee_program);
 
 	branches_clear();
 	return status;
