@@ -136,18 +136,55 @@ for l in sys.stdin:
     r = json.loads(l)
     assert keygroups.xxh64(r["s"].encode()) & (1 << 64) - 1 == r["h"] & (1 << 64) - 1, r
 print("same")' | grep -q same
-	# Key groups, as a snapshot of the programs' own has them.
-	printf 'ssource keys.csv --rate 1 | swindow -k "i, s" "count(*) as n" | ssink -f csv out.csv\n' >job.sh
-	printf 'i,s\n1,a\n-7,\n,long enough to take more than one round of it\n%0.s' >keys.csv
-	for i in $(seq 40); do echo "$i,z$i"; done >>keys.csv
-	sed -i 's/--rate 1//' job.sh
-	python3 - <<-'END' >by-hand
-		import csv, keygroups
-		for r in csv.DictReader(open("keys.csv")):
-		    i, s = int(r["i"]) if r["i"] else None, r["s"] or None
-		    print(keygroups.key_group(i, s), i, s)
+	# And those of the page.
+	python3 - "$root/man/runnel-stage.5" <<-'END'
+		import keygroups, re, sys
+		rows = re.findall(r"^\.It (.*?) Ta ([0-9a-f]{16}) Ta (\d+)$", open(sys.argv[1]).read(), re.M)
+		assert len(rows) == 14, rows
+		for text, xxh, group in rows:
+		    text = text.replace("\\-", "-").replace("null", "None").replace("true", "True").replace("bytes 00 ff", "bytes([0, 255])")
+		    key = eval("(%s,)" % text)
+		    assert "%016x" % keygroups.xxh64(b"".join(map(keygroups.canonical, key))) == xxh, text
+		    assert keygroups.key_group(*key) == int(group), text
+		for n in range(1, 129):
+		    assert sorted(g for i in range(n) for g in keygroups.key_range(i, n)) == list(range(128))
 	END
-	[ "$(wc -l <by-hand)" -eq 43 ]
+}
+
+@test "the bytes on the page are what is said on the line" {
+	sed 's/^\t\t//' >echo <<-'END'
+		#!/usr/bin/env python3
+		import os, re, socket, struct, sys, msgpack
+		page = open(os.environ["PAGE"]).read()
+		def hexed(what):
+		    return bytes.fromhex("".join(re.search(r"[<>] %s .*?\n((?:  [0-9a-f]{2}(?: [0-9a-f]{2})*\n)+)" % what, page, re.S)[1].split()))
+		line = socket.socket(fileno=int(os.environ["RUNNEL_LINE"]))
+		def hear():
+		    head = line.recv(6, socket.MSG_WAITALL)
+		    return head + line.recv(struct.unpack(">xI", head[:5])[0], socket.MSG_WAITALL)
+		line.sendall(hexed("DESCRIPTION"))
+		got = hear()
+		if not got: sys.exit(0)
+		want, plan = msgpack.unpackb(hexed("PLAN")[6:]), msgpack.unpackb(got[6:])
+		assert got[5] == hexed("PLAN")[5] and list(map(type, plan)) == list(map(type, want)), plan
+		assert plan[0] == "echo" and plan[1:3] == want[1:3] and len(plan[9]) == 32 and plan[11:] == want[11:]
+		i, o = os.fdopen(plan[3][0][1], "rb", 0), os.fdopen(plan[4][0][0][0], "wb", 0)
+		assert len(plan[3]) == 1 == len(plan[4]) and plan[4][0][1] == []
+		line.sendall(hexed("READY"))
+		ping = hear()
+		assert ping == hexed("PING"), ping
+		line.sendall(hexed("PONG"))
+		while head := i.read(6):
+		    body = b""
+		    while len(body) < struct.unpack(">xI", head[:5])[0]: body += i.read(struct.unpack(">xI", head[:5])[0] - len(body))
+		    o.write(head + body)
+		    if head[5] == 6:
+		        line.sendall(msgpack.packb(msgpack.ExtType(0x33, body)))
+		        break
+	END
+	chmod +x echo
+	PAGE=$root/man/runnel-stage.5 runnel --state s --checkpoint 1h -c 'ssource k.csv | ./echo | ssink -f csv out.csv' || { cat s/logs/echo.0.log; false; }
+	diff k.csv out.csv
 }
 
 @test "in a plain pipe" {
