@@ -25,6 +25,7 @@ int follow_look_at_input(struct follow *f, uint32_t input, struct error *e)
 	in->look = false;
 	switch (in->kind) {
 	case FOLLOW_FOREIGN:
+	case FOLLOW_SOCKET:
 	case FOLLOW_STREAM: break;
 	case FOLLOW_UNKNOWN:
 	case FOLLOW_FILE: status = follow_look_at_path(f, input, e); break;
@@ -81,10 +82,10 @@ static int hear_of_entry(
 static int hear(void *context, const struct watch_event *event, struct error *e)
 {
 	struct follow *f = context;
-	bool lost = event->number < 0 && !event->stream;
+	bool lost = event->number < 0 && !event->ready;
 
-	if (event->stream) {
-		((struct followed *)event->stream)->dirty = true;
+	if (event->ready) {
+		*event->ready = true;
 		return 0;
 	}
 	for (size_t i = 0; i < f->files_len; i++) {
@@ -171,8 +172,8 @@ static bool may_read(const struct follow *f, size_t i)
 
 	if (x->over || !x->dirty)
 		return false;
-	if (!in_order &&
-		(f->inputs[x->input].kind == FOLLOW_DIRECTORY || f->inputs[x->input].files_len < 2))
+	if (!in_order && (f->inputs[x->input].kind == FOLLOW_DIRECTORY ||
+				 f->inputs[x->input].kind == FOLLOW_SOCKET || f->inputs[x->input].files_len < 2))
 		return true;
 	for (size_t k = 0; k < i; k++) {
 		const struct followed *y = f->files[k];
@@ -303,11 +304,11 @@ int follow_end(struct follow *f, struct followed *x, struct error *e)
 	x->over = true;
 	x->dirty = false;
 	in->files_len--;
-	if (opens_again(f, x)) {
+	if (in->kind != FOLLOW_SOCKET && opens_again(f, x)) {
 		x->removed = true;
 		return follow_look_at_path(f, x->input, e);
 	}
-	x->removed = x->replaced;
+	x->removed = in->kind == FOLLOW_SOCKET ? !x->is_spooled : x->replaced;
 	if (follow_has_own_partition(f, x) || (f->o.follows ? x->is_stream : f->o.merges))
 		x->partition->over = true;
 	return 0;
@@ -320,7 +321,7 @@ bool follow_is_over(const struct follow *f)
 
 		if (in->kind == FOLLOW_FOREIGN)
 			continue;
-		if (in->files_len || (f->o.follows && in->kind != FOLLOW_STREAM))
+		if (in->files_len || (f->o.follows && in->kind != FOLLOW_STREAM && !in->is_over))
 			return false;
 	}
 	return true;
@@ -345,7 +346,7 @@ int64_t follow_wait_us(const struct follow *f, int64_t mono_us)
 		int64_t left = f->inputs[i].looked_us + look_every_us(f, &f->inputs[i]) - mono_us;
 
 		left = left < 0 ? 0 : left;
-		if (f->inputs[i].kind != FOLLOW_FOREIGN && (least < 0 || left < least))
+		if (f->inputs[i].kind != FOLLOW_FOREIGN && f->inputs[i].kind != FOLLOW_SOCKET && (least < 0 || left < least))
 			least = left;
 	}
 	return least;

@@ -6,6 +6,8 @@
  *   a path           its generations, one after another      the input's
  *   a directory      what is in it, by order of appearance   the input's; with --merge each its own
  *   a pipe, -        itself                                   the input's
+ *   a socket         its connections (sockets.h), or what     each its own
+ *                    they spooled
  *   without --follow and --merge: the inputs one after another, all in one partition
  *
  * A path whose file was renamed goes on with the old one to its end, then with the generations
@@ -62,12 +64,21 @@ struct followed {
 	int64_t greatest_us, silent_us;
 	bool over;
 	bool removed; /* and not to be kept in mind */
+	bool is_spooled; /* kept in mind until its file is removed */
 };
 
-enum follow_kind { FOLLOW_UNKNOWN, FOLLOW_FILE, FOLLOW_STREAM, FOLLOW_DIRECTORY, FOLLOW_FOREIGN };
+enum follow_kind {
+	FOLLOW_UNKNOWN,
+	FOLLOW_FILE,
+	FOLLOW_STREAM,
+	FOLLOW_DIRECTORY,
+	FOLLOW_SOCKET,
+	FOLLOW_FOREIGN,
+};
 
 struct follow_input {
 	enum follow_kind kind; /* UNKNOWN: nothing is there yet; FOREIGN: another subtask's */
+	bool is_over;          /* a socket: nobody will come any more */
 	int watch;             /* of the directory, or of the one the path is in */
 	struct file_identity directory;
 	struct partition *partition;

@@ -55,7 +55,9 @@ struct follow_input *follow_input_of(struct follow *f, const struct followed *x)
 
 bool follow_has_own_partition(const struct follow *f, const struct followed *x)
 {
-	return f->o.merges && f->inputs[x->input].kind == FOLLOW_DIRECTORY;
+	enum follow_kind kind = f->inputs[x->input].kind;
+
+	return kind == FOLLOW_SOCKET || (f->o.merges && kind == FOLLOW_DIRECTORY);
 }
 
 void follow_restore_time(const struct follow *f, struct partition *p, const struct followed *x)
@@ -106,12 +108,14 @@ struct followed *follow_add_file(
 	return x;
 }
 
-void follow_add_stream(struct follow *f, uint32_t input, int fd, const struct stat *st)
+struct followed *follow_add_stream(
+	struct follow *f, uint32_t input, const char *name, int fd, const struct stat *st)
 {
-	struct followed *x = follow_add_file(f, input, f->o.inputs[input], fd, st);
+	struct followed *x = follow_add_file(f, input, name, fd, st);
 
 	x->is_stream = true; /* also standard input from a file */
-	x->dirty = !watch_stream(&f->watch, fd, x);
+	x->dirty = !watch_stream(&f->watch, fd, &x->dirty);
+	return x;
 }
 
 /* Where the last record that is whole ends. */

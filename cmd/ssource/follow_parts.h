@@ -22,7 +22,8 @@ struct followed *follow_newest(const struct follow *f, uint32_t input);
 /* A new file, that is read from now on; fd -1: it is opened when its turn comes. */
 struct followed *follow_add_file(
 	struct follow *f, uint32_t input, const char *path, int fd, const struct stat *st);
-void follow_add_stream(struct follow *f, uint32_t input, int fd, const struct stat *st);
+struct followed *follow_add_stream(
+	struct follow *f, uint32_t input, const char *name, int fd, const struct stat *st);
 
 /* A restored one is read from now on; its partition has the times it had. */
 void follow_take_up(struct follow *f, struct followed *x);

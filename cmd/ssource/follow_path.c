@@ -87,7 +87,7 @@ static int look_at_stream(struct follow *f, uint32_t input, int fd, const struct
 		return 0;
 	}
 	f->inputs[input].kind = FOLLOW_STREAM;
-	follow_add_stream(f, input, fd, st);
+	follow_add_stream(f, input, f->o.inputs[input], fd, st);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "cmd/ssource/follow_parts.h"
 
+#include "connect/net.h"
 #include "libcore/base/memory.h"
 
 #include <fcntl.h>
@@ -56,6 +57,23 @@ static bool is_directory(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* What a connection had spooled: the connection is gone. */
+static int find_spooled(struct follow *f, struct followed *x, struct error *e)
+{
+	struct stat st;
+
+	x->is_spooled = true;
+	x->fd = x->over ? -1 : open(x->path, O_RDONLY | O_CLOEXEC);
+	if (x->fd < 0 && !x->over)
+		return follow_lose(f, x, e);
+	if (x->fd >= 0 && fstat(x->fd, &st) == 0)
+		x->bytes = (uint64_t)st.st_size;
+	follow_take_up(f, x);
+	x->partition->over = x->over;
+	x->replaced = x->is_old = true;
+	return 0;
+}
+
 /* Files of a snapshot, before anything new is looked at. */
 static int start_restored(struct follow *f, struct error *e)
 {
@@ -65,6 +83,11 @@ static int start_restored(struct follow *f, struct error *e)
 
 		if (in->kind == FOLLOW_FOREIGN) {
 			x->removed = true;
+			continue;
+		}
+		if (in->kind == FOLLOW_SOCKET) {
+			if (find_spooled(f, x, e) < 0)
+				return -1;
 			continue;
 		}
 		if (f->o.follows && is_directory(f->o.inputs[x->input]))
@@ -79,7 +102,7 @@ static int start_restored(struct follow *f, struct error *e)
 	for (size_t i = 0; i < f->files_len; i++) { /* all but the newest were replaced */
 		struct followed *x = f->files[i];
 
-		if (f->o.follows && !x->is_restored && follow_newest(f, x->input) != x) {
+		if (f->o.follows && !x->is_restored && !x->is_spooled && follow_newest(f, x->input) != x) {
 			follow_replace(f, x);
 			x->is_old = true;
 		}
@@ -116,7 +139,7 @@ static int start_input(struct follow *f, uint32_t input, struct error *e)
 	struct followed *known = follow_newest(f, input), *x;
 	struct stat st;
 
-	if (in->kind == FOLLOW_FOREIGN)
+	if (in->kind == FOLLOW_FOREIGN || in->kind == FOLLOW_SOCKET)
 		return 0;
 	if (strcmp(path, "-") == 0) {
 		if (known)
@@ -124,7 +147,7 @@ static int start_input(struct follow *f, uint32_t input, struct error *e)
 		if (fstat(STDIN_FILENO, &st) < 0)
 			return error_errno(e, "can't read standard input");
 		in->kind = FOLLOW_STREAM;
-		follow_add_stream(f, input, STDIN_FILENO, &st);
+		follow_add_stream(f, input, path, STDIN_FILENO, &st);
 		return 0;
 	}
 	if (!f->o.follows)
@@ -183,6 +206,10 @@ int follow_start(struct follow *f, const struct follow_options *o, struct timeli
 			in->partition = f->inputs[0].partition;
 		else
 			in->partition = timeline_add(t, mono_us);
+		if (in->kind != FOLLOW_FOREIGN && net_is(o->inputs[i])) {
+			in->kind = FOLLOW_SOCKET;
+			in->partition->over = true; /* its connections have their own */
+		}
 	}
 	if (start_restored(f, e) < 0)
 		return -1;

@@ -38,6 +38,7 @@ struct live {
 	struct clockwork clockwork;
 	struct timeline timeline;
 	struct follow follow;
+	struct sockets *sockets; /* NULL: no input is one */
 	struct live_state state; /* spec, format and header settled by the first input */
 	char *first_input;       /* that settled them; for messages */
 	struct bad_records bad;
@@ -88,6 +89,15 @@ bool source_knows_types(const struct source_options *o)
 	return knows;
 }
 
+static bool has_socket(const struct source_options *o)
+{
+	for (size_t i = 0; i < o->records.inputs_len; i++) {
+		if (net_is(o->records.inputs[i]))
+			return true;
+	}
+	return false;
+}
+
 /* ---- opening ---- */
 
 static int live_start(struct live *l, int64_t mono_us, struct error *e)
@@ -122,7 +132,9 @@ static int live_start(struct live *l, int64_t mono_us, struct error *e)
 		l->records.format = l->state.format;
 		l->records.reader.header = l->state.header;
 	}
-	return follow_start(&l->follow, &f, &l->timeline, mono_us, e);
+	if (follow_start(&l->follow, &f, &l->timeline, mono_us, e) < 0)
+		return -1;
+	return has_socket(o) ? sockets_open(&o->sockets, &l->follow, &l->sockets, e) : 0;
 }
 
 /* What later inputs are opened with. */
@@ -285,6 +297,8 @@ static int read_rows(struct live *l, struct followed *x, uint32_t rows_max, stru
 
 static int end_file(struct live *l, struct followed *x, struct error *e)
 {
+	if (l->sockets && sockets_ended(l->sockets, x, e) < 0)
+		return -1;
 	if (x->records && records_left_part(x->records))
 		stage_warn(l->base.stage, "%s ends in the middle of a record, which is left out",
 			x->name);
@@ -299,7 +313,7 @@ static int take_turn(struct live *l, struct followed *x, uint32_t rows_max, stru
 	int status = x->records ? 0 : open_records(l, x, e);
 
 	if (status < 0)
-		return -1;
+		return l->sockets ? end_file(l, x, e) : -1;
 	if (status) {
 		x->dirty = false;
 		if (status == 2 || (!x->bytes && !x->is_stream && follow_rest(&l->follow, x)))
@@ -310,7 +324,7 @@ static int take_turn(struct live *l, struct followed *x, uint32_t rows_max, stru
 		records_finish(x->records, 0);
 	status = read_rows(l, x, rows_max, e);
 	if (status < 0)
-		return -1;
+		return l->sockets ? end_file(l, x, e) : -1;
 	if (status == 1)
 		return end_file(l, x, e);
 	if (status == 2 && follow_rest(&l->follow, x)) {
@@ -411,6 +425,8 @@ static enum produce_status wait_for_more(struct live *l)
 	int64_t now = clock_mono_us(), us = clockwork_until_tick(&l->clockwork);
 
 	us = lesser(us, follow_wait_us(&l->follow, now));
+	if (l->sockets)
+		us = lesser(us, sockets_wait_us(l->sockets, now));
 	if (l->is_timed)
 		us = lesser(us, timeline_until_idle(&l->timeline, now));
 	l->base.wait_fd = follow_fd(&l->follow);
@@ -433,6 +449,8 @@ static void begin_drain(struct live *l)
 {
 	l->is_drained = true;
 	l->drain_us = l->follow.now_us;
+	if (l->sockets)
+		sockets_drain(l->sockets);
 	for (size_t i = 0; i < l->follow.files_len; i++) {
 		struct followed *x = l->follow.files[i];
 		struct stat st;
@@ -491,9 +509,11 @@ static int prepare(struct live *l, struct error *e)
 		follow_look(&l->follow);
 	if (follow_collect(&l->follow, now, e) < 0)
 		return -1;
+	if (l->sockets && sockets_turn(l->sockets, e) < 0)
+		return -1;
 	if (l->draining && !l->is_drained)
 		begin_drain(l);
-	return 0;
+	return l->sockets && !l->own.supervised ? sockets_tidy(l->sockets, e) : 0;
 }
 
 /* After what fill found. */
@@ -594,6 +614,7 @@ static void live_free(struct operator* op)
 {
 	struct live *l = live_of(op);
 
+	sockets_close(l->sockets);
 	follow_clear(&l->follow);
 	timeline_clear(&l->timeline);
 	live_state_clear(&l->state);
@@ -605,6 +626,27 @@ static void live_free(struct operator* op)
 	mem_free(l);
 }
 
+/* ---- what is spooled ---- */
+
+static int live_prepare(struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
+{
+	struct live *l = live_of(op);
+
+	if (live_start(l, clock_mono_us(), e) < 0)
+		return -1;
+	return l->sockets ? sockets_prepare(l->sockets, handle, e) : 0;
+}
+
+static int live_commit(struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len,
+	struct error *e)
+{
+	struct live *l = live_of(op);
+
+	if (live_start(l, clock_mono_us(), e) < 0)
+		return -1;
+	return l->sockets ? sockets_commit(l->sockets, handle, len, e) : 0;
+}
+
 static const struct operator_ops live_ops = {
 	.type = SOURCE_TYPE,
 	.free = live_free,
@@ -612,6 +654,18 @@ static const struct operator_ops live_ops = {
 	.drain = live_drain,
 	.snapshot = live_snapshot,
 	.restore = live_restore,
+};
+
+/* ... and lets go of what no checkpoint needs. */
+static const struct operator_ops spooled_ops = {
+	.type = SOURCE_TYPE,
+	.free = live_free,
+	.produce = live_produce,
+	.drain = live_drain,
+	.snapshot = live_snapshot,
+	.restore = live_restore,
+	.prepare = live_prepare,
+	.commit = live_commit,
 };
 
 static bool has_stream(const struct records_options *o)
@@ -632,7 +686,7 @@ int source_new_live(const struct source_options *o, struct operator** out, struc
 {
 	struct live *l = mem_zero(sizeof *l);
 
-	l->base = (struct operator){.ops = &live_ops,
+	l->base = (struct operator){.ops = o->sockets.spool ? &spooled_ops : &live_ops,
 		.outputs = o->bad_output ? SOURCE_BAD_OUTPUT + 1 : 1,
 		.bounded = !o->follows,
 		.wait_fd = -1,

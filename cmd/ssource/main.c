@@ -27,7 +27,12 @@ enum {
 	FORMAT_AVRO,
 };
 enum { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
-enum { LIMIT_NONE = -1, NAMES_MAX = 3 };
+enum {
+	LIMIT_NONE = -1,
+	NAMES_MAX = 3,
+	SPOOL_BYTES = 1 << 30,
+	CONNECT_US = 30000000, /* tried again for so long: the other side may be about to start */
+};
 
 static const char *const format_choices[] = {
 	"auto", "csv", "tsv", "ndjson", "msgpack", "lines", "regex", "frames",
@@ -38,13 +43,16 @@ static const char *const from_choices[] = {"start", "end", NULL};
 
 static struct {
 	int format, header, quoted_newlines;
-	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer, *avro_schema, *registry, *meta;
+	const char *schema, *time, *delimiter, *regex, *filename, *bad, *infer;
+	const char *avro_schema, *registry, *meta, *spool;
+	struct net_options net;
+	int64_t spool_bytes;
 	struct option_list nulls;
 	int64_t delay, limit, rate, idle, max_ahead;
 	bool delay_given, progress, follow, merge, poll, from_given, idle_given, max_ahead_given;
 	int from, snapshot;
 	bool snapshot_given;
-} opt = {.bad = "stop", .limit = LIMIT_NONE};
+} opt = {.bad = "stop", .limit = LIMIT_NONE, .spool_bytes = SPOOL_BYTES};
 
 static const struct option_spec ssource_options[] = {
 	{.name = "format",
@@ -85,6 +93,16 @@ static const struct option_spec ssource_options[] = {
 		.value = &opt.max_ahead,
 		.given = &opt.max_ahead_given,
 		.help = "an event time further ahead of the clock is malformed"},
+	{.name = "cert", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.net.cert,
+		.help = "tls: who this is, a certificate in PEM"},
+	{.name = "key", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.net.key,
+		.help = "tls: the certificate's key"},
+	{.name = "ca", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.net.ca,
+		.help = "tls: whom to trust; of clients: demand a certificate"},
+	{.name = "spool", .kind = OPTION_TEXT, .argument = "DIR", .value = &opt.spool,
+		.help = "sockets: keep what comes here until it isn't needed"},
+	{.name = "spool-size", .kind = OPTION_SIZE, .argument = "SIZE", .value = &opt.spool_bytes,
+		.help = "... so much at most; then clients wait; 1G"},
 	{.name = "avro-schema",
 		.kind = OPTION_TEXT,
 		.argument = "FILE",
@@ -246,9 +264,13 @@ static int check_inputs(const char *const *inputs, size_t n, bool *nexmark, stru
 			if (n > 1)
 				return error_set(e, ERROR_USAGE, "nexmark: is an input by itself");
 			*nexmark = true;
+		} else if (net_is(inputs[i])) {
+			if (net_check(inputs[i], &source.sockets.net, e) < 0)
+				return -1;
 		} else if (scheme && access(inputs[i], F_OK) < 0) {
-			return error_set(
-				e, ERROR_USAGE, "%s: inputs are files, - and nexmark:", inputs[i]);
+			return error_set(e, ERROR_USAGE, "%s: inputs are files, -, nexmark:, sockets "
+				"(tcp://host:port, tcp-listen://:port, unix:, tls:// ...), kafka:// and "
+				"postgresql://", inputs[i]);
 		}
 	}
 	return 0;
@@ -290,6 +312,15 @@ static void put_guarantee(struct buf *out, const struct records_options *r, bool
 			n ? "; " : "", packed_n > 1 ? "s" : "", buf_cstr(&packed));
 	buf_clear(&plain);
 	buf_clear(&packed);
+}
+
+static bool has_socket(const struct records_options *r)
+{
+	for (size_t i = 0; i < r->inputs_len; i++) {
+		if (net_is(r->inputs[i]))
+			return true;
+	}
+	return false;
 }
 
 static bool is_directory(const char *path)
@@ -345,11 +376,23 @@ static void put_followed(struct buf *out, const struct records_options *r)
 		buf_put_text(out, "; one subtask: types are inferred");
 }
 
+static void put_sockets(struct buf *out, const struct records_options *r)
+{
+	for (size_t i = 0; i < r->inputs_len && i < NAMES_MAX; i++)
+		buf_printf(out, "%s%s", i ? ", " : "", r->inputs[i]);
+	if (opt.spool)
+		buf_printf(out, ": spooled to %s, and goes back to a byte of what has come there",
+			opt.spool);
+	else
+		buf_put_text(out, ": can't be read again; --spool DIR keeps what comes");
+}
+
 static void describe(struct stage_description *about, bool nexmark, bool recorded)
 {
 	static struct buf guarantee; /* lives as long as the process */
 	const struct records_options *r = &source.records;
-	const char *stream = nexmark ? NULL : find_stream(r);
+	bool sockets = has_socket(r);
+	const char *stream = nexmark || sockets ? NULL : find_stream(r);
 	bool is_live = !nexmark && !recorded && source_is_live(&source);
 
 	buf_reset(&guarantee);
@@ -357,13 +400,15 @@ static void describe(struct stage_description *about, bool nexmark, bool recorde
 		buf_put_text(&guarantee, "nexmark: goes back to an event");
 	else if (stream)
 		buf_printf(&guarantee, "%s: can't be read again", stream);
+	else if (sockets)
+		put_sockets(&guarantee, r);
 	else if (is_live && source.follows)
 		put_followed(&guarantee, r);
 	else
 		put_guarantee(&guarantee, r, recorded);
 	about->guarantee = buf_cstr(&guarantee);
-	about->cannot_replay = stream != NULL;
-	about->spread = stream || recorded || opt.limit >= 0 ? STAGE_SINGLE
+	about->cannot_replay = stream != NULL || (sockets && !opt.spool);
+	about->spread = stream || recorded || sockets || opt.limit >= 0 ? STAGE_SINGLE
 			: is_live			     ? live_spread()
 							     : STAGE_ANY;
 }
@@ -378,6 +423,20 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 			    : opt.max_ahead_given	? "--max-ahead"
 							: NULL;
 
+	if (has_socket(&source.records)) {
+		for (size_t i = 0; i < source.records.inputs_len; i++) {
+			if (!net_is(source.records.inputs[i]))
+				return error_set(e, ERROR_USAGE, "sockets and files don't go together\n"
+					"smerge brings two sources together");
+		}
+		if (recorded)
+			return error_set(e, ERROR_USAGE, "frames from sockets: not yet");
+	} else if (opt.spool || opt.net.cert || opt.net.key || opt.net.ca) {
+		return error_set(e, ERROR_USAGE, "--%s is for sockets", opt.spool ? "spool"
+			: opt.net.cert ? "cert" : opt.net.key ? "key" : "ca");
+	}
+	if (opt.spool_bytes < 1 << 20)
+		return error_set(e, ERROR_USAGE, "--spool-size: at least 1M");
 	if (opt.from_given && !opt.follow)
 		return error_set(e, ERROR_USAGE, "--from is for --follow");
 	if (opt.filename && !*opt.filename)
@@ -431,7 +490,9 @@ static void take_options(const struct stage_setup *setup)
 		.rate = opt.rate,
 		.bad = opt.bad,
 		.bad_output = setup->supervised && bad_is_path(opt.bad),
-		.follows = opt.follow,
+		.sockets = {.net = opt.net, .spool = opt.spool, .spool_bytes = (uint64_t)opt.spool_bytes},
+		.supervised = setup->supervised,
+		.follows = opt.follow || has_socket(&r),
 		.from_end = opt.from == 1,
 		.polls = opt.poll,
 		.merges = opt.merge,
@@ -506,6 +567,7 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 	bool nexmark, recorded;
 	int status;
 
+	opt.net.patience_us = CONNECT_US;
 	take_options(setup);
 	if (opt.delay < 0)
 		return error_set(e, ERROR_USAGE, "-d: a delay is not negative");

@@ -10,6 +10,7 @@
 #ifndef RUNNEL_CMD_SSOURCE_SOURCE_H
 #define RUNNEL_CMD_SSOURCE_SOURCE_H
 
+#include "cmd/ssource/sockets.h"
 #include "formats/records.h"
 #include "libcore/stage/operator.h"
 
@@ -47,6 +48,8 @@ struct source_options { /* borrowed; outlives the operator */
 	int64_t ahead_us;               /* how far times may be ahead of the clock */
 	const char *meta;               /* columns of what came with a record; NULL: none */
 	enum source_snapshot snapshot;  /* the rows that are there, before their changes */
+	struct sockets_options sockets; /* of inputs that are sockets */
+	bool supervised;
 	bool progress;                  /* a line on standard error, from the start */
 	bool progress_late;             /* only when it takes over a second */
 };

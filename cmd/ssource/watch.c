@@ -64,9 +64,9 @@ void watch_remove(struct watch *w, int number)
 		inotify_rm_watch(w->inotify, number);
 }
 
-bool watch_stream(struct watch *w, int fd, void *stream)
+bool watch_stream(struct watch *w, int fd, bool *ready)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = stream};
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = ready};
 
 	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
 }
@@ -95,9 +95,9 @@ int watch_collect(struct watch *w,
 	ssize_t n = 0;
 
 	for (int i = 0; i < ready; i++) {
-		struct watch_event event = {.stream = streams[i].data.ptr, .name = ""};
+		struct watch_event event = {.ready = streams[i].data.ptr, .name = ""};
 
-		if (event.stream && take(context, &event, e) < 0)
+		if (event.ready && take(context, &event, e) < 0)
 			return -1;
 	}
 	while (w->inotify >= 0 && ready > 0 && (n = read(w->inotify, bytes, sizeof bytes)) > 0) {

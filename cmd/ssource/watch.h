@@ -17,7 +17,7 @@ struct watch {
 
 /* What was told. */
 struct watch_event {
-	void *stream; /* a pipe may be read; else NULL, and of a file or directory: */
+	bool *ready; /* of a pipe or socket that may be read; else NULL, and of a file or directory: */
 	int number; /* as watch_file and watch_directory gave it; -1: of anything, events were lost
 		     */
 	const char *name; /* in a directory; "" for what is watched itself.  Until the next event */
@@ -34,8 +34,8 @@ int watch_file(struct watch *w, int fd);
 int watch_directory(struct watch *w, const char *path, bool with_contents);
 void watch_remove(struct watch *w, int number);
 
-/* False: it is always readable. */
-bool watch_stream(struct watch *w, int fd, void *stream);
+/* *ready is told when it may be read.  False: it always may. */
+bool watch_stream(struct watch *w, int fd, bool *ready);
 void watch_remove_stream(struct watch *w, int fd);
 
 /* Calls take for everything told since, without waiting. */

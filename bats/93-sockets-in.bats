@@ -1,0 +1,274 @@
+#!/usr/bin/env bats
+# ssource on sockets: clients are Python's; with a spool also under runnel, with kill -9.
+
+setup() {
+	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
+	PATH="${BIN:-$root/build/bin}:$PATH"
+	cd "$BATS_TEST_TMPDIR"
+	export NO_COLOR=1 LC_ALL=C XDG_STATE_HOME=$PWD/home
+	source=
+}
+
+teardown() {
+	[ -z "$source" ] || kill -9 $source 2>/dev/null || true
+	wait 2>/dev/null || true
+}
+
+eventually() { # eventually COMMAND: until it succeeds, at most half a minute
+	for _ in $(seq 600); do
+		if eval "$1"; then return 0; fi
+		sleep 0.05
+	done
+	echo "never: $1"
+	cat log
+	return 1
+}
+
+# listens OPTIONS...: at a port of its own, $port, or at unix-listen:s; rows to out.
+listens() {
+	ssource "$@" >frames 2>log 3>&- &
+	source=$!
+	if [[ "$*" = *unix-listen* ]]; then
+		eventually '[ -S s ]'
+	else
+		eventually 'grep -q "listening at" log'
+		port=$(grep -oE '[0-9]+$' <(head -n 1 log))
+	fi
+}
+
+# The source drains: what has come goes out.
+ends() {
+	kill -INT $source
+	wait $source
+	source=
+	ssource frames | ssink -f csv out
+}
+
+client() { # client: connects; script on standard input has c, connect()
+	python3 -c '
+import socket, ssl, sys, time
+def connect():
+    if sys.argv[1] == "s":
+        c = socket.socket(socket.AF_UNIX)
+        c.connect("s")
+        return c
+    return socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+exec(sys.stdin.read())' "${1:-$port}"
+}
+
+@test "several clients, each with a header of its own, are one stream" {
+	listens -f csv tcp-listen://:0
+	client <<-'END'
+	a, b = connect(), connect()
+	a.sendall(b"a,b\n1,x\n")
+	time.sleep(0.4)
+	b.sendall(b"b,a\nfoo,7\nbar,8")
+	a.sendall(b"2,y\n3,")
+	b.close()
+	time.sleep(0.2)
+	a.sendall(b"z\n")
+	a.close()
+	time.sleep(0.3)
+	END
+	ends
+	[ "$(sort out)" = "$(printf '%s\n' 1,x 2,y 3,z 7,foo 8,bar a,b)" ]
+	[ "$(wc -l <log)" -eq 1 ]
+}
+
+@test "each client has its own watermark; one that is silent holds it, but for --idle" {
+	listens -f ndjson -s 'at timestamp(s), a int' -t at -d 0s --idle 500ms unix-listen:s
+	client s <<-'END'
+	a, b = connect(), connect()
+	a.sendall(b'{"at":1,"a":1}\n')
+	time.sleep(0.3)
+	b.sendall(b'{"at":100,"a":2}\n')
+	time.sleep(0.2)
+	a.sendall(b'{"at":2,"a":3}\n')
+	time.sleep(1.2)
+	END
+	kill -INT $source
+	wait $source
+	source=
+	# 100 s came before 2 s, which isn't late for it.
+	python3 "$root/tests/tools/frames.py" <frames >listed || true
+	[ "$(ssource frames | swindow --tumble 10s 'count(*) as n' | ssink -f csv --header no | tail -n 2 |
+		cut -d, -f 3 | tr '\n' ' ')" = "2 1 " ]
+}
+
+@test "a record that is malformed is told of with its client; --bad keeps the others going" {
+	listens -f ndjson -s 'a int' --bad bad.ndjson tcp-listen://:0
+	client <<-'END'
+	a, b = connect(), connect()
+	a.sendall(b'{"a":1}\nGET / HTTP/1.1\r\n{"a":2}\n')
+	b.sendall(b'{"a":3}\n')
+	time.sleep(0.3)
+	END
+	ends
+	[ "$(sort out | tr '\n' ' ')" = "1 2 3 a " ]
+	grep -q '"input":"127.0.0.1:[0-9]*","line":2' bad.ndjson
+	listens -f ndjson -s 'a int' tcp-listen://:0
+	client <<-'END'
+	a = connect()
+	a.sendall(b'rubbish\n')
+	time.sleep(0.3)
+	END
+	status=0
+	wait $source || status=$?
+	source=
+	[ "$status" -eq 1 ]
+	grep -q '^ssource: error: 127.0.0.1:[0-9]*:1:1: a record must be an object' log
+}
+
+@test "a connection that breaks is told of; what came whole counts" {
+	listens -f ndjson -s 'a int' tcp-listen://:0
+	client <<-'END'
+	import struct
+	a = connect()
+	a.sendall(b'{"a":1}\n{"a":')
+	time.sleep(0.3)
+	a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+	a.close()
+	b = connect()
+	b.sendall(b'{"a":2}\n')
+	b.close()
+	time.sleep(0.3)
+	END
+	ends
+	[ "$(sort out | tr '\n' ' ')" = "1 2 a " ]
+	grep -qE '^ssource: warning: 127.0.0.1:[0-9]+: .*Connection reset by peer' log
+}
+
+@test "over TLS: strangers are told of, and others go on; a stream that is cut off isn't whole" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+		-out cert.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+	listens -f csv --cert cert.pem --key key.pem tls-listen://:0
+	client <<-'END'
+	context = ssl.create_default_context(cafile="cert.pem")
+	def wrapped():
+	    return context.wrap_socket(connect(), server_hostname="localhost")
+	t = wrapped()
+	t.sendall(b"a\n1\n")
+	g = connect()
+	g.sendall(b"GET / HTTP/1.0\r\n\r\n")
+	time.sleep(0.4)
+	t.unwrap()
+	t = wrapped()
+	t.sendall(b"a\n2\n")
+	time.sleep(0.3)
+	t.shutdown(socket.SHUT_RDWR)
+	t.close()
+	time.sleep(0.3)
+	END
+	ends
+	[ "$(tr '\n' ' ' <out)" = "a 1 2 " ]
+	grep -q "TLS handshake: the peer speaks HTTP, not TLS" log
+	grep -q "the connection was cut off: TLS didn't end it" log
+}
+
+@test "a connecting source reads to the end that its peer makes, and connects again when it breaks" {
+	python3 - >port <<-'END' 3>&- &
+	import socket, struct, sys, time
+	s = socket.socket()
+	s.bind(("127.0.0.1", 0))
+	s.listen()
+	print(s.getsockname()[1], flush=True)
+	c, _ = s.accept()
+	c.sendall(b'{"a":1}\n')
+	time.sleep(0.3)
+	c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+	c.close()
+	c, _ = s.accept()
+	c.sendall(b'{"a":2}\n{"a":3}')
+	c.close()
+	END
+	eventually '[ -s port ]'
+	ssource -f ndjson -s 'a int' "tcp://127.0.0.1:$(cat port)" 2>log | ssink -f csv out
+	[ "$(tr '\n' ' ' <out)" = "a 1 2 3 " ]
+	grep -q 'Connection reset by peer' log
+	run timeout 60 ssource -f ndjson unix:nobody
+	[ "$status" -eq 5 ]
+	[[ "$output" = *"ssource: error: unix:nobody: can't connect: No such file or directory" ]]
+}
+
+@test "a full spool lets clients wait, and gives back what was read" {
+	listens -f ndjson -s 'a string' --spool kept --spool-size 1M tcp-listen://:0
+	client <<-'END'
+	c = connect()
+	line = b'{"a":"%s"}\n' % (b"x" * 1000)
+	for i in range(30):
+	    c.sendall(line * 1000)
+	c.close()
+	time.sleep(1)
+	END
+	[ "$(du -sk kept | cut -f 1)" -lt 6000 ]
+	ends
+	[ "$(wc -l <out)" -eq 30001 ]
+	[ -z "$(ls kept)" ]
+}
+
+@test "under runnel what was spooled counts exactly once, whoever is killed" {
+	run runnel --state state -c 'ssource -f ndjson unix-listen:s | ssink out/'
+	[ "$status" -eq 2 ]
+	[[ "$output" = *"--spool"* ]]
+	cat >p.sh <<-'END'
+	ssource -f ndjson -s 'a int' --spool kept unix-listen:s | smap a | ssink -f csv --header no out/
+	END
+	python3 - <<-'END'
+	import os, random, signal, socket, subprocess, time
+	def start():
+	    return subprocess.Popen(["runnel", "-q", "--state", "state", "--checkpoint", "100ms", "p.sh"],
+	                            stderr=open("log", "a"), start_new_session=True)
+	def connect():
+	    for _ in range(400):
+	        try:
+	            c = socket.socket(socket.AF_UNIX)
+	            c.connect("s")
+	            return c
+	        except OSError:
+	            time.sleep(0.05)
+	def children(p):
+	    return [int(x) for x in subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True,
+	                                           text=True).stdout.split()]
+	p, n = start(), 0
+	for round_ in range(6):
+	    c = connect()
+	    for _ in range(1000):
+	        c.sendall(b'{"a":%d}\n' % n)
+	        n += 1
+	    time.sleep(0.4)  # it has been taken by now
+	    victim = p.pid if round_ % 3 == 2 else random.choice(children(p))
+	    os.kill(victim, signal.SIGKILL)
+	    if victim == p.pid:
+	        p.wait()
+	        time.sleep(0.3)
+	        p = start()
+	    time.sleep(0.3)
+	    c.close()
+	connect().close()
+	time.sleep(1)
+	p.terminate()
+	assert p.wait() == 143, (p.returncode, open("log").read())
+	rows = sorted(int(x) for f in os.listdir("out") if f[0] != "." for x in open("out/" + f))
+	assert rows == list(range(n)), (n, len(rows), len(set(rows)))
+	END
+}
+
+@test "wrong addresses and options are said at once" {
+	while IFS='|' read -r arguments message; do
+		status=0
+		ssource $arguments >frames 2>errors || status=$?
+		cat errors
+		[ "$status" -eq 2 ]
+		[ "$(head -n 1 errors)" = "ssource: error: $message" ]
+	done <<-'END'
+	tcp-listen://localhost|tcp-listen://localhost: an address is a host and a port
+	tls-listen://:9|tls-listen:// needs --cert and --key, who it is
+	--spool=x a.csv|--spool is for sockets
+	unix:s a.csv|sockets and files don't go together
+	--spool-size=1k unix-listen:s|--spool-size: at least 1M
+	END
+	status=0
+	ssource unix-listen:/nowhere/s >frames 2>errors || status=$?
+	[ "$status" -eq 5 ]
+	[ "$(cat errors)" = "ssource: error: unix-listen:/nowhere/s: can't listen: No such file or directory" ]
+}

@@ -1,0 +1,291 @@
+#include "connect/spool.h"
+
+#include "libcore/base/memory.h"
+#include "libcore/base/outfile.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	DIRECTORY_MODE = 0700,
+	FILE_MODE = 0600,
+	PEER_BYTES_MAX = 100,
+	BLOCK_BYTES = 4096,
+	STAT_BLOCK_BYTES = 512,
+	TRIM_LEAST_BYTES = 1 << 20, /* holes are made of so many at a time */
+};
+
+struct spool_file {
+	struct spool *spool;
+	struct spool_file *next;
+	char *path;
+	int fd;         /* -1: complete */
+	uint64_t bytes; /* received */
+	uint64_t given;   /* bytes given back */
+	uint64_t hole_to; /* as far as a hole reaches */
+	bool dirty, ended;
+};
+
+struct spool {
+	char *directory;
+	uint64_t bytes_max, held;
+	uint64_t number; /* of the newest file */
+	int lock_fd;
+	bool has_new;    /* names that aren't on disk */
+	struct spool_file *files;
+	char **left;
+	size_t left_len, left_cap;
+};
+
+/* ---- a directory ---- */
+
+static int lock(struct spool *s, struct error *e)
+{
+	char *path = mem_printf("%s/.lock", s->directory);
+	int status = 0;
+
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+	if (s->lock_fd < 0)
+		status = error_errno(e, "%s: can't open", path);
+	else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		status = error_set(e, ERROR_IO, "%s: another process spools there", s->directory);
+	mem_free(path);
+	return status;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static struct spool_file *add_file(struct spool *s, char *path, int fd)
+{
+	struct spool_file *f = mem_zero(sizeof *f);
+
+	*f = (struct spool_file){.spool = s, .next = s->files, .path = path, .fd = fd};
+	return s->files = f;
+}
+
+/* Files of earlier runs: what they take of the disk is held. */
+static void take_left(struct spool *s, const char *name)
+{
+	char *path = mem_printf("%s/%s", s->directory, name);
+	uint64_t number = strtoull(name, NULL, 10);
+	struct spool_file *f;
+	struct stat st;
+
+	if (!isdigit((unsigned char)*name) || stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+		mem_free(path);
+		return;
+	}
+	s->number = number > s->number ? number : s->number;
+	MEM_GROW(s->left, s->left_cap, s->left_len + 1);
+	s->left[s->left_len++] = mem_strdup(path);
+	f = add_file(s, path, -1);
+	f->bytes = (uint64_t)st.st_size;
+	f->given = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES < f->bytes
+		? f->bytes - (uint64_t)st.st_blocks * STAT_BLOCK_BYTES : 0;
+	s->held += f->bytes - f->given;
+}
+
+static int list(struct spool *s, struct error *e)
+{
+	DIR *d = opendir(s->directory);
+	struct dirent *entry;
+
+	if (!d)
+		return error_errno(e, "%s: can't read", s->directory);
+	while ((entry = readdir(d)))
+		take_left(s, entry->d_name);
+	closedir(d);
+	if (s->left_len)
+		qsort(s->left, s->left_len, sizeof *s->left, by_name);
+	return 0;
+}
+
+int spool_open(const char *directory, uint64_t bytes_max, struct spool **out, struct error *e)
+{
+	struct spool *s = mem_zero(sizeof *s);
+	size_t len = strlen(directory);
+	int status = 0;
+
+	while (len > 1 && directory[len - 1] == '/')
+		len--;
+	s->directory = mem_strndup(directory, len);
+	s->bytes_max = bytes_max;
+	s->lock_fd = -1;
+	if (mkdir(s->directory, DIRECTORY_MODE) < 0 && errno != EEXIST)
+		status = error_errno(e, "%s: can't make the directory", s->directory);
+	if (status == 0)
+		status = lock(s, e);
+	if (status == 0)
+		status = list(s, e);
+	if (status < 0)
+		spool_close(s);
+	else
+		*out = s;
+	return status;
+}
+
+static void free_file(struct spool_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	mem_free(f->path);
+	mem_free(f);
+}
+
+void spool_close(struct spool *s)
+{
+	if (!s)
+		return;
+	while (s->files) {
+		struct spool_file *f = s->files;
+
+		s->files = f->next;
+		free_file(f);
+	}
+	for (size_t i = 0; i < s->left_len; i++)
+		mem_free(s->left[i]);
+	mem_free(s->left);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	mem_free(s->directory);
+	mem_free(s);
+}
+
+bool spool_has_room(const struct spool *s)
+{
+	return s->held < s->bytes_max;
+}
+
+const char *spool_left(const struct spool *s, size_t i)
+{
+	return i < s->left_len ? s->left[i] : NULL;
+}
+
+/* ---- files ---- */
+
+int spool_begin(struct spool *s, const char *peer, struct spool_file **out, struct error *e)
+{
+	char name[PEER_BYTES_MAX + 1];
+	char *path;
+	int fd;
+
+	snprintf(name, sizeof name, "%s", peer);
+	for (char *c = name; *c; c++) {
+		if (!isalnum((unsigned char)*c) && !strchr(".:-_[]", *c))
+			*c = '_';
+	}
+	path = mem_printf("%s/%012" PRIu64 "-%s", s->directory, ++s->number, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, FILE_MODE);
+	if (fd < 0) {
+		error_errno(e, "%s: can't create", path);
+		mem_free(path);
+		return -1;
+	}
+	s->has_new = true;
+	*out = add_file(s, path, fd);
+	return 0;
+}
+
+const char *spool_path(const struct spool_file *f)
+{
+	return f->path;
+}
+
+int spool_append(struct spool_file *f, const void *bytes, size_t len, struct error *e)
+{
+	if (fd_write_all(f->fd, f->path, bytes, len, e) < 0)
+		return -1;
+	f->bytes += len;
+	f->spool->held += len;
+	f->dirty = true;
+	return 0;
+}
+
+void spool_end(struct spool_file *f)
+{
+	f->ended = true;
+	if (f->dirty)
+		return; /* closed once it is synced */
+	close(f->fd);
+	f->fd = -1;
+}
+
+int spool_sync(struct spool *s, struct error *e)
+{
+	for (struct spool_file *f = s->files; f; f = f->next) {
+		if (!f->dirty)
+			continue;
+		if (fdatasync(f->fd) < 0)
+			return error_errno(e, "%s: can't sync", f->path);
+		f->dirty = false;
+		if (f->ended)
+			spool_end(f);
+	}
+	if (s->has_new && s->files && outfile_sync_directory(s->files->path, e) < 0)
+		return -1;
+	s->has_new = false;
+	return 0;
+}
+
+/* ---- giving back ---- */
+
+static struct spool_file **find(struct spool *s, const char *path)
+{
+	struct spool_file **at = &s->files;
+
+	while (*at && strcmp((*at)->path, path) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+void spool_trim(struct spool *s, const char *path, uint64_t offset)
+{
+	struct spool_file *f = *find(s, path);
+	uint64_t from, to;
+	int fd;
+
+	if (!f)
+		return;
+	to = (offset < f->bytes ? offset : f->bytes) / BLOCK_BYTES * BLOCK_BYTES;
+	from = f->hole_to > SPOOL_HEAD_BYTES ? f->hole_to : SPOOL_HEAD_BYTES;
+	if (to < from + TRIM_LEAST_BYTES)
+		return;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* A file system that has no holes gives nothing back before the end. */
+	if (fd >= 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+			(off_t)(to - from)) == 0) {
+		uint64_t back = to - from < f->bytes - f->given ? to - from : f->bytes - f->given;
+
+		s->held -= back;
+		f->given += back;
+		f->hole_to = to;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+int spool_remove(struct spool *s, const char *path, struct error *e)
+{
+	struct spool_file **at = find(s, path), *f = *at;
+
+	if (f) {
+		s->held -= f->bytes - f->given;
+		*at = f->next;
+		free_file(f);
+	}
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_errno(e, "%s: can't remove", path);
+	return 0;
+}
