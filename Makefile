@@ -202,6 +202,7 @@ bench: all $(bench_bins)
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/supervised $(BUILD)/bench
 	@BIN=$(BIN) MEASURE=$(O)/tests/bench/measure tests/bench/nexmark $(BUILD)/bench
 	@BIN=$(BIN) tests/bench/follow
+	@BIN=$(BIN) tests/bench/postgres
 
 # libFuzzer needs clang and its run-time library (libclang-rt-dev).
 FUZZ_SECONDS ?= 300
