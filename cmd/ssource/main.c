@@ -39,7 +39,8 @@ static const char *const format_choices[] = {
 	"debezium-json", "avro", NULL};
 static const char *const header_choices[] = {"auto", "yes", "no", NULL};
 static const char *const yes_no[] = {"yes", "no", NULL};
-static const char *const from_choices[] = {"start", "end", NULL};
+static const char *const until_choices[] = {"never", "end", NULL};
+enum { UNTIL_NEVER, UNTIL_END };
 
 static struct {
 	int format, header, quoted_newlines;
@@ -50,7 +51,8 @@ static struct {
 	struct option_list nulls;
 	int64_t delay, limit, rate, idle, max_ahead;
 	bool delay_given, progress, follow, merge, poll, from_given, idle_given, max_ahead_given;
-	int from, snapshot;
+	const char *from;
+	int until, snapshot;
 	bool snapshot_given;
 } opt = {.bad = "stop", .limit = LIMIT_NONE, .spool_bytes = SPOOL_BYTES};
 
@@ -118,12 +120,17 @@ static const struct option_spec ssource_options[] = {
 		.value = &opt.follow,
 		.help = "go on as files grow, are rotated, appear in a directory"},
 	{.name = "from",
-		.kind = OPTION_CHOICE,
-		.argument = "start|end",
-		.choices = from_choices,
+		.kind = OPTION_TEXT,
+		.argument = "WHERE",
 		.value = &opt.from,
 		.given = &opt.from_given,
-		.help = "with --follow: where files that are there begin (start)"},
+		.help = "start, end; a broker: committed, a time, -1h (start)"},
+	{.name = "until",
+		.kind = OPTION_CHOICE,
+		.argument = "never|end",
+		.choices = until_choices,
+		.value = &opt.until,
+		.help = "a broker: what is there now, then it is over"},
 	{.name = "merge",
 		.kind = OPTION_FLAG,
 		.value = &opt.merge,
@@ -139,7 +146,7 @@ static const struct option_spec ssource_options[] = {
 		.kind = OPTION_TEXT,
 		.argument = "COLUMNS",
 		.value = &opt.meta,
-		.help = "columns of what came with a record: 'lsn, commit_time as at'"},
+		.help = "columns of what came with a record: 'key, offset'; 'lsn'"},
 	{.name = "poll", .kind = OPTION_FLAG, .value = &opt.poll, .hidden = true},
 	{.name = "null",
 		.kind = OPTION_LIST,
@@ -437,8 +444,12 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 	}
 	if (opt.spool_bytes < 1 << 20)
 		return error_set(e, ERROR_USAGE, "--spool-size: at least 1M");
+	if (opt.until == UNTIL_END)
+		return error_set(e, ERROR_USAGE, "--until is for a broker; files end by themselves");
 	if (opt.from_given && !opt.follow)
 		return error_set(e, ERROR_USAGE, "--from is for --follow");
+	if (opt.from_given && strcmp(opt.from, "start") != 0 && !source.from_end)
+		return error_set(e, ERROR_USAGE, "--from: '%s' is none of start, end", opt.from);
 	if (opt.filename && !*opt.filename)
 		return error_set(e, ERROR_USAGE, "--filename: a column's name is missing");
 	if (opt.idle_given && opt.idle <= 0)
@@ -456,7 +467,7 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 	if (opt.idle_given && !opt.delay_given && !opt.follow && !source.time_is_now)
 		return error_set(e, ERROR_USAGE,
 			"--idle needs watermarks, which a bounded input has with -d DURATION");
-	for (size_t i = 0; opt.from && i < source.records.inputs_len; i++) {
+	for (size_t i = 0; source.from_end && i < source.records.inputs_len; i++) {
 		if (strcmp(source.records.inputs[i], "-") == 0)
 			return error_set(e, ERROR_USAGE, "--from end: standard input has no end to begin at");
 	}
@@ -493,7 +504,9 @@ static void take_options(const struct stage_setup *setup)
 		.sockets = {.net = opt.net, .spool = opt.spool, .spool_bytes = (uint64_t)opt.spool_bytes},
 		.supervised = setup->supervised,
 		.follows = opt.follow || has_socket(&r),
-		.from_end = opt.from == 1,
+		.from = opt.from,
+		.until_end = opt.until == UNTIL_END,
+		.from_end = opt.from && strcmp(opt.from, "end") == 0,
 		.polls = opt.poll,
 		.merges = opt.merge,
 		.time_is_now = opt.time && strcmp(opt.time, "now") == 0,

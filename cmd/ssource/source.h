@@ -38,6 +38,8 @@ struct source_options { /* borrowed; outlives the operator */
 	const char *bad;                /* "stop", "skip", or a path */
 	bool bad_output;                /* bad records are rows of a side output */
 	uint64_t cut_min_bytes;         /* of a file's pieces, in several subtasks; 0: the default */
+	const char *from;               /* --from; NULL: not given */
+	bool until_end;                 /* --until end: of a broker what is there by now */
 	bool follows;                   /* --follow: inputs grow, are rotated, appear */
 	bool from_end;
 	bool polls;                     /* looks at followed files instead of being told */

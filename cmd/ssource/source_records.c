@@ -292,6 +292,7 @@ int source_check_section(const struct batch *b, const char *own, struct error *e
 		{"lanes", "nexmark events"},
 		{"recording", "a recorded stream"},
 		{"live", "live or merged inputs"},
+		{"kafka", "a topic of Kafka"},
 		{"query", "a table or query"},
 		{"changes", "the changes of a table"},
 	};

@@ -344,26 +344,47 @@ static bool says(const struct kafka_target *t, const char *name)
 	return false;
 }
 
-int kafka_open(const struct kafka_setup *s, struct kafka **out, struct error *e)
+/* The configuration, whose callbacks get k; NULL with the error set. */
+static rd_kafka_conf_t *new_conf(const struct kafka_setup *s, struct kafka *k, struct error *e)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	struct kafka *k = mem_zero(sizeof *k);
-	char why[TROUBLE_BYTES] = "";
 
-	k->brokers = mem_strdup(s->target->brokers);
-	k->wait = s->wait;
-	k->context = s->context;
 	rd_kafka_conf_set_opaque(conf, k);
 	rd_kafka_conf_set_error_cb(conf, hear_error);
 	if (!says(s->target, "debug"))
 		rd_kafka_conf_set_log_cb(conf, NULL);
 	if (set_properties(s, conf, e) < 0) {
 		rd_kafka_conf_destroy(conf);
-		kafka_close(k);
-		return -1;
+		return NULL;
 	}
 	if (s->configure)
 		s->configure(conf, s->context);
+	return conf;
+}
+
+int kafka_check(const struct kafka_setup *s, struct error *e)
+{
+	rd_kafka_conf_t *conf = new_conf(s, NULL, e);
+
+	if (conf)
+		rd_kafka_conf_destroy(conf);
+	return conf ? 0 : -1;
+}
+
+int kafka_open(const struct kafka_setup *s, struct kafka **out, struct error *e)
+{
+	struct kafka *k = mem_zero(sizeof *k);
+	char why[TROUBLE_BYTES] = "";
+	rd_kafka_conf_t *conf;
+
+	k->brokers = mem_strdup(s->target->brokers);
+	k->wait = s->wait;
+	k->context = s->context;
+	conf = new_conf(s, k, e);
+	if (!conf) {
+		kafka_close(k);
+		return -1;
+	}
 	k->rk = rd_kafka_new(s->type, conf, why, sizeof why);
 	if (!k->rk) {
 		rd_kafka_conf_destroy(conf);

@@ -68,6 +68,9 @@ struct kafka_setup {
 
 struct kafka;
 
+/* Whether the properties are such as there are, as far as that shows without a client. */
+int kafka_check(const struct kafka_setup *s, struct error *e);
+
 /* Connects in the background: a wrong property fails here, a broker that isn't there doesn't. */
 int kafka_open(const struct kafka_setup *s, struct kafka **out, struct error *e);
 void kafka_close(struct kafka *k); /* NULL: nothing.  Messages and topics of it are gone before */

@@ -105,7 +105,8 @@ static int check_options(const struct source_options *o, const struct postgres_i
 			 : o->records.reader.delimiter ? "--delimiter"
 			 : o->records.reader.regex     ? "--regex"
 			 : o->merges                   ? "--merge"
-			 : o->from_end                 ? "--from"
+			 : o->from                     ? "--from"
+			 : o->until_end                ? "--until"
 						       : NULL;
 
 	if (no)
