@@ -20,7 +20,7 @@ enum {
 	TURN_MESSAGES = 1024, /* taken at once: they are parsed in one call, and hold memory */
 	SAMPLE_US = 100000,   /* of a live topic's first messages, that types are inferred from */
 	SAMPLE_BYTES_MAX = 1 << 30,
-	PACE_US = 1000,       /* after a flush of few rows nothing is read: see live.c */
+	PACE_US = 1000, /* after a flush of few rows nothing is read: see live.c */
 	PACE_ROWS = 256,
 	LAST_COMMIT_US = 5000000,
 	AWAY_LOOK_US = 500000, /* librdkafka is asked so often whether it has news */
@@ -52,13 +52,13 @@ struct kafka_source {
 	size_t held_len, held_cap, held_at;
 	size_t held_bytes;
 	uint64_t held_values;
-	int64_t held_us;      /* when the first value came; 0: none has */
+	int64_t held_us; /* when the first value came; 0: none has */
 
 	char *shown; /* "topic bids": for messages */
 	struct messages_options options;
 	struct messages *messages;
-	/* The builder's columns: those of the messages, of each other meta, now.  The stream's are the
-	 * same, the metas first, in the order in which they were asked for. */
+	/* The builder's columns: those of the messages, of each other meta, now.  The stream's are
+	 * the same, the metas first, in the order in which they were asked for. */
 	struct schema built, schema;
 	struct batch_builder batch;
 	size_t *order;        /* of each column of the stream: which of the builder's it is */
@@ -136,8 +136,10 @@ static int add_column(struct kafka_source *s, size_t built, struct error *e)
 	const struct field *f = &s->built.fields[built];
 
 	if (schema_find(&s->schema, f->name, strlen(f->name)) >= 0)
-		return error_set(e, ERROR_USAGE, "two columns are called '%s'; say --meta '... as "
-			"another', or -s '*, %s as another'", f->name, f->name);
+		return error_set(e, ERROR_USAGE,
+			"two columns are called '%s'; say --meta '... as "
+			"another', or -s '*, %s as another'",
+			f->name, f->name);
 	s->order[s->schema.fields_len] = built;
 	schema_add_field(&s->schema, f);
 	return 0;
@@ -150,8 +152,8 @@ static size_t built_column(const struct kafka_source *s, size_t meta)
 	size_t at = own->fields_len;
 
 	if (s->in.metas[meta].kind == KAFKA_KEY)
-		return (size_t)schema_find(own, s->in.metas[meta].name,
-			strlen(s->in.metas[meta].name));
+		return (size_t)schema_find(
+			own, s->in.metas[meta].name, strlen(s->in.metas[meta].name));
 	for (size_t i = 0; i < meta; i++)
 		at += s->in.metas[i].kind != KAFKA_KEY;
 	return at;
@@ -228,7 +230,8 @@ static int share(struct kafka_source *s, struct error *e)
 		const struct kafka_partition *p = s->restored.items[i];
 
 		if (p->number >= s->parts.count)
-			return error_set(e, ERROR_STATE, "%s: the topic has %" PRId32 " partitions, "
+			return error_set(e, ERROR_STATE,
+				"%s: the topic has %" PRId32 " partitions, "
 				"but the state knows a partition %" PRId32,
 				s->in.target.shown, s->parts.count, p->number);
 		if (is_mine(s, p->number))
@@ -404,9 +407,8 @@ static int check_message(struct kafka_source *s, const struct kafka_partition *p
 	s->parsing = m;
 	put_place(s, 0, &place);
 	bad.input = buf_cstr(&place);
-	status = s->options.bad.take
-			 ? s->options.bad.take(s->options.bad.context, &bad, e)
-			 : error_set(e, ERROR_DATA, "%s: %s", bad.input, bad.reason);
+	status = s->options.bad.take ? s->options.bad.take(s->options.bad.context, &bad, e)
+				     : error_set(e, ERROR_DATA, "%s: %s", bad.input, bad.reason);
 	buf_clear(&place);
 	return status;
 }
@@ -450,8 +452,8 @@ static int take_run(struct kafka_source *s, struct kafka_partition *p,
 		s->bytes += m->len + m->key_len;
 	}
 	s->parsing = messages;
-	if (messages_parse(s->messages, s->items, n, &s->batch, maps_rows(s) ? s->rows_of : NULL, e) <
-		0)
+	if (messages_parse(
+		    s->messages, s->items, n, &s->batch, maps_rows(s) ? s->rows_of : NULL, e) < 0)
 		return -1;
 	if (maps_rows(s))
 		put_metas(s, messages, n);
@@ -475,8 +477,7 @@ static int take_run(struct kafka_source *s, struct kafka_partition *p,
 static int take_turn(struct kafka_source *s, size_t n, struct error *e)
 {
 	for (size_t i = 0; i < n;) {
-		struct kafka_partition *p =
-			kafka_partitions_find(&s->parts, s->turn[i]->partition);
+		struct kafka_partition *p = kafka_partitions_find(&s->parts, s->turn[i]->partition);
 		size_t first = i;
 		int counts = 1;
 
@@ -636,8 +637,7 @@ static int place_watermark(struct kafka_source *s, struct error *e)
 	if (!places_watermarks(s) || !s->messages)
 		return 0;
 	if (s->own.time_is_now) {
-		us = s->now_us == WATERMARK_NONE ? WATERMARK_NONE
-						 : s->now_us - s->own.delay_us - 1;
+		us = s->now_us == WATERMARK_NONE ? WATERMARK_NONE : s->now_us - s->own.delay_us - 1;
 	} else {
 		wake_partitions(s, mono_us);
 		us = timeline_watermark(&s->timeline, mono_us, &is_idle);
@@ -730,7 +730,8 @@ static enum produce_status end(struct kafka_source *s, struct error *e)
 {
 	s->is_over = true;
 	if (!s->messages && s->in.is_bounded)
-		stage_warn(s->base.stage, "%s: no message to take columns from", s->in.target.shown);
+		stage_warn(
+			s->base.stage, "%s: no message to take columns from", s->in.target.shown);
 	progress_show(&s->progress, s->clockwork.rows, s->bytes, true);
 	return bad_records_commit(&s->bad, e) < 0 ? PRODUCE_ERROR : PRODUCE_END;
 }
@@ -783,9 +784,7 @@ static enum produce_status kafka_produce(struct operator* op, struct error *e)
 		return PRODUCE_ERROR;
 	status = gather_sample(s, e);
 	if (status)
-		return status < 0    ? PRODUCE_ERROR
-		       : status == 2 ? end(s, e)
-				     : wait_for_more(s);
+		return status < 0 ? PRODUCE_ERROR : status == 2 ? end(s, e) : wait_for_more(s);
 	wait_us = pace_us(s);
 	if (wait_us > 0)
 		return pause_for(s, wait_us);
@@ -848,16 +847,15 @@ static int kafka_restore(struct operator* op, struct snapshot_reader *r, struct 
 
 /* ---- a group's offsets ---- */
 
-static int kafka_prepare(
-	struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
+static int kafka_prepare(struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
 {
 	kafka_handle_put(&source_of(op)->parts, handle);
 	return 0;
 }
 
 /* An epoch of an earlier attempt may come before this one has started. */
-static int kafka_commit(struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len,
-	struct error *e)
+static int kafka_commit(
+	struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len, struct error *e)
 {
 	struct kafka_source *s = source_of(op);
 	bool waits = s->is_over || !s->is_started;

@@ -43,7 +43,7 @@ struct kafka_meta_column {
 	const char *name;
 	const char *header; /* KAFKA_HEADER */
 	struct type type;
-	size_t key;         /* KAFKA_KEY: which of the input's keys */
+	size_t key; /* KAFKA_KEY: which of the input's keys */
 };
 
 enum kafka_from { KAFKA_EARLIEST, KAFKA_LATEST, KAFKA_COMMITTED, KAFKA_TIME };
@@ -51,7 +51,7 @@ enum kafka_from { KAFKA_EARLIEST, KAFKA_LATEST, KAFKA_COMMITTED, KAFKA_TIME };
 struct kafka_input {
 	struct kafka_target target;
 	enum kafka_from from;
-	int64_t from_ms;  /* KAFKA_TIME */
+	int64_t from_ms; /* KAFKA_TIME */
 	bool is_bounded;
 	const char *group; /* NULL: none */
 	bool is_committed; /* isolation.level */
@@ -63,8 +63,8 @@ struct kafka_input {
 };
 
 /* *out needs kafka_input_clear only after success. */
-int kafka_input_parse(const struct source_options *o, const char *url, struct kafka_input *out,
-	struct error *e);
+int kafka_input_parse(
+	const struct source_options *o, const char *url, struct kafka_input *out, struct error *e);
 void kafka_input_clear(struct kafka_input *in);
 
 /* Checks the client's properties without reaching for a broker. */
@@ -79,9 +79,9 @@ void kafka_meta_put(const struct kafka_meta_column *c, const rd_kafka_message_t 
 struct kafka_partition {
 	int32_t number;
 	bool is_started;
-	bool is_at_end;      /* nothing more by now */
-	int64_t next;        /* offset; OFFSET_UNKNOWN: not known yet */
-	int64_t end;         /* OFFSET_UNKNOWN: none */
+	bool is_at_end; /* nothing more by now */
+	int64_t next;   /* offset; OFFSET_UNKNOWN: not known yet */
+	int64_t end;    /* OFFSET_UNKNOWN: none */
 	struct partition *time;
 	int64_t greatest_us; /* restored, until there is time */
 	int64_t silent_us;
@@ -121,8 +121,8 @@ int kafka_reach_open(struct kafka_reach *r, const struct kafka_input *in, struct
 	struct kafka_partitions *parts, struct error *e);
 void kafka_reach_close(struct kafka_reach *r, const struct kafka_partitions *parts);
 
-/* Finds out where those whose position isn't known begin: from, or (is_new) at their start; and of a
- * bounded input where each ends. */
+/* Finds out where those whose position isn't known begin: from, or (is_new) at their start; and of
+ * a bounded input where each ends. */
 int kafka_reach_settle(
 	struct kafka_reach *r, struct kafka_partitions *parts, bool is_new, struct error *e);
 
@@ -134,8 +134,7 @@ int kafka_reach_look(
 	struct kafka_reach *r, struct kafka_partitions *parts, int64_t mono_us, struct error *e);
 
 /* An offset that the broker hasn't got: ERROR_STATE with the numbers. */
-int kafka_reach_fail_range(
-	struct kafka_reach *r, const struct kafka_partition *p, struct error *e);
+int kafka_reach_fail_range(struct kafka_reach *r, const struct kafka_partition *p, struct error *e);
 
 /* ---- state ---- */
 
@@ -153,8 +152,8 @@ int kafka_partitions_put(const struct kafka_partitions *p, int64_t mono_us,
 	struct snapshot_writer *w, struct error *e);
 int kafka_partitions_take(struct kafka_partitions *p, const struct batch *b, struct error *e);
 
-/* Positions as an epoch's handle, "partition offset" a line, and what they commit to the group.  wait_us
- * 0: not waited for.  What fails is only told: nothing but monitoring depends on it. */
+/* Positions as an epoch's handle, "partition offset" a line, and what they commit to the group.
+ * wait_us 0: not waited for.  What fails is only told: nothing but monitoring depends on it. */
 void kafka_handle_put(const struct kafka_partitions *p, struct buf *out);
 int kafka_handle_commit(struct kafka_reach *r, const uint8_t *handle, size_t len, int64_t wait_us,
 	struct stage *st, struct error *e);

@@ -27,15 +27,16 @@ static const struct {
 
 static int fail_type(const struct wanted_column *w, const char *what, struct error *e)
 {
-	return error_set(e, ERROR_USAGE, "--meta: %s is %s, not %s", w->name, what,
-		type_name(w->type));
+	return error_set(
+		e, ERROR_USAGE, "--meta: %s is %s, not %s", w->name, what, type_name(w->type));
 }
 
-static int read_header(const struct wanted_column *w, struct kafka_meta_column *out,
-	struct error *e)
+static int read_header(
+	const struct wanted_column *w, struct kafka_meta_column *out, struct error *e)
 {
 	if (w->path_len > 2)
-		return error_set(e, ERROR_USAGE, "--meta: headers have no values within values; "
+		return error_set(e, ERROR_USAGE,
+			"--meta: headers have no values within values; "
 			"put a name with dots in double quotes");
 	out->kind = KAFKA_HEADER;
 	out->header = w->path[1];
@@ -53,18 +54,20 @@ static int read_meta(struct kafka_input *in, const struct wanted_column *w,
 	while (i < n && strcmp(meta_names[i].name, w->path[0]) != 0)
 		i++;
 	if (i == n)
-		return error_set(e, ERROR_USAGE, "--meta: a message has no '%s'; it has key, topic, "
-			"partition, offset, timestamp and headers", w->path[0]);
-	*out = (struct kafka_meta_column){.kind = meta_names[i].kind, .name = w->name,
-		.type = TYPE_OF(meta_names[i].type)};
+		return error_set(e, ERROR_USAGE,
+			"--meta: a message has no '%s'; it has key, topic, "
+			"partition, offset, timestamp and headers",
+			w->path[0]);
+	*out = (struct kafka_meta_column){
+		.kind = meta_names[i].kind, .name = w->name, .type = TYPE_OF(meta_names[i].type)};
 	if (out->kind == KAFKA_HEADERS && w->path_len > 1)
 		return read_header(w, out, e);
 	if (out->kind == KAFKA_KEY) {
 		struct wanted_column *key = &in->keys[in->keys_len];
 
 		if (w->path_len > 1 && !w->type.kind)
-			return error_set(e, ERROR_USAGE, "--meta: '%s' is nested: give its type",
-				w->name);
+			return error_set(
+				e, ERROR_USAGE, "--meta: '%s' is nested: give its type", w->name);
 		*key = *w;
 		if (key->type.kind)
 			out->type = key->type;
@@ -93,7 +96,8 @@ static int read_metas(struct kafka_input *in, const char *text, struct error *e)
 		return -1;
 	}
 	if (spec.star)
-		return error_set(e, ERROR_USAGE, "--meta: name the columns: 'key, partition, offset, "
+		return error_set(e, ERROR_USAGE,
+			"--meta: name the columns: 'key, partition, offset, "
 			"timestamp as at, headers, topic'");
 	in->metas = ARENA_ARRAY(&in->arena, struct kafka_meta_column, spec.len + 1);
 	in->keys = ARENA_ARRAY(&in->arena, struct wanted_column, spec.len + 1);
@@ -126,8 +130,8 @@ static bool comes_again(rd_kafka_headers_t *headers, size_t i, const char *name)
 	return false;
 }
 
-static void put_headers(const rd_kafka_message_t *message, struct buf *scratch,
-	struct column_builder *out)
+static void put_headers(
+	const rd_kafka_message_t *message, struct buf *scratch, struct column_builder *out)
 {
 	rd_kafka_headers_t *headers;
 	struct buf pairs = BUF_INIT;
@@ -231,15 +235,18 @@ static int read_from(struct kafka_input *in, const char *text, struct error *e)
 	if (!strcmp(text, "committed")) {
 		in->from = KAFKA_COMMITTED;
 		return in->group ? 0
-				 : error_set(e, ERROR_USAGE, "--from committed: whose? say which group "
-					"in the URL: kafka://broker/topic?group.id=NAME");
+				 : error_set(e, ERROR_USAGE,
+					   "--from committed: whose? say which group "
+					   "in the URL: kafka://broker/topic?group.id=NAME");
 	}
 	in->from = KAFKA_TIME;
 	if (*text == '-' && duration_parse(text + 1, strlen(text + 1), &us) == NUMBER_OK)
 		us = clock_wall_us() - us;
 	else if (timestamp_parse(text, strlen(text), &us) != NUMBER_OK)
-		return error_set(e, ERROR_USAGE, "--from '%s': earliest, latest, committed, a time "
-			"(2024-05-01T10:00:00Z), or how long ago (-1h)", text);
+		return error_set(e, ERROR_USAGE,
+			"--from '%s': earliest, latest, committed, a time "
+			"(2024-05-01T10:00:00Z), or how long ago (-1h)",
+			text);
 	in->from_ms = us / MS_US;
 	return 0;
 }
@@ -262,8 +269,10 @@ static int check_options(const struct source_options *o, struct error *e)
 	if (no)
 		return error_set(e, ERROR_USAGE, "%s is not for a broker", no);
 	if (o->records.filename_column)
-		return error_set(e, ERROR_USAGE, "--filename is for files; --meta 'topic as %s' adds "
-			"the topic's name", o->records.filename_column);
+		return error_set(e, ERROR_USAGE,
+			"--filename is for files; --meta 'topic as %s' adds "
+			"the topic's name",
+			o->records.filename_column);
 	if (o->records.format && strcmp(o->records.format, "frames") == 0)
 		return error_set(e, ERROR_USAGE, "-f frames: messages aren't frame streams");
 	if (o->records.reader.header == HEADER_YES)
@@ -272,14 +281,16 @@ static int check_options(const struct source_options *o, struct error *e)
 		return error_set(e, ERROR_USAGE, "--follow and --until end exclude each other");
 	if (!o->time_column && (o->has_delay || o->idle_us || o->has_ahead))
 		return error_set(e, ERROR_USAGE, "%s needs the column of the event time: -t COLUMN",
-			o->has_delay ? "-d" : o->idle_us ? "--idle" : "--max-ahead");
+			o->has_delay ? "-d"
+			: o->idle_us ? "--idle"
+				     : "--max-ahead");
 	if (o->time_is_now && o->has_ahead)
 		return error_set(e, ERROR_USAGE, "--max-ahead: with -t now no time is ahead");
 	return 0;
 }
 
-int kafka_input_parse(const struct source_options *o, const char *url, struct kafka_input *out,
-	struct error *e)
+int kafka_input_parse(
+	const struct source_options *o, const char *url, struct kafka_input *out, struct error *e)
 {
 	const char *isolation;
 

@@ -9,14 +9,14 @@
 #include <unistd.h>
 
 enum {
-	LOOK_MS = 100,      /* for new partitions; grows while nobody answers so fast */
+	LOOK_MS = 100, /* for new partitions; grows while nobody answers so fast */
 	LOOK_MS_MAX = 2000,
 	MS_US = 1000,
 };
 
-/* Small by default: what is fetched ahead is memory, and a stage that lags behind is better off with
- * the broker's.  queued.max.messages.kbytes is of all partitions together (they share a queue); one
- * answer of fetch.max.bytes may come on top. */
+/* Small by default: what is fetched ahead is memory, and a stage that lags behind is better off
+ * with the broker's.  queued.max.messages.kbytes is of all partitions together (they share a
+ * queue); one answer of fetch.max.bytes may come on top. */
 static const struct kafka_property properties[] = {
 	{"client.id", "runnel", false},
 	{"enable.auto.commit", "false", true},
@@ -109,8 +109,8 @@ void kafka_reach_close(struct kafka_reach *r, const struct kafka_partitions *par
 /* ---- asking for offsets ---- */
 
 /* After a question that failed: 0 to ask again. */
-static int ask_again(struct kafka_reach *r, rd_kafka_resp_err_t err, int64_t since_us,
-	struct error *e)
+static int ask_again(
+	struct kafka_reach *r, rd_kafka_resp_err_t err, int64_t since_us, struct error *e)
 {
 	if (!kafka_may_pass(err))
 		return kafka_error(r->client, err, r->in->target.topic, e);
@@ -122,8 +122,7 @@ struct bounds {
 };
 
 /* With read_committed, high is the last stable offset. */
-static int ask_bounds(
-	struct kafka_reach *r, int32_t partition, struct bounds *out, struct error *e)
+static int ask_bounds(struct kafka_reach *r, int32_t partition, struct bounds *out, struct error *e)
 {
 	int64_t since_us = clock_mono_us();
 
@@ -141,8 +140,7 @@ static int ask_bounds(
 }
 
 /* Fills in the offsets of a list by time, or as the group has committed them. */
-static int ask_list(
-	struct kafka_reach *r, rd_kafka_topic_partition_list_t *list, struct error *e)
+static int ask_list(struct kafka_reach *r, rd_kafka_topic_partition_list_t *list, struct error *e)
 {
 	rd_kafka_t *rk = kafka_handle(r->client);
 	int64_t since_us = clock_mono_us();
@@ -164,8 +162,8 @@ static int ask_list(
 	}
 }
 
-static int settle_one(struct kafka_reach *r, struct kafka_partition *p, bool is_new,
-	int64_t found, struct error *e)
+static int settle_one(struct kafka_reach *r, struct kafka_partition *p, bool is_new, int64_t found,
+	struct error *e)
 {
 	bool is_bounded = r->in->is_bounded && p->end == OFFSET_UNKNOWN;
 	struct bounds at;
@@ -192,8 +190,9 @@ static int settle_one(struct kafka_reach *r, struct kafka_partition *p, bool is_
 
 static int64_t find_offset(rd_kafka_topic_partition_list_t *list, const char *topic, int32_t number)
 {
-	const rd_kafka_topic_partition_t *p =
-		list ? rd_kafka_topic_partition_list_find(list, topic, number) : NULL;
+	const rd_kafka_topic_partition_t *p = list ? rd_kafka_topic_partition_list_find(
+							     list, topic, number)
+						   : NULL;
 
 	return p ? p->offset : OFFSET_UNKNOWN;
 }
@@ -244,16 +243,15 @@ int kafka_reach_start(struct kafka_reach *r, struct kafka_partitions *parts, str
 int kafka_reach_look(
 	struct kafka_reach *r, struct kafka_partitions *parts, int64_t mono_us, struct error *e)
 {
-	int64_t every_us =
-		kafka_property_int(r->client, "topic.metadata.refresh.interval.ms") * MS_US;
+	int64_t every_us = kafka_property_int(r->client, "topic.metadata.refresh.interval.ms") *
+			   MS_US;
 	int32_t count;
 	int status;
 
 	if (every_us <= 0 || mono_us - r->looked_us < every_us)
 		return 0;
 	r->looked_us = mono_us;
-	status = kafka_look_partitions(
-		r->client, r->in->target.topic, r->look_ms, &count, e);
+	status = kafka_look_partitions(r->client, r->in->target.topic, r->look_ms, &count, e);
 	if (status == 1 && !kafka_is_away(r->client))
 		r->look_ms = 2 * r->look_ms < LOOK_MS_MAX ? 2 * r->look_ms : LOOK_MS_MAX;
 	if (status)
@@ -263,8 +261,7 @@ int kafka_reach_look(
 	return 0;
 }
 
-int kafka_reach_fail_range(
-	struct kafka_reach *r, const struct kafka_partition *p, struct error *e)
+int kafka_reach_fail_range(struct kafka_reach *r, const struct kafka_partition *p, struct error *e)
 {
 	const char *topic = r->in->target.topic;
 	struct bounds at;

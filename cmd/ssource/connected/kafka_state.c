@@ -212,14 +212,16 @@ int kafka_partitions_take(struct kafka_partitions *p, const struct batch *b, str
 	if (find_columns(b, partition_columns, P_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) {
-		int64_t number = int_or(c[P_PARTITION], row, -1), next = int_or(c[P_OFFSET], row, -1);
+		int64_t number = int_or(c[P_PARTITION], row, -1),
+			next = int_or(c[P_OFFSET], row, -1);
 		struct kafka_partition *one;
 
 		if (number < 0 || number > INT32_MAX || next < 0)
-			return error_set(e, ERROR_STATE, "a partition %" PRId64 " at offset %" PRId64,
-				number, next);
+			return error_set(e, ERROR_STATE,
+				"a partition %" PRId64 " at offset %" PRId64, number, next);
 		if (kafka_partitions_find(p, (int32_t)number))
-			return error_set(e, ERROR_STATE, "partition %" PRId64 " comes twice", number);
+			return error_set(
+				e, ERROR_STATE, "partition %" PRId64 " comes twice", number);
 		one = kafka_partitions_add(p, (int32_t)number);
 		one->next = next;
 		one->end = int_or(c[P_END], row, OFFSET_UNKNOWN);

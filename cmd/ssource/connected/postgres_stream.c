@@ -470,6 +470,30 @@ static bool is_at_limit(const struct changes *c)
 	       c->clockwork.rows + c->batch.columns[0].rows >= (uint64_t)c->o->limit;
 }
 
+/* At the limit: the transaction is over if nothing but its commit is left of it, so that the slot
+ * can move on behind it. */
+static int end_transaction(struct changes *c, struct error *e)
+{
+	while (c->in_txn) {
+		struct pgoutput_envelope envelope;
+		const uint8_t *bytes;
+		size_t len;
+
+		if (postgres_take_copy(c->wal, true, &bytes, &len, e) ||
+			pgoutput_parse_envelope(bytes, len, &envelope, e) < 0)
+			return e->code ? -1 : 0;
+		if (!envelope.has_message)
+			continue;
+		if (pgoutput_parse(envelope.message, envelope.message_len, &c->message, e) < 0)
+			return -1;
+		if (c->message.kind == PGOUTPUT_COMMIT)
+			commit(c, &c->message);
+		else if (c->message.kind != PGOUTPUT_OTHER && c->message.relation == c->relation)
+			return 0;
+	}
+	return 0;
+}
+
 int changes_fill(struct changes *c, struct error *e)
 {
 	uint32_t rows_max = c->o->rate ? clockwork_rows_max(&c->clockwork) : BATCH_ROWS;
@@ -490,5 +514,7 @@ int changes_fill(struct changes *c, struct error *e)
 		if (take_piece(c, bytes, len, e) < 0)
 			return -1;
 	}
-	return is_at_limit(c);
+	if (!is_at_limit(c))
+		return 0;
+	return end_transaction(c, e) < 0 ? -1 : 1;
 }
