@@ -128,6 +128,8 @@ $(O)/tests/%: $(O)/tests/%.o $(test_support) $(lib)
 # msgpack-c is the oracle of ours.
 $(O)/tests/msgpack_test: link_libs += -lmsgpackc
 
+$(O)/tests/tools/kafka: link_libs += $(HEAVY_LIBS)
+
 # Parts of programs that are tested by themselves.
 $(O)/tests/nexmark_test $(O)/tests/bench/nexmark_ndjson: $(O)/cmd/ssource/nexmark.o
 $(O)/tests/savepoint_test: $(O)/cmd/runnel/savepoint.o
@@ -178,8 +180,9 @@ $(fault): tests/fault/fault.c
 
 # One pass of every test over this variant; prints "N passed, N failed" at the end.
 .PHONY: test
-test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%) $(O)/tests/tools/pipeline_words
-	@BIN=$(BIN) FAULT_SO=$(fault) PIPELINE_WORDS=$(O)/tests/tools/pipeline_words \
+test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%) $(O)/tests/tools/pipeline_words \
+		$(O)/tests/tools/kafka
+	@BIN=$(BIN) FAULT_SO=$(fault) PIPELINE_WORDS=$(O)/tests/tools/pipeline_words KAFKA_TOOL=$(CURDIR)/$(O)/tests/tools/kafka \
 		tests/run --unit '$(test_bins)' --fuzz '$(fuzzers:%=$(O)/fuzz/%)'
 
 .PHONY: check
