@@ -247,3 +247,31 @@ whole() {
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"both write to"* ]] && [[ "$output" != *runnel@* ]]
 }
+
+@test "a database that was set back is noticed; a savepoint starts another job beside" {
+	q 'create table back (auction bigint, bidder bigint, price bigint)'
+	runnel --name back --checkpoint 100ms -c "$S | ssink '$URL?table=back'" 3>&- & job=$!
+	eventually '[ "$(q "select count(*) from back")" -gt 5000 ]'
+	sctl savepoint back back.tar.zst
+	# A kill that leaves a prepared epoch behind, and a table of epochs without its rows.
+	q 'begin; lock table back; select pg_sleep(1); commit' & locker=$!
+	sleep 0.5
+	kill -9 "$job"
+	wait "$job" || true
+	job=
+	wait "$locker"
+	state=$(ls state/runnel/back/spool | head -1)
+	[ -n "$state" ]
+	q 'alter table runnel_epochs rename to hidden'
+	run runnel --name back --checkpoint 100ms -c "$S | ssink '$URL?table=back'"
+	[ "$status" -eq 4 ] || { echo "$status: $output"; return 1; }
+	[[ "$output" == *"was committed, and the table of epochs knows only up to 0"*"--drop-state ssink"* ]]
+	q 'drop table runnel_epochs; alter table hidden rename to runnel_epochs'
+	runnel --name back --checkpoint 100ms -c "$S | ssink '$URL?table=back'"
+	whole back
+	q 'create table beside (like back); insert into beside select * from back limit 0'
+	runnel --name beside --from back.tar.zst -c "$S | ssink '$URL?table=beside'"
+	[ "$(q 'select count(*) > 0 and count(*) < 55200 from beside')" = t ]
+	[ "$(q 'select count(*) from (select * from back except select * from beside) x')" -gt 0 ]
+	[ "$(q 'select count(*) from (select * from beside except select * from back) x')" -eq 0 ]
+}

@@ -7,11 +7,17 @@
 #include "connect/heavy/postgres_persist.h"
 #include "libcore/base/arena.h"
 #include "libcore/base/memory.h"
+#include "libcore/table/builder.h"
 
 #include <string.h>
 
 enum {
 	KEYS_MAX = 32,
+};
+
+/* Up to which epoch a subtask's have been committed for all that is known here. */
+struct known {
+	uint64_t subtask, epoch;
 };
 
 struct postgres_sink {
@@ -30,6 +36,8 @@ struct postgres_sink {
 	struct upsert *upsert; /* where the changelog's key is another; NULL: nothing is kept */
 	bool begun;            /* alone: the transaction */
 	bool has_epochs;       /* the table of epochs is there */
+	struct known *known;
+	size_t known_len, known_cap;
 	uint64_t rows;
 	struct arena arena;
 	const char *place, *guarantee; /* for people */
@@ -47,6 +55,7 @@ static void sink_free(struct operator* op)
 	apply_free(s->apply);
 	epoch_files_free(s->files);
 	upsert_free(s->upsert);
+	mem_free(s->known);
 	postgres_table_clear(&s->to.table);
 	postgres_table_clear(&s->epochs_table);
 	schema_clear(&s->schema);
@@ -232,17 +241,50 @@ static int take_rows(void *context, const struct batch *b, struct error *e)
 	return apply_rows(((struct postgres_sink *)context)->apply, b, e);
 }
 
+static void know(struct postgres_sink *s, uint64_t subtask, uint64_t epoch)
+{
+	size_t i = 0;
+
+	while (i < s->known_len && s->known[i].subtask != subtask)
+		i++;
+	if (i == s->known_len) {
+		MEM_GROW(s->known, s->known_cap, s->known_len + 1);
+		s->known[s->known_len++] = (struct known){subtask, epoch};
+	}
+	if (s->known[i].epoch < epoch)
+		s->known[i].epoch = epoch;
+}
+
+/* A database that was set back has lost rows that nobody will send again. */
+static int check_known(
+	const struct postgres_sink *s, const struct epoch_file *x, uint64_t epoch, struct error *e)
+{
+	for (size_t i = 0; i < s->known_len; i++) {
+		if (s->known[i].subtask != x->subtask || s->known[i].epoch <= epoch)
+			continue;
+		error_set(e, ERROR_STATE,
+			"epoch %llu was committed, and the table of epochs knows only up to %llu: "
+			"the "
+			"database was set back, or rows of that table were removed",
+			(unsigned long long)s->known[i].epoch, (unsigned long long)epoch);
+		return error_hint(e, "to go on with what comes now: --drop-state %s",
+			stage_name(s->op.stage));
+	}
+	return 0;
+}
+
 /* What the database hasn't of one file. */
 static int commit_file(struct postgres_sink *s, const struct epoch_file *x, struct error *e)
 {
 	struct epoch_file_take take = {take_schema, take_rows, s};
 	struct postgres *p = apply_connection(s->apply);
 	const char *job = stage_job(s->op.stage);
-	bool done;
+	uint64_t epoch;
 
-	if (epochs_lock(p, &s->epochs_table, job, x, &done, e) < 0)
+	if (epochs_lock(p, &s->epochs_table, job, x, &epoch, e) < 0 ||
+		check_known(s, x, epoch, e) < 0)
 		return -1;
-	if (done)
+	if (epoch >= x->epoch)
 		return 0;
 	if (epoch_file_read(x, &take, e) < 0 || apply_finish(s->apply, e) < 0) {
 		if (e->code != ERROR_IO && e->code != ERROR_STATE)
@@ -296,8 +338,10 @@ static int sink_commit(
 	open_files(s);
 	if (persist(s, commit_once, &h, e) < 0)
 		return -1;
-	while (epoch_file_next(&h.at, h.end, &x, e) == 0)
+	while (epoch_file_next(&h.at, h.end, &x, e) == 0) {
+		know(s, x.subtask, x.epoch);
 		epoch_files_done(s->files, &x);
+	}
 	return 0;
 }
 
@@ -308,13 +352,78 @@ static void sink_abort(struct operator* op)
 	apply_roll_back(s->apply);
 }
 
-/* ---- state: the rows that are kept ---- */
+/* ---- state: the rows that are kept, the epochs that are known to be committed ---- */
+
+static void epochs_schema(struct schema *s)
+{
+	schema_init(s);
+	schema_set_name(s, "epochs");
+	schema_add(s, "job", 3, TYPE_OF(TYPE_STRING));
+	schema_add(s, "subtask", 7, TYPE_OF(TYPE_INT));
+	schema_add(s, "epoch", 5, TYPE_OF(TYPE_INT));
+}
+
+static int save_known(const struct postgres_sink *s, struct snapshot_writer *w, struct error *e)
+{
+	const char *job = stage_job(s->op.stage);
+	struct batch_builder b;
+	struct schema schema;
+	int status;
+
+	epochs_schema(&schema);
+	batch_builder_init(&b, &schema);
+	for (size_t i = 0; i < s->known_len; i++) {
+		builder_put_text(&b.columns[0], job, strlen(job));
+		builder_put_int(&b.columns[1], (int64_t)s->known[i].subtask);
+		builder_put_int(&b.columns[2], (int64_t)s->known[i].epoch);
+	}
+	status = snapshot_section(w, &schema, e);
+	if (status == 0)
+		status = snapshot_put(w, batch_builder_view(&b), e);
+	batch_builder_clear(&b);
+	schema_clear(&schema);
+	return status;
+}
+
+/* Those of another job, whose savepoint this is, say nothing of this one's. */
+static int load_known(struct postgres_sink *s, const struct batch *b, struct error *e)
+{
+	const struct column *job, *subtask, *epoch;
+	const char *own = stage_job(s->op.stage);
+
+	if (snapshot_column(b, "job", TYPE_OF(TYPE_STRING), &job, e) < 0 ||
+		snapshot_column(b, "subtask", TYPE_OF(TYPE_INT), &subtask, e) < 0 ||
+		snapshot_column(b, "epoch", TYPE_OF(TYPE_INT), &epoch, e) < 0)
+		return -1;
+	for (uint32_t r = 0; r < b->rows; r++) {
+		struct text_view t = column_text(job, r);
+
+		if (t.len == strlen(own) && !memcmp(t.text, own, t.len))
+			know(s, (uint64_t)column_int(subtask, r), (uint64_t)column_int(epoch, r));
+	}
+	return 0;
+}
 
 static int sink_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct postgres_sink *s = sink_of(op);
 
+	if (s->known_len && save_known(s, w, e) < 0)
+		return -1;
 	return s->upsert ? upsert_save(s->upsert, w, e) : 0;
+}
+
+static int load_section(struct postgres_sink *s, const struct batch *b, struct error *e)
+{
+	const char *name = b->schema->name ? b->schema->name : "";
+
+	if (!strcmp(name, "epochs"))
+		return load_known(s, b, e);
+	if (!strcmp(name, "rows"))
+		return upsert_load(&s->upsert, b, e);
+	error_set(e, ERROR_STATE, "the state is of a sink that doesn't write to a table ('%s')",
+		name);
+	return error_hint(e, "to go on without it: --drop-state %s", stage_name(s->op.stage));
 }
 
 static int check_restored(const struct postgres_sink *s, struct error *e)
@@ -332,10 +441,7 @@ static int sink_restore(struct operator* op, struct snapshot_reader *r, struct e
 	int status;
 
 	while ((status = snapshot_next(r, &b, e)) == 0) {
-		if (!b->schema->name || strcmp(b->schema->name, "rows") != 0)
-			return error_set(e, ERROR_STATE, "a table keeps no section '%s'",
-				b->schema->name ? b->schema->name : "");
-		if (upsert_load(&s->upsert, b, e) < 0)
+		if (load_section(s, b, e) < 0)
 			return -1;
 	}
 	if (status < 0)

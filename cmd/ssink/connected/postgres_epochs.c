@@ -83,7 +83,7 @@ static char *statement(const char *before, const struct postgres_table *t, const
 }
 
 int epochs_lock(struct postgres *p, const struct postgres_table *t, const char *job,
-	const struct epoch_file *x, bool *done, struct error *e)
+	const struct epoch_file *x, uint64_t *epoch, struct error *e)
 {
 	char *insert = statement("insert into ", t,
 		" (job, stage, subtask, epoch) "
@@ -104,7 +104,7 @@ int epochs_lock(struct postgres *p, const struct postgres_table *t, const char *
 		status = error_set(e, ERROR_IO, "%s: the row of an epoch was removed meanwhile",
 			postgres_server(p));
 	if (status == 0)
-		*done = strtoull(found, NULL, 10) >= x->epoch;
+		*epoch = strtoull(found, NULL, 10);
 	mem_free(found);
 	mem_free(insert);
 	mem_free(look);

@@ -19,7 +19,7 @@ int epochs_make(struct postgres *p, const struct postgres_table *t, struct error
 /* Within a transaction: locks the row of the file's stage and subtask.  *done: the database has
  * this epoch. */
 int epochs_lock(struct postgres *p, const struct postgres_table *t, const char *job,
-	const struct epoch_file *x, bool *done, struct error *e);
+	const struct epoch_file *x, uint64_t *epoch, struct error *e);
 
 /* The locked row has this epoch when the transaction is committed. */
 int epochs_put(struct postgres *p, const struct postgres_table *t, const char *job,
