@@ -83,7 +83,9 @@ stage() {
 	refused "'./plain' is no stage" ./plain
 	refused "/bin/ls: it is no stage: it ended without saying what it is" /bin/ls
 	[[ $output == *"runnel-stage(5)"* ]]
-	printf '#!/bin/sh\necho hello >&$RUNNEL_LINE\n' >shell
+	stage broken <<<'import no_such_module'
+	refused "with status 1: ModuleNotFoundError: No module named 'no_such_module'" ./broken
+	printf '#!/bin/bash\necho hello >&$RUNNEL_LINE\n' >shell
 	chmod +x shell
 	refused "./shell: it is no stage: the line carries something that is no message" ./shell
 	[ ! -e s ]

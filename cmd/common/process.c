@@ -115,7 +115,8 @@ static void become(
 	redirect(open("/dev/null", O_RDONLY), STDIN_FILENO);
 	if (o->mute)
 		redirect(open("/dev/null", O_WRONLY), STDOUT_FILENO);
-	redirect(open(log, O_WRONLY | O_APPEND | O_CREAT, 0600), STDERR_FILENO);
+	redirect(o->errors_fd ? o->errors_fd : open(log, O_WRONLY | O_APPEND | O_CREAT, 0600),
+		STDERR_FILENO);
 	for (size_t i = 0; i < o->fds_len; i++)
 		inherit(o->fds[i]);
 	inherit(line_fd);
@@ -201,25 +202,83 @@ static int no_stage(const struct process_question *q, struct error *e, const cha
 		why);
 }
 
+/* A program that is being asked. */
+struct asked {
+	struct process process;
+	int errors;        /* what it writes to standard error */
+	int status;        /* as of waitpid, once ended */
+	bool ended;
+};
+
+/* It leaves because the line is closed, or has gone already; else, after a while, it is made to. */
+static void let_go(struct asked *x)
+{
+	int64_t until_us = clock_mono_us() + LEAVE_US;
+	pid_t pid = x->process.pid;
+
+	while (!x->ended && !(x->ended = waitpid(pid, &x->status, WNOHANG) == pid) &&
+		clock_mono_us() < until_us)
+		poll(NULL, 0, 1);
+	if (x->ended)
+		return;
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+	waitpid(pid, &x->status, 0);
+	x->ended = true;
+}
+
+/* The last line of what it wrote to standard error. */
+static void last_line(const struct asked *x, char *out, size_t cap)
+{
+	char bytes[4096], *line;
+	ssize_t n, len = 0;
+
+	while ((n = read(x->errors, bytes + len, sizeof bytes - 1 - (size_t)len)) > 0)
+		len += n;
+	bytes[len] = '\0';
+	while (len && bytes[len - 1] == '\n')
+		bytes[--len] = '\0';
+	line = strrchr(bytes, '\n');
+	snprintf(out, cap, "%.300s", line ? line + 1 : bytes);
+}
+
+/* It closed the line before it said anything: because it was killed, couldn't be started, or is none. */
+static int gone(struct asked *x, const struct process_question *q, struct error *e)
+{
+	char words[320], why[400];
+
+	let_go(x);
+	if (WIFSIGNALED(x->status))
+		return error_set(e, ERROR_IO, "%s was killed by signal %d before it said what it is",
+			q->program, WTERMSIG(x->status));
+	if (WEXITSTATUS(x->status) == 127)
+		return error_set(e, ERROR_IO, "%s can't be started: is it installed, and what it needs?",
+			q->program);
+	last_line(x, words, sizeof words);
+	snprintf(why, sizeof why, "it ended without saying what it is, with status %d%s%s",
+		WEXITSTATUS(x->status), *words ? ": " : "", words);
+	return no_stage(q, e, why);
+}
+
 /* 0: what it said is in *m; -1: it said nothing that a stage would. */
-static int hear_first(struct process *x, const struct process_question *q, int64_t until_us,
+static int hear_first(struct asked *x, const struct process_question *q, int64_t until_us,
 	struct line_message *m, struct error *e)
 {
 	for (;;) {
 		struct error why = ERROR_INIT;
 
-		if (!await(x, until_us))
+		if (!await(&x->process, until_us))
 			return no_stage(q, e, "it didn't say for 10 s what it is");
-		switch (line_read(x->line, false, m, &why)) {
+		switch (line_read(x->process.line, false, m, &why)) {
 		case LINE_MESSAGE: return 0;
 		case LINE_AGAIN: break;
 		case LINE_ERROR: return no_stage(q, e, why.text);
-		case LINE_CLOSED: return no_stage(q, e, "it ended without saying what it is");
+		case LINE_CLOSED: return gone(x, q, e);
 		}
 	}
 }
 
-static int hear_description(struct process *x, struct arena *a, struct process_question *q,
+static int hear_description(struct asked *x, struct arena *a, struct process_question *q,
 	int64_t until_us, struct error *e)
 {
 	struct line_message m;
@@ -237,35 +296,35 @@ static int hear_description(struct process *x, struct arena *a, struct process_q
 	return 0;
 }
 
-/* It leaves because the line is closed; else it is made to. */
-static void let_go(struct process *x, int64_t until_us)
+static int ask(struct process_question *q, struct asked *x, struct error *e)
 {
-	pid_t ended;
+	struct process_options o = {
+		.variables = q->variables, .variables_len = q->variables_len, .mute = true};
+	int ends[2], status;
 
-	while ((ended = waitpid(x->pid, NULL, WNOHANG)) == 0 && clock_mono_us() < until_us)
-		poll(NULL, 0, 1);
-	if (ended == 0) {
-		kill(-x->pid, SIGKILL);
-		kill(x->pid, SIGKILL);
-		waitpid(x->pid, NULL, 0);
-	}
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(e, "can't make a pipe");
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	o.errors_fd = ends[1];
+	*x = (struct asked){.errors = ends[0]};
+	status = process_start(q->program, q->argv, &o, &x->process, e);
+	close(ends[1]);
+	if (status < 0)
+		close(ends[0]);
+	return status;
 }
 
 int process_ask(struct process_question *questions, size_t n, struct arena *a, size_t *failed,
 	struct error *e)
 {
-	struct process *processes = mem_zero(n * sizeof *processes);
+	struct asked *asked = mem_zero(n * sizeof *asked);
 	int64_t until_us = clock_mono_us() + ANSWER_US;
 	size_t started = 0;
 	int status = 0;
 
 	/* All at once: they start while the first is being heard. */
 	for (; started < n && status == 0; started++) {
-		struct process_question *q = &questions[started];
-		struct process_options o = {
-			.variables = q->variables, .variables_len = q->variables_len, .mute = true};
-
-		status = process_start(q->program, q->argv, &o, &processes[started], e);
+		status = ask(&questions[started], &asked[started], e);
 		*failed = started;
 	}
 	if (status < 0)
@@ -273,12 +332,14 @@ int process_ask(struct process_question *questions, size_t n, struct arena *a, s
 	for (size_t i = 0; i < started; i++) {
 		if (status == 0) {
 			*failed = i;
-			status = hear_description(&processes[i], a, &questions[i], until_us, e);
+			status = hear_description(&asked[i], a, &questions[i], until_us, e);
 		}
-		line_free(processes[i].line);
+		line_free(asked[i].process.line);
 	}
-	for (size_t i = 0; i < started; i++)
-		let_go(&processes[i], clock_mono_us() + LEAVE_US);
-	mem_free(processes);
+	for (size_t i = 0; i < started; i++) {
+		let_go(&asked[i]);
+		close(asked[i].errors);
+	}
+	mem_free(asked);
 	return status;
 }

@@ -17,6 +17,7 @@ int process_find(const char *own, const char *word, struct arena *a, const char 
 struct process_options {
 	const char *log;   /* standard error is appended to it; NULL: dropped */
 	bool mute;         /* standard output is dropped */
+	int errors_fd;     /* standard error goes there instead of to the log; 0: it doesn't */
 	const char *spool; /* RUNNEL_SPOOL */
 	const int *fds;    /* to be inherited, beside the line */
 	size_t fds_len;
