@@ -101,7 +101,7 @@ struct changes {
 	struct postgres *wal;
 	bool is_streaming;
 	struct pgoutput message;
-	int *fields; /* of the plan's columns in the relation's; NULL: not told yet */
+	int *fields; /* of the plan's columns in the relation's, -1: none yet; NULL: not told yet */
 	bool in_txn;
 	uint64_t txn_lsn, skip; /* changes of it that went out before */
 	int64_t txn_time_us;
@@ -109,6 +109,7 @@ struct changes {
 	uint64_t received_lsn;
 	int64_t told_us; /* when the server last got an answer */
 	bool must_tell;
+	uint64_t told_lsn; /* how far it may move the slot on, as it knows */
 	int64_t retry_at_us, retry_us, failing_since_us;
 };
 

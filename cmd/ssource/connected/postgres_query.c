@@ -60,6 +60,7 @@ static int look(struct query *q, struct error *e)
 {
 	struct arena arena = ARENA_INIT;
 	struct postgres_column *columns;
+	struct postgres_relation found;
 	struct buf sql = BUF_INIT;
 	size_t n = 0;
 	int status;
@@ -67,6 +68,9 @@ static int look(struct query *q, struct error *e)
 	if (q->in.query) {
 		buf_put_text(&sql, q->in.query);
 	} else {
+		if (postgres_find_table(q->db, &q->in.table, &found, e) < 0)
+			return -1;
+		postgres_relation_clear(&found);
 		buf_put_text(&sql, "select * from ");
 		put_from(q, &sql);
 	}

@@ -49,9 +49,15 @@ static int refuse(struct changes *c, size_t column, const char *why, struct erro
 
 /* A TOASTed value that an update left alone isn't sent again: it stands in the old row. */
 static const struct pgoutput_field *find_field(
-	const struct pgoutput_row *row, const struct pgoutput_row *old, size_t index)
+	const struct pgoutput_row *row, const struct pgoutput_row *old, int field)
 {
-	const struct pgoutput_field *f = index < row->len ? &row->fields[index] : NULL;
+	static const struct pgoutput_field not_yet = {.kind = 'n'};
+	size_t index = (size_t)field;
+	const struct pgoutput_field *f;
+
+	if (field < 0)
+		return &not_yet;
+	f = index < row->len ? &row->fields[index] : NULL;
 
 	if (f && f->kind == 'u')
 		f = old && index < old->len ? &old->fields[index] : NULL;
@@ -66,7 +72,7 @@ static int put_row(struct changes *c, const struct pgoutput_row *row,
 
 	for (size_t i = 0; i < c->plan.len; i++) {
 		struct column_builder *b = &c->batch.columns[c->metas_len + i];
-		const struct pgoutput_field *f = find_field(row, old, (size_t)c->fields[i]);
+		const struct pgoutput_field *f = find_field(row, old, c->fields[i]);
 		const char *why;
 
 		if (!f)
@@ -102,7 +108,7 @@ static bool same_field(const struct pgoutput_field *a, const struct pgoutput_fie
 static bool keeps_key(const struct changes *c, const struct pgoutput *m)
 {
 	for (size_t i = 0; i < c->plan.len; i++) {
-		size_t field = (size_t)c->fields[i];
+		int field = c->fields[i];
 
 		if (is_key(c, i) && !same_field(find_field(&m->before, NULL, field),
 					    find_field(&m->after, &m->before, field)))
@@ -215,19 +221,53 @@ static bool same_type(const struct planned_column *p, const struct pgoutput_colu
 	return postgres_numeric_shape(x->modifier, &shape) && type_equal(shape, p->codec.type);
 }
 
+/* Whether the log was written before the last columns of the table were added: they are null there,
+ * if they have no default.  Its columns are then the first of today's. */
+static int check_behind(
+	struct changes *c, const struct pgoutput *m, const char *missing, struct error *e)
+{
+	static const char sql[] =
+		"select attname, atthasmissing from pg_catalog.pg_attribute where attrelid = "
+		"$1::oid"
+		" and attnum > 0 and not attisdropped and attgenerated = '' order by attnum";
+	const char *value = c->oid;
+	struct postgres *db;
+	bool is_behind;
+	PGresult *r;
+	int n;
+
+	if (postgres_input_connect(&c->in, c->base.stage, false, &db, e) < 0)
+		return -1;
+	if (postgres_run_with(db, sql, &value, 1, false, &r, e) < 0) {
+		postgres_close(db);
+		return -1;
+	}
+	n = PQntuples(r);
+	is_behind = m->columns_len < (size_t)n;
+	for (int i = 0; is_behind && i < n; i++)
+		is_behind = (size_t)i < m->columns_len
+				    ? strcmp(PQgetvalue(r, i, 0), m->columns[i].name) == 0
+				    : *PQgetvalue(r, i, 1) == 'f';
+	PQclear(r);
+	postgres_close(db);
+	return is_behind ? 0 : changed(c, missing, "was dropped or renamed", e);
+}
+
 static int map_columns(struct changes *c, const struct pgoutput *m, struct error *e)
 {
+	const char *missing = NULL;
+
 	c->fields = mem_resize(c->fields, (c->plan.len + 1) * sizeof *c->fields);
 	for (size_t i = 0; i < c->plan.len; i++) {
 		const struct planned_column *p = &c->plan.columns[i];
 
 		c->fields[i] = find_relation_column(m, p->from);
 		if (c->fields[i] < 0)
-			return changed(c, p->from, "was dropped or renamed", e);
-		if (!same_type(p, &m->columns[c->fields[i]]))
+			missing = p->from;
+		else if (!same_type(p, &m->columns[c->fields[i]]))
 			return changed(c, p->from, "has another type now", e);
 	}
-	return 0;
+	return missing ? check_behind(c, m, missing, e) : 0;
 }
 
 /* The table's columns as of the changes that follow.  A new one makes a new schema; rows that wait
@@ -431,25 +471,37 @@ int changes_open(struct changes *c, struct error *e)
 	c->is_streaming = true;
 	c->failing_since_us = c->retry_us = c->retry_at_us = 0;
 	c->told_us = 0;
+	c->told_lsn = 0;
 	return 0;
 }
 
+static int send_status(struct changes *c, uint64_t flushed_lsn, struct error *e)
+{
+	struct pgoutput_status status = {.received_lsn = c->received_lsn,
+		.flushed_lsn = flushed_lsn,
+		.now_us = clock_wall_us()};
+	uint8_t bytes[PGOUTPUT_STATUS_BYTES];
+
+	if (status.received_lsn < flushed_lsn)
+		status.received_lsn = flushed_lsn;
+	pgoutput_put_status(&status, bytes);
+	return postgres_put_copy(c->wal, bytes, sizeof bytes, e);
+}
+
+/* A server that shuts down waits for its readers to have flushed all of its log, or, of those that
+ * say nothing of that, to have received it.  So a position is said once, and then nothing of it. */
 int changes_tell(struct changes *c, bool now, struct error *e)
 {
 	int64_t mono_us = clock_mono_us();
-	struct pgoutput_status status = {.received_lsn = c->received_lsn,
-		.flushed_lsn = c->slot_temporary ? c->at.lsn : c->confirmed_lsn,
-		.now_us = clock_wall_us()};
-	uint8_t bytes[PGOUTPUT_STATUS_BYTES];
+	uint64_t flushed_lsn = c->slot_temporary ? c->at.lsn : c->confirmed_lsn;
 
 	if (!c->is_streaming ||
 		(!now && !c->must_tell && c->told_us && mono_us - c->told_us < TELL_US))
 		return 0;
-	if (status.received_lsn < status.flushed_lsn)
-		status.received_lsn = status.flushed_lsn;
-	pgoutput_put_status(&status, bytes);
-	if (postgres_put_copy(c->wal, bytes, sizeof bytes, e) < 0)
+	if ((flushed_lsn != c->told_lsn && send_status(c, flushed_lsn, e) < 0) ||
+		send_status(c, 0, e) < 0)
 		return fail(c, e) < 0 ? -1 : 0;
+	c->told_lsn = flushed_lsn;
 	c->told_us = mono_us;
 	c->must_tell = false;
 	return 0;
