@@ -310,3 +310,8 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 	[ "$(grep -c 'no broker can be reached' messages)" -eq 1 ]
 	[ "$(tr -d '\n' <out)" = '{"n":1}{"n":2}{"n":3}{"n":4}' ]
 }
+
+@test "Python's json module takes and refuses the same messages" {
+	kafka create "$T" 1
+	python3 "$top/tests/messages_oracle.py" "$B" "$T" "$(command -v ssource)" "$(command -v ssink)" 2
+}
