@@ -16,6 +16,7 @@ struct exec {
 	struct exec_options o;
 	exec_take take;
 	void *context;
+	struct operator *op;
 	struct stage *stage;
 	struct coprocess *co;       /* NULL: nothing has been asked */
 	struct answers *answers;
@@ -126,13 +127,14 @@ static int carry_schema(struct exec *x, struct error *e)
 	return status;
 }
 
-int exec_schema(struct exec *x, struct stage *st, const struct schema *asked, struct schema *out,
+int exec_schema(struct exec *x, struct operator *op, const struct schema *asked, struct schema *out,
 	struct error *e)
 {
 	const char *required = asked->time_column < 0 ? NULL :
 		asked->fields[asked->time_column].name;
 
-	x->stage = st;
+	x->op = op;
+	x->stage = op->stage;
 	if (exec_settle(x, e) < 0)
 		return -1;
 	schema_clear(&x->asked);
@@ -310,6 +312,12 @@ static uint8_t op_of(const struct batch *b, uint32_t row)
 	return op;
 }
 
+static void tell_holding(struct exec *x)
+{
+	x->op->holds = coprocess_answered(x->co) < coprocess_asked(x->co) ||
+		batch_builder_rows(&x->rows) > 0;
+}
+
 int exec_batch(struct exec *x, const struct batch *b, struct error *e)
 {
 	struct batch questions = *b;
@@ -338,7 +346,10 @@ int exec_batch(struct exec *x, const struct batch *b, struct error *e)
 			return -1;
 		at += len;
 	}
-	return turn(x, false, e);
+	if (turn(x, false, e) < 0)
+		return -1;
+	tell_holding(x);
+	return 0;
 }
 
 bool exec_holds_watermark(struct exec *x, int64_t event_us)
@@ -355,18 +366,17 @@ bool exec_holds_watermark(struct exec *x, int64_t event_us)
 	return true;
 }
 
-int exec_idle(struct exec *x, struct operator *op, struct error *e)
+int exec_idle(struct exec *x, struct error *e)
 {
 	int64_t left_us = -1;
 
-	op->wait_fd = op->tell_fd = -1;
-	op->wait_us = 0;
 	if (!x->co)
 		return 0;
 	if (turn(x, false, e) < 0 || hand_on_watermarks(x, e) < 0 || hand_on(x, e) < 0)
 		return -1;
-	coprocess_waits(x->co, &op->wait_fd, &op->tell_fd, &left_us);
-	op->wait_us = left_us < 0 ? 0 : left_us + 1000;
+	tell_holding(x);
+	coprocess_waits(x->co, &x->op->wait_fd, &x->op->tell_fd, &left_us);
+	x->op->wait_us = left_us < 0 ? 0 : left_us + 1000;
 	return 0;
 }
 
@@ -379,7 +389,10 @@ int exec_settle(struct exec *x, struct error *e)
 			return -1;
 	}
 	MUST(!x->is_half);
-	return hand_on_watermarks(x, e) < 0 ? -1 : hand_on(x, e);
+	if (hand_on_watermarks(x, e) < 0 || hand_on(x, e) < 0)
+		return -1;
+	tell_holding(x);
+	return 0;
 }
 
 int exec_end(struct exec *x, struct error *e)

@@ -27,8 +27,9 @@ typedef int (*exec_take)(void *context, const struct batch *b, struct error *e);
 struct exec *exec_new(const struct exec_options *o, exec_take take, void *context);
 void exec_free(struct exec *x);
 
-/* Rows of this schema will be asked; those of an earlier one are answered first.  *out: the answers'. */
-int exec_schema(struct exec *x, struct stage *st, const struct schema *asked, struct schema *out,
+/* Rows of this schema will be asked; those of an earlier one are answered first.  *out: the answers'.
+ * From here on op's flags and descriptors are kept up to date. */
+int exec_schema(struct exec *x, struct operator *op, const struct schema *asked, struct schema *out,
 	struct error *e);
 
 int exec_batch(struct exec *x, const struct batch *b, struct error *e);
@@ -36,8 +37,8 @@ int exec_batch(struct exec *x, const struct batch *b, struct error *e);
 /* To be emitted once what was asked before it is answered; false: nothing is, it may go on. */
 bool exec_holds_watermark(struct exec *x, int64_t event_us);
 
-/* Takes what has come; sets what op has to wait for. */
-int exec_idle(struct exec *x, struct operator *op, struct error *e);
+/* Takes what has come; sets what the operator has to wait for. */
+int exec_idle(struct exec *x, struct error *e);
 
 /* Waits for every answer. */
 int exec_settle(struct exec *x, struct error *e);

@@ -372,6 +372,33 @@ static int name_stages(struct draw *d, size_t first)
 
 /* ---- around foreign stages ---- */
 
+static uint32_t subtasks_of(const struct draw *d, int stage)
+{
+	return d->plan->stages[stage].d.about.spread == STAGE_SINGLE ? 1 : d->parallelism;
+}
+
+/* Whether a subtask of `to` has anything but one subtask of `from` in front. */
+static bool meets_several(const struct draw *d, int from, int to)
+{
+	uint32_t n = subtasks_of(d, to);
+
+	return subtasks_of(d, from) != n || (n > 1 && d->plan->stages[to].d.about.spread == STAGE_KEYED);
+}
+
+/* Whether rows of a stage's first output go to several subtasks. */
+static bool deals_out(const struct draw *d, int stage)
+{
+	for (size_t s = 0; s < d->plan->stages_len; s++) {
+		for (unsigned i = 0; i < DESCRIPTION_INPUTS_MAX; i++) {
+			const struct plan_input *in = &d->plan->stages[s].inputs[i];
+
+			if (in->stage == stage && in->output == 0)
+				return subtasks_of(d, (int)s) > 1 && meets_several(d, stage, (int)s);
+		}
+	}
+	return false;
+}
+
 /* An smap that hands all rows on, between two stages. */
 static int add_relay(struct draw *d, size_t foreign, const char *what)
 {
@@ -385,11 +412,13 @@ static int add_relay(struct draw *d, size_t foreign, const char *what)
 static int relay_input(struct draw *d, size_t stage, unsigned input)
 {
 	struct plan_input front = d->plan->stages[stage].inputs[input];
-	int relay = front.stage < 0 ? 0 : add_relay(d, stage,
-		input ? arena_printf(d->plan->arena, "in%u", input + 1) : "in");
+	int relay;
 
-	if (relay < 0 || front.stage < 0)
-		return relay;
+	if (front.stage < 0 || !meets_several(d, front.stage, (int)stage))
+		return 0;
+	relay = add_relay(d, stage, input ? arena_printf(d->plan->arena, "in%u", input + 1) : "in");
+	if (relay < 0)
+		return -1;
 	d->plan->stages[relay].inputs[0] = front;
 	d->plan->stages[stage].inputs[input] = (struct plan_input){.stage = relay};
 	return 0;
@@ -449,7 +478,7 @@ static int add_relays(struct draw *d)
 			if (relay_input(d, i, in) < 0)
 				return -1;
 		}
-		if ((d->plan->stages[i].d.outputs && relay_output(d, i) < 0) || describe(d, first) < 0)
+		if ((deals_out(d, (int)i) && relay_output(d, i) < 0) || describe(d, first) < 0)
 			return -1;
 		spread_relays(d, i, first);
 	}

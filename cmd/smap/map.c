@@ -168,7 +168,7 @@ static int map_schema(struct operator *op, unsigned input, const struct schema *
 		return -1;
 	if (!m->exec)
 		schema_copy(&m->out, &m->list_out);
-	else if (exec_schema(m->exec, op->stage, &m->list_out, &m->out, e) < 0)
+	else if (exec_schema(m->exec, op, &m->list_out, &m->out, e) < 0)
 		return -1;
 	if (assign_time(m, e) < 0)
 		return -1;
@@ -407,7 +407,7 @@ static int map_idle(struct operator *op, struct error *e)
 {
 	struct map *m = map_of(op);
 
-	return m->exec ? exec_idle(m->exec, op, e) : 0;
+	return m->exec ? exec_idle(m->exec, e) : 0;
 }
 
 static int map_settle(struct operator *op, struct error *e)

@@ -34,7 +34,7 @@ static const struct schema *late_schema(const struct window *w)
 static int declare_answers(struct window *w, struct error *e)
 {
 	struct schema out = SCHEMA_INIT;
-	int status = exec_schema(w->exec, w->op.stage, &w->plan->out, &out, e);
+	int status = exec_schema(w->exec, &w->op, &w->plan->out, &out, e);
 
 	if (status == 0)
 		status = stage_declare(w->op.stage, 0, &out, e);
@@ -94,7 +94,7 @@ static int window_idle(struct operator* op, struct error *e)
 {
 	struct window *w = window_of(op);
 
-	return w->exec ? exec_idle(w->exec, op, e) : 0;
+	return w->exec ? exec_idle(w->exec, e) : 0;
 }
 
 static int window_end(struct operator* op, struct error *e)

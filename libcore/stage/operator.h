@@ -124,6 +124,7 @@ struct operator {
 	 * writable, or wait_us have passed (fds: -1 none; 0: for ever).  A watermark that is behind rows not
 	 * emitted yet is held back by it, and emitted with stage_emit_watermark. */
 	bool hears;
+	bool holds; /* there are such rows: that the inputs are idle is told only after them */
 	int tell_fd;
 	int wait_fd;         /* for PRODUCE_WAIT: -1 none */
 	int64_t wait_us;     /* for PRODUCE_WAIT: -1 forever; for a sink's idle: 0 forever */

@@ -333,6 +333,8 @@ static int stage_update_idle(struct stage *st, struct error *e)
 		any_open = true;
 		all_idle &= st->channels[i].idle;
 	}
+	if (all_idle && st->op->holds)
+		return 0; /* stage_hear comes back to it */
 	return any_open ? stage_put_idle(st, all_idle, e) : 0;
 }
 
