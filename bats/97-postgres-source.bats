@@ -92,6 +92,8 @@ refuses() {
 	refuses 2 "did you mean 'id'" "$URL?table=known" -s 'idd'
 	refuses 2 'the column id is int' "$URL?table=known" -s 'id float'
 	refuses 2 '-f is not for a database' "$URL?table=known" -f csv
+	refuses 2 '--meta is for the changes of a table' "$URL?table=known" --meta lsn
+	refuses 2 '--snapshot is for the changes' a.csv --snapshot no
 	refuses 2 'is an input by itself' "$URL?table=known" a.csv
 	q 'create role reader login' "alter role reader password 'geheim'"
 	refuses 2 'permission denied for table known (42501)' "${URL/postgres:runnel/reader:geheim}?table=known"
@@ -298,6 +300,13 @@ refuses() {
 	job=
 	cat out/part-* | cut -d, -f2 | sort -n | diff - <(seq 100001)
 	[ "$(q "select count(*) from pg_replication_slots where slot_name like 'first%'")" = 1 ]
+}
+
+@test "a job that ends before its first checkpoint leaves no slot behind" {
+	q 'create table ends (id int primary key)' 'alter table ends replica identity full' 'insert into ends values (1), (2)'
+	runnel -q --state state --checkpoint 1h -c "ssource '$URL?table=ends&slot=ends' --limit 2 | ssink -f csv --header no out/"
+	[ "$(cat out/part-*)" = $'+I,1\n+I,2' ]
+	[ "$(q "select count(*) from pg_replication_slots where slot_name like 'ends%'")" = 0 ]
 }
 
 @test "the slot stands still until a checkpoint, and moves on while others write" {

@@ -442,6 +442,10 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 		return error_set(e, ERROR_USAGE, "--%s is for sockets", opt.spool ? "spool"
 			: opt.net.cert ? "cert" : opt.net.key ? "key" : "ca");
 	}
+	if (opt.meta)
+		return error_set(e, ERROR_USAGE, "--meta is for brokers and databases");
+	if (opt.snapshot_given)
+		return error_set(e, ERROR_USAGE, "--snapshot is for the changes of a database's table");
 	if (opt.spool_bytes < 1 << 20)
 		return error_set(e, ERROR_USAGE, "--spool-size: at least 1M");
 	if (opt.until == UNTIL_END)

@@ -111,6 +111,16 @@ static int check_options(const struct source_options *o, const struct postgres_i
 
 	if (no)
 		return error_set(e, ERROR_USAGE, "%s is not for a database", no);
+	no = o->has_ahead ? "--max-ahead" : o->time_is_now && !changes ? "-t now" : NULL;
+	if (no)
+		return error_set(e, ERROR_USAGE, "%s is for live inputs of records", no);
+	no = o->meta ? "--meta" : o->snapshot ? "--snapshot" : o->idle_us ? "--idle" : NULL;
+	if (no && !changes)
+		return error_set(e, ERROR_USAGE,
+			"%s is for the changes of a table: slot=NAME, or --follow", no);
+	if (o->idle_us && !o->time_column)
+		return error_set(
+			e, ERROR_USAGE, "--idle needs the column of the event time: -t COLUMN");
 	if (changes && in->query)
 		return error_set(e, ERROR_USAGE,
 			"--follow: a query's result has no changes to follow; say table=");

@@ -136,8 +136,26 @@ static enum produce_status wait_for_more(struct changes *c)
 	return PRODUCE_WAIT;
 }
 
+/* A slot that no checkpoint knows of would hold the server's log for nobody. */
+static void drop_made(struct changes *c)
+{
+	bool is_known = c->prepared_lsn != 0;
+	struct error ignored = ERROR_INIT;
+	struct postgres *db;
+
+	if (!c->slot_made || c->slot_temporary || is_known || !c->wal || postgres_is_lost(c->wal))
+		return;
+	changes_close(c);
+	if (postgres_input_connect(&c->in, c->base.stage, false, &db, &ignored) < 0)
+		return;
+	slot_drop(db, c->slot, &ignored);
+	postgres_close(db);
+	c->slot_made = false;
+}
+
 static enum produce_status end(struct changes *c)
 {
+	drop_made(c);
 	c->phase = CHANGES_OVER;
 	progress_show(&c->progress, c->clockwork.rows, c->bytes, true);
 	return PRODUCE_END;
@@ -278,6 +296,11 @@ static int changes_restore(struct operator* op, struct snapshot_reader *r, struc
 	return changes_take(changes_of(op), r, e);
 }
 
+static void changes_abort(struct operator* op)
+{
+	drop_made(changes_of(op));
+}
+
 static void changes_free(struct operator* op)
 {
 	struct changes *c = changes_of(op);
@@ -306,6 +329,7 @@ static const struct operator_ops changes_ops = {
 	.drain = changes_drain,
 	.prepare = changes_prepare,
 	.commit = changes_commit,
+	.abort = changes_abort,
 	.snapshot = changes_snapshot,
 	.restore = changes_restore,
 };

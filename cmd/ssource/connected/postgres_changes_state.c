@@ -15,10 +15,10 @@
 
 #include <string.h>
 
-enum { INTS = 8, NAMES = 4, TEXTS = 3, NUMBERS = 9 };
+enum { INTS = 9, NAMES = 4, TEXTS = 3, NUMBERS = 9 };
 
 static const char *const int_names[INTS] = {"relation", "lsn", "txn_lsn", "txn_changes", "appends",
-	"rows", "greatest_time", "takes_all"};
+	"rows", "greatest_time", "takes_all", "over"};
 static const char *const name_names[NAMES] = {"slot", "publication", "schema", "meta"};
 static const char *const text_names[TEXTS] = {"from", "name", "type"};
 static const char *const number_names[NUMBERS] = {"oid", "modifier", "kind", "element",
@@ -115,7 +115,7 @@ int changes_put(const struct changes *c, struct snapshot_writer *w, struct error
 {
 	int64_t values[INTS] = {c->relation, (int64_t)c->at.lsn, (int64_t)c->at.txn_lsn,
 		(int64_t)c->at.txn_changes, c->appends, (int64_t)c->clockwork.rows,
-		c->partition->greatest_us, c->plan.takes_all};
+		c->partition->greatest_us, c->plan.takes_all, c->phase == CHANGES_OVER};
 
 	/* Nothing has been read yet: what is restored begins anew. */
 	if (c->phase == CHANGES_NEW && !c->is_restored)
@@ -145,6 +145,8 @@ static int take_ints(struct changes *c, const struct batch *b, struct error *e)
 	c->partition->greatest_us = v[6];
 	c->plan.takes_all = v[7] != 0;
 	c->is_restored = true;
+	if (v[8])
+		c->phase = CHANGES_OVER;
 	return 0;
 }
 
