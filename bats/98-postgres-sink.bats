@@ -275,3 +275,34 @@ whole() {
 	[ "$(q 'select count(*) from (select * from back except select * from beside) x')" -gt 0 ]
 	[ "$(q 'select count(*) from (select * from beside except select * from back) x')" -eq 0 ]
 }
+
+@test "a table is copied into another: numerics of any size, arrays, enums, domains, addresses" {
+	q "create type fruit as enum ('a b', 'c\"d'); create domain five as varchar(5)[];
+		create table from_t (i int, n numeric, big numeric(60,30), ints int[], t text[], f float8[], b bool[], ns numeric(5,2)[],
+			ts timestamptz[], j jsonb[], bytes bytea[], m fruit[], inets inet[], boxes box[], mm int[][], v int2vector,
+			x xml, ip cidr, dom five, c char(4), r real, o oid, e fruit, u uuid, d interval);
+		insert into from_t values (1, 1e-20, 123456789012345678901234567890.5, '{1,null,3}',
+			array['a,b','"q"','null',null,'\\x','{}','', E'tab\\t\\n'], '{1.5,nan,inf}', '{t,f}', '{1.25,-3}', '{2013-01-01 10:00+00}',
+			array['{\"a\":[1,2]}','[1,[2]]','\"s\"']::jsonb[], array['\\x00ff'::bytea], '{\"a b\",\"c\\\"d\"}', '{10.0.0.1}',
+			'{(1,1),(0,0);(2,2),(1,1)}', '{{1,2},{3,4}}', '1 2 3', '<a/>', '10.0.0.0/8', '{ab}', 'ab', 0.1, 7, 'a b',
+			'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '1 day 02:00'); insert into from_t (i) values (2);
+		create table to_t (like from_t)" 2> err || { cat err; return 1; }
+	ssource "$URL?table=from_t" | ssink "$URL?table=to_t"
+	[ "$(q 'select to_t::text from to_t order by i')" = "$(q 'select from_t::text from from_t order by i' | sed 's/"1 day 02:00:00"/26:00:00/')" ] || {
+		q 'select * from to_t'; q 'select * from from_t'; return 1; }
+}
+
+@test "partitioned tables, odd names, and a schema of one's own" {
+	q 'create schema "Odd s"; create table "Odd s"."T.1" ("a ""b" int, "C" text, primary key ("a ""b")) partition by hash ("a ""b");
+		create table p0 partition of "Odd s"."T.1" for values with (modulus 2, remainder 0);
+		create table p1 partition of "Odd s"."T.1" for values with (modulus 2, remainder 1)'
+	printf 'x,C\n1,a\n2,b\n' > in.csv
+	for text in one two; do
+		ssource in.csv | smap "x as \"a \"\"b\", '$text' as \"C\"" |
+			ssink --upsert '"a ""b"' "$URL?table=%22Odd s%22.%22T.1%22"
+	done
+	[ "$(q 'select * from "Odd s"."T.1" order by 1')" = "$(printf '1|two\n2|two')" ]
+	runnel -p 2 -c "ssource in.csv | smap 'x + 2 as \"a \"\"b\", \"C\"' | ssink '$URL?table=%22Odd s%22.%22T.1%22'"
+	[ "$(q 'select count(*) from "Odd s"."T.1"')" = 4 ]
+	[ "$(q 'select count(*) > 0 from "Odd s".runnel_epochs')" = t ]
+}

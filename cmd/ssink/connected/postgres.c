@@ -13,6 +13,7 @@
 
 enum {
 	KEYS_MAX = 32,
+	LOCK_TIMEOUT_MS = 30000, /* then it is said that somebody is in the way */
 };
 
 /* Up to which epoch a subtask's have been committed for all that is known here. */
@@ -596,6 +597,7 @@ static int sink_init(struct postgres_sink *s, struct error *e)
 	s->to.keys = s->keys;
 	s->to.keys_len = s->keys_len;
 	s->to.create = s->o.create;
+	s->to.lock_timeout_ms = s->o.supervised ? LOCK_TIMEOUT_MS : 0;
 	s->apply = apply_new(&s->to);
 	return 0;
 }

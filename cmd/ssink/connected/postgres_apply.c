@@ -119,12 +119,18 @@ int apply_connect(struct apply *a, struct error *e)
 
 int apply_begin(struct apply *a, struct error *e)
 {
+	struct buf sql = BUF_INIT;
+	int status;
+
 	MUST(!a->in_transaction);
-	if (apply_connect(a, e) < 0 ||
-		postgres_run(a->p, "begin isolation level read committed", NULL, e) < 0)
-		return -1;
-	a->in_transaction = true;
-	return 0;
+	buf_printf(&sql, "begin isolation level read committed");
+	if (a->o->lock_timeout_ms)
+		buf_printf(&sql, "; set local lock_timeout = %d", a->o->lock_timeout_ms);
+	status = apply_connect(a, e) < 0 ? -1 : postgres_run(a->p, buf_cstr(&sql), NULL, e);
+	buf_clear(&sql);
+	if (status == 0)
+		a->in_transaction = true;
+	return status;
 }
 
 void apply_roll_back(struct apply *a)

@@ -21,6 +21,9 @@ struct apply_options {
 	const char *const *keys; /* --upsert */
 	size_t keys_len;
 	bool create;
+	/* Statements wait for others' locks for so long, and are then an ERROR_IO: for who begins
+	 * again and says so meanwhile.  0: for ever. */
+	int lock_timeout_ms;
 };
 
 struct apply;

@@ -6,6 +6,8 @@
 #include <endian.h>
 #include <string.h>
 
+enum { ARRAY_DIMENSIONS_MAX = 6 }; /* of the server */
+
 bool rows_is_binary(enum postgres_form form)
 {
 	return form != POSTGRES_ARRAY && form != POSTGRES_OTHER;
@@ -83,14 +85,13 @@ static void put_escaped(struct buf *out, const char *text, size_t len)
 	}
 }
 
-static void put_hex(struct buf *out, struct text_view t)
+static void put_digits(struct buf *out, const uint8_t *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	buf_put_text(out, "\\\\x");
-	for (size_t i = 0; i < t.len; i++) {
-		buf_put_byte(out, (uint8_t)digits[(uint8_t)t.text[i] >> 4]);
-		buf_put_byte(out, (uint8_t)digits[(uint8_t)t.text[i] & 15]);
+	for (size_t i = 0; i < len; i++) {
+		buf_put_byte(out, (uint8_t)digits[bytes[i] >> 4]);
+		buf_put_byte(out, (uint8_t)digits[bytes[i] & 15]);
 	}
 }
 
@@ -106,18 +107,114 @@ static void put_civil(struct buf *out, const struct civil *c, bool has_time)
 		buf_put_text(out, " BC");
 }
 
+/* ---- arrays: {1,2,null,{"a b"}} ---- */
+
+static void put_element_text(struct buf *out, const char *text, size_t len)
+{
+	buf_put_byte(out, '"');
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '"' || text[i] == '\\')
+			buf_put_byte(out, '\\');
+		buf_put_byte(out, (uint8_t)text[i]);
+	}
+	buf_put_byte(out, '"');
+}
+
+static int put_element_json(struct msgpack *m, struct buf *out)
+{
+	const uint8_t *begin = m->at;
+	struct buf json = BUF_INIT;
+	int status = msgpack_skip(m) < 0 ? -1
+					 : msgpack_put_json(begin, (size_t)(m->at - begin), &json);
+
+	if (status == 0)
+		put_element_text(out, (const char *)json.data, json.len);
+	buf_clear(&json);
+	return status;
+}
+
+static int put_array_items(const struct rows_column *rc, struct msgpack *m, uint32_t n,
+	unsigned depth, struct buf *out);
+
+static int put_element(
+	const struct rows_column *rc, struct msgpack *m, unsigned depth, struct buf *out)
+{
+	bool is_json = rc->element == POSTGRES_JSON || rc->element == POSTGRES_JSONB;
+	const uint8_t *begin = m->at;
+	struct msgpack_item item;
+	char text[FLOAT_TEXT_MAX];
+
+	if (msgpack_next(m, &item) != 0)
+		return -1;
+	if (item.kind == MSGPACK_NIL) {
+		buf_put_text(out, "null");
+		return 0;
+	}
+	if (is_json || item.kind == MSGPACK_MAP || item.kind == MSGPACK_EXT ||
+		item.kind == MSGPACK_UINT) {
+		m->at = begin;
+		return put_element_json(m, out);
+	}
+	switch (item.kind) {
+	case MSGPACK_ARRAY: return put_array_items(rc, m, item.count, depth + 1, out);
+	case MSGPACK_BOOL: buf_put_byte(out, item.boolean ? 't' : 'f'); return 0;
+	case MSGPACK_INT: buf_put(out, text, int_put(text, item.integer)); return 0;
+	case MSGPACK_FLOAT: buf_put(out, text, float_put(text, item.real, 0)); return 0;
+	case MSGPACK_STR: put_element_text(out, (const char *)item.bytes, item.bytes_len); return 0;
+	case MSGPACK_BIN:
+		buf_put_text(out, "\"\\\\x");
+		put_digits(out, item.bytes, item.bytes_len);
+		buf_put_byte(out, '"');
+		return 0;
+	case MSGPACK_NIL:
+	case MSGPACK_UINT:
+	case MSGPACK_MAP:
+	case MSGPACK_EXT: break;
+	}
+	return -1;
+}
+
+static int put_array_items(const struct rows_column *rc, struct msgpack *m, uint32_t n,
+	unsigned depth, struct buf *out)
+{
+	if (depth > ARRAY_DIMENSIONS_MAX)
+		return -1;
+	buf_put_byte(out, '{');
+	for (uint32_t i = 0; i < n; i++) {
+		if (i)
+			buf_put_byte(out, (uint8_t)rc->delimiter);
+		if (put_element(rc, m, depth, out) < 0)
+			return -1;
+	}
+	buf_put_byte(out, '}');
+	return 0;
+}
+
+static int put_array(const struct rows_column *rc, struct text_view t, struct buf *out)
+{
+	struct msgpack m = {(const uint8_t *)t.text, (const uint8_t *)t.text + t.len};
+	struct msgpack_item item;
+
+	if (msgpack_next(&m, &item) != 0 || item.kind != MSGPACK_ARRAY)
+		return -1;
+	return put_array_items(rc, &m, item.count, 1, out);
+}
+
 static int put_any_text(const struct rows_column *rc, const struct batch *b, uint32_t row,
 	struct buf *out, struct error *e)
 {
 	struct text_view t = column_text(&b->columns[rc->column], row);
-	struct buf json = BUF_INIT;
-	int status = 0;
+	bool is_array = rc->form == POSTGRES_ARRAY;
+	struct buf text = BUF_INIT;
+	int status;
 
-	if (msgpack_put_json((const uint8_t *)t.text, t.len, &json) < 0)
-		status = refuse(rc, b, row, "a value too deep for JSON", e);
+	status = is_array ? put_array(rc, t, &text)
+			  : msgpack_put_json((const uint8_t *)t.text, t.len, &text);
+	if (status < 0)
+		refuse(rc, b, row, is_array ? "no array" : "a value too deep for JSON", e);
 	else
-		put_escaped(out, (const char *)json.data, json.len);
-	buf_clear(&json);
+		put_escaped(out, (const char *)text.data, text.len);
+	buf_clear(&text);
 	return status;
 }
 
@@ -159,7 +256,11 @@ static int put_text_field(const struct rows_column *rc, const struct batch *b, u
 		t = column_text(c, row);
 		put_escaped(out, t.text, t.len);
 		return 0;
-	case TYPE_BYTES: put_hex(out, column_text(c, row)); return 0;
+	case TYPE_BYTES:
+		t = column_text(c, row);
+		buf_put_text(out, "\\\\x");
+		put_digits(out, (const uint8_t *)t.text, t.len);
+		return 0;
 	case TYPE_ANY: return put_any_text(rc, b, row, out, e);
 	}
 	return 0;

@@ -13,8 +13,10 @@
 #include "libcore/table/column.h"
 
 struct rows_column {
-	int column;              /* of the batch */
-	enum postgres_form form; /* of the table's column */
+	int column;                 /* of the batch */
+	enum postgres_form form;    /* of the table's column */
+	enum postgres_form element; /* ARRAY: of its elements */
+	char delimiter;             /* ... what stands between them */
 	/* What the table's column keeps of a second: 1 microsecond, 1000, ... ; a time with more is
 	 * an error, not rounded.  0: all. */
 	int64_t unit_us;

@@ -31,9 +31,12 @@ static const char columns_sql[] =
 	"  c.said, c.loose"
 	" from col c join pg_type t on t.oid = c.type where t.typtype = 'd') "
 	"select c.attname, c.said, t.oid, c.modifier, t.typtype, c.attnotnull, c.has_default,"
-	" c.is_generated, c.loose or t.typname = 'citext', t.typelem,"
-	" case when t.typcategory = 'A' then 'A' else '' end, t.typdelim "
-	"from col c join pg_type t on t.oid = c.type where t.typtype <> 'd' order by c.attnum";
+	" c.is_generated, c.loose or t.typname = 'citext',"
+	" coalesce(el.oid, 0), coalesce(el.typtype, 'b'),"
+	" coalesce(el.typdelim, ',') "
+	"from col c join pg_type t on t.oid = c.type"
+	" left join pg_type el on el.oid = t.typelem and t.typinput = 'array_in'::regproc "
+	"where t.typtype <> 'd' order by c.attnum";
 
 static const char unique_sql[] =
 	"select string_agg(a.attname, chr(1) order by a.attname collate \"C\") "
@@ -56,6 +59,8 @@ static void add_column(struct target *t, const PGresult *r, int row)
 		.of = {.oid = (uint32_t)strtoul(PQgetvalue(r, row, 2), NULL, 10),
 			.modifier = (int32_t)strtol(PQgetvalue(r, row, 3), NULL, 10),
 			.kind = *PQgetvalue(r, row, 4),
+			.element = (uint32_t)strtoul(PQgetvalue(r, row, 9), NULL, 10),
+			.element_kind = *PQgetvalue(r, row, 10),
 			.delimiter = *PQgetvalue(r, row, 11)},
 		.not_null = is_true(r, row, 5),
 		.has_default = is_true(r, row, 6),
@@ -63,8 +68,6 @@ static void add_column(struct target *t, const PGresult *r, int row)
 		.is_fuzzy = is_true(r, row, 8),
 	};
 
-	if (*PQgetvalue(r, row, 10) == 'A')
-		c.of.element = (uint32_t)strtoul(PQgetvalue(r, row, 9), NULL, 10);
 	c.is_fuzzy = c.is_fuzzy || c.of.oid == OID_BPCHAR;
 	MEM_GROW(t->columns, t->columns_cap, t->columns_len + 1);
 	t->columns[t->columns_len++] = c;
@@ -262,7 +265,7 @@ static int64_t unit_of(const struct target_column *c)
 static bool takes(struct type t, enum postgres_form form, const struct target_column *c)
 {
 	if (form == POSTGRES_ARRAY)
-		return t.kind == TYPE_STRING;
+		return t.kind == TYPE_STRING || t.kind == TYPE_ANY;
 	return postgres_takes(t, form) && !loses_digits(t, c);
 }
 
@@ -271,7 +274,7 @@ static int match_column(const struct target *t, const struct schema *s, int i,
 {
 	const struct field *f = &s->fields[i];
 	const struct target_column *c = find(t, f->name);
-	enum postgres_form form;
+	struct postgres_codec codec;
 
 	if (!c)
 		return unknown(t, s, f->name, e);
@@ -280,12 +283,16 @@ static int match_column(const struct target *t, const struct schema *s, int i,
 			f->name);
 		return error_hint(e, "leave it out: smap '* except (%s)'", f->name);
 	}
-	form = postgres_codec_of(&c->of).form;
-	if (!takes(f->type, form, c))
+	codec = postgres_codec_of(&c->of);
+	if (!takes(f->type, codec.form, c))
 		return mistyped(t, s, f, c, e);
-	*out = (struct rows_column){
-		.column = i, .form = form, .unit_us = unit_of(c), .type = c->type};
-	*is_text = *is_text || !rows_is_binary(form);
+	*out = (struct rows_column){.column = i,
+		.form = codec.form,
+		.element = codec.element,
+		.delimiter = codec.delimiter ? codec.delimiter : ',',
+		.unit_us = unit_of(c),
+		.type = c->type};
+	*is_text = *is_text || !rows_is_binary(codec.form);
 	return 0;
 }
 
