@@ -239,6 +239,13 @@ whole() {
 	whole locked
 }
 
+@test "a commit that takes much longer than the heartbeat isn't taken for a hung stage" {
+	q 'create table long (auction bigint)'
+	runnel --name long --heartbeat 200ms --restart 0/1m --checkpoint 1h -c \
+		"ssource 'nexmark:bid?events=2000000' | smap auction | ssink '$URL?table=long'"
+	[ "$(q 'select count(*) from long')" = 1840000 ]
+}
+
 @test "--plan tells what is promised, without the password; two upserting sinks to one table are refused" {
 	runnel --plan -p 3 -c "ssource 'nexmark:bid?events=9' | ssink --upsert 'a, \"b c\"' '$URL?table=t'" > plan
 	grep -q 'ssink            x3   reads ssource, by "a", "b c"' plan

@@ -237,9 +237,12 @@ static int take_schema(void *context, const struct schema *in, struct error *e)
 	return apply_schema(((struct postgres_sink *)context)->apply, in, e);
 }
 
+/* A server that takes all at once leaves no wait in which to show a sign of life. */
 static int take_rows(void *context, const struct batch *b, struct error *e)
 {
-	return apply_rows(((struct postgres_sink *)context)->apply, b, e);
+	struct postgres_sink *s = context;
+
+	return sink_alive(s, e) < 0 ? -1 : apply_rows(s->apply, b, e);
 }
 
 static void know(struct postgres_sink *s, uint64_t subtask, uint64_t epoch)
