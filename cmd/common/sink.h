@@ -26,6 +26,9 @@ struct sink_options {
 	struct roll roll;
 	uint32_t parts_open_max; /* 0: PARTS_OPEN_DEFAULT */
 
+	/* Messages: columns, or NULL: */
+	const char *message_key, *message_headers;
+
 	/* Tables: */
 	const char *upsert;      /* columns whose values tell rows apart: "shop,id"; NULL: rows are added */
 	bool create;             /* make the table if there is none */

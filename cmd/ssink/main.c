@@ -30,7 +30,7 @@ static struct {
 	int format, header, compress;
 	const char *cert, *key, *ca;
 	int pack;
-	const char *delimiter, *partition, *roll, *upsert;
+	const char *delimiter, *partition, *roll, *upsert, *message_key, *message_headers;
 	int64_t open_parts;
 	bool create;
 } opt = {.open_parts = PARTS_OPEN_DEFAULT};
@@ -60,6 +60,10 @@ static const struct option_spec ssink_options[] = {
 		.help = "directory: a new part by 128M, by 10m, or both"},
 	{.name = "open-parts", .kind = OPTION_INT, .argument = "N", .value = &opt.open_parts,
 		.help = "--partition: at most so many parts at once; 100"},
+	{.name = "message-key", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.message_key,
+		.help = "kafka: what a message's key is made of"},
+	{.name = "message-headers", .kind = OPTION_TEXT, .argument = "COLUMNS",
+		.value = &opt.message_headers, .help = "kafka: columns that are headers, too"},
 	{.name = "upsert", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.upsert,
 		.help = "a table: rows replace those with the same; deletes delete"},
 	{.name = "create", .kind = OPTION_FLAG, .value = &opt.create,
@@ -146,7 +150,11 @@ static int check_output(const struct sink_options *o, struct error *e)
 {
 	if ((o->net.cert || o->net.key || o->net.ca) && !net_is(o->output))
 		return error_set(e, ERROR_USAGE, "--cert, --key and --ca are for tls:// and tls-listen://");
-	if ((o->upsert || o->create) && !is_postgres(o->output))
+	if ((o->message_key || o->message_headers) && !is_kafka(o->output))
+		return error_set(e, ERROR_USAGE, "--%s is for kafka://broker/topic",
+			o->message_key ? "message-key" : "message-headers");
+	if ((o->upsert && !is_kafka(o->output) && !is_postgres(o->output)) ||
+		(o->create && !is_postgres(o->output)))
 		return error_set(e, ERROR_USAGE, "--%s is for tables: postgresql://host/database?table=t",
 			o->upsert ? "upsert" : "create");
 	if (is_postgres(o->output) && (o->format || o->compress || o->partition || opt.roll))
@@ -183,6 +191,8 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		.patience_us = CONNECT_US};
 	o.pack = opt.pack ? packs[opt.pack] : NULL;
 	o.upsert = opt.upsert;
+	o.message_key = opt.message_key;
+	o.message_headers = opt.message_headers;
 	o.create = opt.create;
 	o.memory_bytes = setup->memory_bytes;
 	o.writer.color = !strcmp(o.output, "-") && isatty(1) && (!no_color || !*no_color);
