@@ -113,6 +113,18 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 	wait $second
 }
 
+@test "a wrong password, or none, is an error that doesn't show it" {
+	local sasl="$BATS_TEST_TMPDIR/sasl" at status=0
+	at=$(PEER_SASL=me:hush-a "$PEER" start "$sasl" 3>&-)
+	asks() { fails 2 "$@"; }
+	asks "Authentication failed" "kafka://me:hush-b@$at/t?security.protocol=sasl_plaintext" || status=1
+	! grep -q hush messages || status=1
+	asks "there is no topic 't'" "kafka://me:hush-a@$at/t?security.protocol=sasl_plaintext" || status=1
+	fails 5 "SSL handshake failed" "kafka://me:hush-a@$at/t" || status=1
+	"$PEER" stop "$sasl"
+	return $status
+}
+
 @test "--until end: what is there, and then it is over" {
 	kafka create "$T" 3
 	fails 0 "no message to take columns from" --until end "kafka://$B/$T"

@@ -7,8 +7,10 @@
 #include "libcore/base/suggest.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum {
 	TOPIC_NAME_MAX = 249, /* Kafka's own limit */
@@ -16,6 +18,7 @@ enum {
 	VALUE_BYTES = 512,
 	NAMES_MAX = 1024,     /* topics among which one is suggested */
 	POLL_EVENTS_MAX = 64,
+	CLOSE_SECONDS = 3,
 	PAUSE_MS = 20,        /* before what failed at once is tried again */
 };
 
@@ -269,6 +272,15 @@ static void keep_trouble(struct kafka *k, const char *reason)
 	k->trouble[n] = '\0';
 }
 
+/* A broker that goes down in the middle of a handshake looks like one that speaks no TLS. */
+static void hear_tls(struct kafka *k, const char *reason)
+{
+	if (strstr(reason, "certificate"))
+		k->fatal = ERROR_USAGE;
+	else if (!k->has_heard)
+		k->fatal = ERROR_IO;
+}
+
 static void hear_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
 	struct kafka *k = opaque;
@@ -287,7 +299,9 @@ static void hear_error(rd_kafka_t *rk, int err, const char *reason, void *opaque
 		return;
 	}
 	keep_trouble(k, reason);
-	if (code_of((rd_kafka_resp_err_t)err) == ERROR_USAGE)
+	if (err == RD_KAFKA_RESP_ERR__SSL)
+		hear_tls(k, reason);
+	else if (code_of((rd_kafka_resp_err_t)err) == ERROR_USAGE)
 		k->fatal = ERROR_USAGE;
 }
 
@@ -396,12 +410,37 @@ int kafka_open(const struct kafka_setup *s, struct kafka **out, struct error *e)
 	return 0;
 }
 
+static void *destroy(void *rk)
+{
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	return NULL;
+}
+
+/* With a group whose coordinator can't be reached, librdkafka would wait for ever.  False: it is still
+ * at it, and goes with the process. */
+static bool destroy_in_time(rd_kafka_t *rk)
+{
+	struct timespec until;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, destroy, rk)) {
+		destroy(rk);
+		return true;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSE_SECONDS;
+	if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+		return true;
+	pthread_detach(thread);
+	return false;
+}
+
 void kafka_close(struct kafka *k)
 {
 	if (!k)
 		return;
-	if (k->rk)
-		rd_kafka_destroy_flags(k->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	if (k->rk && !destroy_in_time(k->rk))
+		return; /* it may still call back */
 	mem_free(k->brokers);
 	mem_free(k);
 }

@@ -23,6 +23,7 @@ enum {
 	PACE_US = 1000, /* after a flush of few rows nothing is read: see live.c */
 	PACE_ROWS = 256,
 	LAST_COMMIT_US = 5000000,
+	AWAY_WARN_US = 1000000, /* one that is back by then isn't worth a word */
 	AWAY_LOOK_US = 500000, /* librdkafka is asked so often whether it has news */
 };
 
@@ -67,6 +68,7 @@ struct kafka_source {
 	int time_meta;        /* of in.metas: the event time; -1: it isn't there */
 	int64_t now_us, latest_us;
 	int64_t watermark_us, flushed_us;
+	int64_t away_us; /* since when no broker can be reached; 0: some can */
 	uint64_t flushed_rows, bytes;
 	bool is_idle, is_warned;
 	struct buf scratch;
@@ -460,6 +462,7 @@ static int take_run(struct kafka_source *s, struct kafka_partition *p,
 	rows = s->batch.columns[0].rows - before;
 	if (s->now_column >= 0)
 		put_now(s, rows);
+	kafka_heard(s->reach.client);
 	p->next = messages[n - 1]->offset + 1;
 	p->is_at_end = false;
 	p->time->active_us = clock_mono_us();
@@ -517,7 +520,6 @@ static int fill(struct kafka_source *s, struct error *e)
 		release(s->turn, n);
 		if (status < 0)
 			return -1;
-		kafka_heard(s->reach.client);
 		if (clock_mono_us() - from_us >= SOURCE_FLUSH_US)
 			break;
 	}
@@ -700,7 +702,10 @@ static int hear(struct kafka_source *s, struct error *e)
 		return -1;
 	if (!kafka_is_away(s->reach.client)) {
 		s->is_warned = false;
-	} else if (!s->is_warned) {
+		s->away_us = 0;
+	} else if (!s->away_us) {
+		s->away_us = clock_mono_us();
+	} else if (!s->is_warned && clock_mono_us() - s->away_us >= AWAY_WARN_US) {
 		stage_warn(s->base.stage, "%s: no broker can be reached (%s); trying on",
 			kafka_brokers(s->reach.client), kafka_trouble(s->reach.client));
 		s->is_warned = true;

@@ -24,7 +24,7 @@ static const struct kafka_property properties[] = {
 	{"enable.partition.eof", "true", true},
 	{"auto.offset.reset", "error", true},
 	{"isolation.level", "read_committed", false},
-	{"queued.max.messages.kbytes", "16384", false},
+	{"queued.max.messages.kbytes", "32768", false},
 	{"fetch.max.bytes", "8388608", false},
 	{"topic.metadata.refresh.interval.ms", "10000", false},
 	{"log.connection.close", "false", false},
