@@ -1,10 +1,10 @@
 /* The sink of Kafka: rows as messages of a topic.
  *
  * Alone they are sent as they come, by an idempotent producer.  Under a supervisor an epoch's rows
- * wait in a synced file (epoch_file.h), and its commit sends them in one transaction with the epoch's
- * number (kafka_epochs.h).  What a restored manifest names: first every transactional id in it is
- * taken, which fences whoever is left of an earlier start and settles what it had begun; then the
- * numbers are read; then what is missing is sent. */
+ * wait in a synced file (epoch_file.h), and its commit sends them in one transaction with the
+ * epoch's number (kafka_epochs.h).  What a restored manifest names: first every transactional id in
+ * it is taken, which fences whoever is left of an earlier start and settles what it had begun; then
+ * the numbers are read; then what is missing is sent. */
 #include "cmd/common/epoch_file.h"
 #include "cmd/ssink/connected/kafka_epochs.h"
 #include "cmd/ssink/connected/kafka_producer.h"
@@ -29,7 +29,7 @@ struct kafka_sink {
 	struct kafka_target target;
 	char *epochs_topic, *guarantee;
 	struct kafka_messages *messages;
-	struct epoch_files *files;        /* under a supervisor */
+	struct epoch_files *files;         /* under a supervisor */
 	struct kafka_producer **producers; /* alone the one; else by transactional id */
 	size_t producers_len, producers_cap;
 	struct kafka_epochs committed; /* as far as this process knows */
@@ -86,8 +86,11 @@ static void sink_free(struct operator* op)
 /* The producer of a transactional id, which is taken; NULL: without one. */
 static struct kafka_producer *find_producer(struct kafka_sink *s, const char *id, struct error *e)
 {
-	struct producer_options o = {.target = &s->target, .id = id, .wait = {sink_alive, s},
-		.warn = sink_warn, .context = s};
+	struct producer_options o = {.target = &s->target,
+		.id = id,
+		.wait = {sink_alive, s},
+		.warn = sink_warn,
+		.context = s};
 	struct kafka_producer *p;
 
 	for (size_t i = 0; i < s->producers_len; i++) {
@@ -104,12 +107,14 @@ static struct kafka_producer *find_producer(struct kafka_sink *s, const char *id
 
 static char *id_of(const struct kafka_sink *s, const char *stage, uint64_t subtask)
 {
-	return mem_printf("runnel-%s-%s-%llu", stage_job(s->op.stage), stage, (unsigned long long)subtask);
+	return mem_printf(
+		"runnel-%s-%s-%llu", stage_job(s->op.stage), stage, (unsigned long long)subtask);
 }
 
 static struct kafka_producer *own_producer(struct kafka_sink *s, struct error *e)
 {
-	char *id = s->o.supervised ? id_of(s, stage_name(s->op.stage), stage_subtask(s->op.stage)) : NULL;
+	char *id = s->o.supervised ? id_of(s, stage_name(s->op.stage), stage_subtask(s->op.stage))
+				   : NULL;
 	struct kafka_producer *p = find_producer(s, id, e);
 
 	mem_free(id);
@@ -168,12 +173,14 @@ static int check_changelog(struct kafka_sink *s, const struct schema *in, struct
 		strcmp(format, "debezium-json") == 0 || strcmp(format, "csv") == 0 ||
 		strcmp(format, "tsv") == 0)
 		return 0;
-	error_set(e, ERROR_USAGE, "a changelog (from %s), and -f %s has no place for what a row does",
+	error_set(e, ERROR_USAGE,
+		"a changelog (from %s), and -f %s has no place for what a row does",
 		stage_input_from(s->op.stage, 0), format);
 	return error_hint(e, "-f debezium-json, or --upsert COLUMNS for a compacted topic");
 }
 
-static int sink_schema(struct operator* op, unsigned input, const struct schema *in, struct error *e)
+static int sink_schema(
+	struct operator* op, unsigned input, const struct schema *in, struct error *e)
 {
 	struct kafka_sink *s = sink_of(op);
 
@@ -205,7 +212,8 @@ static int send_message(void *context, const struct message_view *v, struct erro
 
 	for (size_t i = 0; i < n; i++) {
 		struct buf *text = &x->s->header_text[i];
-		bool there = kafka_messages_header(x->s->messages, x->b, v->row, i, &headers[i].name, text);
+		bool there = kafka_messages_header(
+			x->s->messages, x->b, v->row, i, &headers[i].name, text);
 
 		headers[i].value = there ? buf_cstr(text) : NULL;
 		headers[i].len = text->len;
@@ -272,12 +280,16 @@ static int take_schema(void *context, const struct schema *in, struct error *e)
 	return kafka_messages_schema(x->s->messages, in, e);
 }
 
-static enum producer_status send_mark(struct sending *x, const struct epoch_file *f, struct error *e)
+static enum producer_status send_mark(
+	struct sending *x, const struct epoch_file *f, struct error *e)
 {
 	char *key = kafka_epochs_key(stage_job(x->s->op.stage), f->stage, f->subtask);
 	char *value = mem_printf("%llu", (unsigned long long)f->epoch);
-	struct message_view v = {.has_key = true, .key = (const uint8_t *)key, .key_len = strlen(key),
-		.value = (const uint8_t *)value, .value_len = strlen(value)};
+	struct message_view v = {.has_key = true,
+		.key = (const uint8_t *)key,
+		.key_len = strlen(key),
+		.value = (const uint8_t *)value,
+		.value_len = strlen(value)};
 	enum producer_status status = producer_send(x->p, x->s->epochs_topic, &v, NULL, 0, e);
 
 	mem_free(key);
@@ -337,8 +349,8 @@ static int commit_file(struct kafka_sink *s, const struct epoch_file *f, struct 
 	return status == PRODUCER_OK ? 0 : -1;
 }
 
-/* What was committed before, by whoever is to have been: a number that is missing is no reason to send
- * anything twice. */
+/* What was committed before, by whoever is to have been: a number that is missing is no reason to
+ * send anything twice. */
 static int check_restored(const struct kafka_sink *s, struct error *e)
 {
 	for (size_t i = 0; i < s->restored.len; i++) {
@@ -347,11 +359,14 @@ static int check_restored(const struct kafka_sink *s, struct error *e)
 
 		if (has >= x->epoch)
 			continue;
-		error_set(e, ERROR_STATE, "%s: epoch %llu of %s/%llu was committed, and %s doesn't know it",
+		error_set(e, ERROR_STATE,
+			"%s: epoch %llu of %s/%llu was committed, and %s doesn't know it",
 			s->target.shown, (unsigned long long)x->epoch, x->stage,
 			(unsigned long long)x->subtask, s->epochs_topic);
-		return error_hint(e, "it has been emptied, or these are other brokers; --drop-state %s begins "
-			"anew, and may send rows twice", stage_name(s->op.stage));
+		return error_hint(e,
+			"it has been emptied, or these are other brokers; --drop-state %s begins "
+			"anew, and may send rows twice",
+			stage_name(s->op.stage));
 	}
 	return 0;
 }
@@ -379,14 +394,14 @@ static int catch_up(struct kafka_sink *s, const uint8_t *handle, size_t len, str
 			return -1;
 	}
 	if (status < 0 || kafka_epochs_read(&s->committed, &s->target, s->epochs_topic,
-			stage_job(s->op.stage), &wait, e) < 0)
+				  stage_job(s->op.stage), &wait, e) < 0)
 		return -1;
 	s->has_read = true;
 	return check_restored(s, e);
 }
 
-static int sink_commit(struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len,
-	struct error *e)
+static int sink_commit(
+	struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len, struct error *e)
 {
 	struct kafka_sink *s = sink_of(op);
 	const char *at = (const char *)handle, *end = at + len;
@@ -459,8 +474,10 @@ static int take_committed(struct kafka_sink *s, const struct batch *b, struct er
 
 		if (j.len == strlen(stage_job(s->op.stage)) &&
 			(!j.len || memcmp(j.text, stage_job(s->op.stage), j.len) == 0) &&
-			number > kafka_epochs_find(&s->restored, name, (uint64_t)column_int(subtask, r)))
-			kafka_epochs_set(&s->restored, name, (uint64_t)column_int(subtask, r), number);
+			number > kafka_epochs_find(
+					 &s->restored, name, (uint64_t)column_int(subtask, r)))
+			kafka_epochs_set(
+				&s->restored, name, (uint64_t)column_int(subtask, r), number);
 		mem_free(name);
 	}
 	return 0;
@@ -502,27 +519,33 @@ static int check_format(const char *format, struct error *e)
 
 	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
 		if (strcmp(format, none[i]) == 0)
-			return error_set(e, ERROR_USAGE, "-f %s is no format of messages; ndjson, csv, msgpack, "
-				"lines and debezium-json are", format);
+			return error_set(e, ERROR_USAGE,
+				"-f %s is no format of messages; ndjson, csv, msgpack, "
+				"lines and debezium-json are",
+				format);
 	}
 	return 0;
 }
 
 static int sink_init(struct kafka_sink *s, struct error *e)
 {
-	struct messages_options m = {.format = s->o.format ? s->o.format : "ndjson", .writer = s->o.writer,
-		.key = s->o.upsert ? s->o.upsert : s->o.message_key, .headers = s->o.message_headers,
+	struct messages_options m = {.format = s->o.format ? s->o.format : "ndjson",
+		.writer = s->o.writer,
+		.key = s->o.upsert ? s->o.upsert : s->o.message_key,
+		.headers = s->o.message_headers,
 		.upserts = s->o.upsert != NULL};
 	const char *epochs;
 
 	if (s->o.upsert && s->o.message_key)
-		return error_set(e, ERROR_USAGE, "--upsert COLUMNS is the message's key; --message-key doesn't "
+		return error_set(e, ERROR_USAGE,
+			"--upsert COLUMNS is the message's key; --message-key doesn't "
 			"go with it");
 	if (check_format(m.format, e) < 0 || kafka_target_parse(s->o.output, &s->target, e) < 0)
 		return -1;
 	epochs = url_take(&s->target.url, "epochs");
 	if (url_take(&s->target.url, "transactional.id"))
-		return error_set(e, ERROR_USAGE, "%s: transactional.id can't be set here", s->target.shown);
+		return error_set(
+			e, ERROR_USAGE, "%s: transactional.id can't be set here", s->target.shown);
 	s->epochs_topic = mem_strdup(epochs && *epochs ? epochs : "__runnel_epochs");
 	return kafka_messages_new(&m, &s->messages, e);
 }
@@ -539,7 +562,8 @@ int sink_new_kafka(const struct sink_options *o, struct stage_description *about
 		sink_free(&s->op);
 		return -1;
 	}
-	s->guarantee = mem_printf("%s: exactly once for readers of committed transactions, at each checkpoint",
+	s->guarantee = mem_printf(
+		"%s: exactly once for readers of committed transactions, at each checkpoint",
 		s->target.shown);
 	about->guarantee = s->guarantee;
 	about->spread = STAGE_ANY;

@@ -76,7 +76,8 @@ int kafka_epochs_make(struct kafka *k, const char *topic, struct error *e)
 			status = kafka_wait(k, since_us, e);
 	}
 	if (event) {
-		const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
+		const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(
+			event);
 		size_t n = 0;
 		const rd_kafka_topic_result_t **topics =
 			result ? rd_kafka_CreateTopics_result_topics(result, &n) : NULL;
@@ -100,16 +101,19 @@ static int open_reader(const struct kafka_target *target, const char *isolation,
 {
 	const struct kafka_property properties[] = {{"group.id", "runnel-epochs", false},
 		{"enable.auto.commit", "false", true}, {"isolation.level", isolation, true},
-		{"auto.offset.reset", "earliest", true}, {"enable.partition.eof", "true", true}, {NULL, NULL, false}};
-	struct kafka_setup setup = {.target = target, .type = RD_KAFKA_CONSUMER,
-		.properties = properties, .wait = *wait};
+		{"auto.offset.reset", "earliest", true}, {"enable.partition.eof", "true", true},
+		{NULL, NULL, false}};
+	struct kafka_setup setup = {.target = target,
+		.type = RD_KAFKA_CONSUMER,
+		.properties = properties,
+		.wait = *wait};
 
 	return kafka_open(&setup, out, e);
 }
 
 /* Where the topic ends, whatever is still open in it. */
-static int find_end(const struct kafka_target *target, const char *topic, const struct kafka_wait *wait,
-	int64_t *begin, int64_t *end, struct error *e)
+static int find_end(const struct kafka_target *target, const char *topic,
+	const struct kafka_wait *wait, int64_t *begin, int64_t *end, struct error *e)
 {
 	int64_t since_us = clock_mono_us();
 	struct kafka *k;
@@ -119,12 +123,12 @@ static int find_end(const struct kafka_target *target, const char *topic, const 
 	if (open_reader(target, "read_uncommitted", wait, &k, e) < 0)
 		return -1;
 	do {
-		err = rd_kafka_query_watermark_offsets(kafka_handle(k), topic, 0, begin, end,
-			4 * KAFKA_SLICE_MS);
+		err = rd_kafka_query_watermark_offsets(
+			kafka_handle(k), topic, 0, begin, end, 4 * KAFKA_SLICE_MS);
 		status = err ? kafka_wait(k, since_us, e) : 0;
-	} while (err && status == 0 && (kafka_may_pass(err) ||
-			err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-			err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+	} while (err && status == 0 &&
+		 (kafka_may_pass(err) || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+			 err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
 	if (err && status == 0)
 		status = kafka_error(k, err, topic, e);
 	kafka_close(k);
@@ -165,13 +169,15 @@ static int read_to(struct kafka_epochs *s, struct kafka *k, const char *topic, c
 			take_record(s, job, m);
 			position = m->offset + 1;
 		} else if (m && m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-			position = m->offset; /* behind the marks of transactions, too, which are no messages */
+			position = m->offset; /* behind the marks of transactions, too, which are no
+						 messages */
 		} else if (m && m->err && !kafka_may_pass(m->err)) {
 			status = kafka_error(k, m->err, topic, e);
 		}
 		if (m)
 			rd_kafka_message_destroy(m);
-		if (status == 0 && (kafka_poll(k, e) < 0 || (wait->alive && wait->alive(wait->context, e) < 0)))
+		if (status == 0 && (kafka_poll(k, e) < 0 ||
+					   (wait->alive && wait->alive(wait->context, e) < 0)))
 			status = -1;
 	}
 	rd_kafka_topic_partition_list_destroy(at);

@@ -39,15 +39,16 @@ static int read_names(const char *text, const char *option, struct named *out, s
 		while (end > name && isspace((unsigned char)end[-1]))
 			end--;
 		if (end == name || out->len == COLUMNS_MAX)
-			return error_set(e, ERROR_USAGE, "%s: columns with a comma between, as in 'shop, id'",
-				option);
+			return error_set(e, ERROR_USAGE,
+				"%s: columns with a comma between, as in 'shop, id'", option);
 		out->names[out->len++] = mem_strndup(name, (size_t)(end - name));
 		text += len + (text[len] == ',');
 	}
 	return 0;
 }
 
-static int find_columns(struct named *n, const struct schema *s, const char *option, struct error *e)
+static int find_columns(
+	struct named *n, const struct schema *s, const char *option, struct error *e)
 {
 	for (size_t i = 0; i < n->len; i++) {
 		n->columns[i] = schema_require(s, n->names[i], strlen(n->names[i]), "input", e);
@@ -57,7 +58,8 @@ static int find_columns(struct named *n, const struct schema *s, const char *opt
 	return 0;
 }
 
-int kafka_messages_new(const struct messages_options *o, struct kafka_messages **out, struct error *e)
+int kafka_messages_new(
+	const struct messages_options *o, struct kafka_messages **out, struct error *e)
 {
 	struct kafka_messages *m = mem_zero(sizeof *m);
 	struct writer_options json = {.header = false};
@@ -178,13 +180,13 @@ static int put_keys(struct kafka_messages *m, const struct batch *b, struct erro
 	return 0;
 }
 
-static void find_key(const struct kafka_messages *m, const struct batch *b, uint32_t row,
-	struct message_view *v)
+static void find_key(
+	const struct kafka_messages *m, const struct batch *b, uint32_t row, struct message_view *v)
 {
 	uint32_t from = row ? m->key_ends[row - 1] : 0;
 
 	v->has_key = m->key.len > 1 ||
-		(m->key.len == 1 && column_is_valid(&b->columns[m->key.columns[0]], row));
+		     (m->key.len == 1 && column_is_valid(&b->columns[m->key.columns[0]], row));
 	v->key = m->key_text.data + from;
 	v->key_len = m->key_ends[row] - from - (m->keys != NULL);
 }
@@ -226,12 +228,12 @@ static int take_delete(struct kafka_messages *m, const struct batch *b, uint32_t
 static bool is_update(const struct batch *b, uint32_t row)
 {
 	return b->ops && b->ops[row] == ROW_UPDATE_BEFORE && row + 1 < b->rows &&
-		b->ops[row + 1] == ROW_UPDATE_AFTER;
+	       b->ops[row + 1] == ROW_UPDATE_AFTER;
 }
 
 /* ndjson: a line a row, and no newline in it. */
-static int take_lines(struct kafka_messages *m, const struct batch *b, const struct messages_take *take,
-	struct error *e)
+static int take_lines(struct kafka_messages *m, const struct batch *b,
+	const struct messages_take *take, struct error *e)
 {
 	struct batch values = *b;
 	const uint8_t *at;
@@ -242,8 +244,10 @@ static int take_lines(struct kafka_messages *m, const struct batch *b, const str
 		return -1;
 	at = m->text.data;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		const uint8_t *newline = memchr(at, '\n', (size_t)(m->text.data + m->text.len - at));
-		struct message_view v = {.row = r, .value = at, .value_len = (size_t)(newline - at)};
+		const uint8_t *newline = memchr(
+			at, '\n', (size_t)(m->text.data + m->text.len - at));
+		struct message_view v = {
+			.row = r, .value = at, .value_len = (size_t)(newline - at)};
 
 		find_key(m, b, r, &v);
 		if (take->take(take->context, &v, e) < 0)
@@ -253,8 +257,8 @@ static int take_lines(struct kafka_messages *m, const struct batch *b, const str
 	return 0;
 }
 
-int kafka_messages_rows(struct kafka_messages *m, const struct batch *b, const struct messages_take *take,
-	struct error *e)
+int kafka_messages_rows(struct kafka_messages *m, const struct batch *b,
+	const struct messages_take *take, struct error *e)
 {
 	bool is_debezium = strcmp(m->o.format, "debezium-json") == 0;
 	int status = 0;
@@ -286,8 +290,8 @@ size_t kafka_messages_headers(const struct kafka_messages *m)
 	return m->headers.len;
 }
 
-bool kafka_messages_header(const struct kafka_messages *m, const struct batch *b, uint32_t row, size_t i,
-	const char **name, struct buf *out)
+bool kafka_messages_header(const struct kafka_messages *m, const struct batch *b, uint32_t row,
+	size_t i, const char **name, struct buf *out)
 {
 	const struct column *c = &b->columns[m->headers.columns[i]];
 

@@ -36,8 +36,10 @@ static void configure(rd_kafka_conf_t *conf, void *context)
 
 static int alive(struct kafka_producer *p, struct error *e)
 {
-	return kafka_poll(p->k, e) < 0 || (p->o.wait.alive && p->o.wait.alive(p->o.wait.context, e) < 0)
-		? -1 : 0;
+	return kafka_poll(p->k, e) < 0 ||
+			       (p->o.wait.alive && p->o.wait.alive(p->o.wait.context, e) < 0)
+		       ? -1
+		       : 0;
 }
 
 static void warn_once(struct kafka_producer *p, const char *what)
@@ -55,15 +57,16 @@ static void warn_once(struct kafka_producer *p, const char *what)
 /* What a transactional call gave.  AGAIN: the transaction is to be aborted; 2: call again. */
 enum { CALL_AGAIN = 2 };
 
-static int settle_call(struct kafka_producer *p, rd_kafka_error_t *error, const char *what,
-	struct error *e)
+static int settle_call(
+	struct kafka_producer *p, rd_kafka_error_t *error, const char *what, struct error *e)
 {
 	rd_kafka_resp_err_t err = rd_kafka_error_code(error);
 	bool fatal = rd_kafka_error_is_fatal(error), again = rd_kafka_error_is_retriable(error);
 	bool aborts = rd_kafka_error_txn_requires_abort(error);
 	int status;
 
-	if (fatal && (err == RD_KAFKA_RESP_ERR__FENCED || err == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+	if (fatal &&
+		(err == RD_KAFKA_RESP_ERR__FENCED || err == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
 			err == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH))
 		status = error_set(e, ERROR_IO, "%s: a later start of this job has taken over",
 			kafka_brokers(p->k));
@@ -78,7 +81,7 @@ static int settle_call(struct kafka_producer *p, rd_kafka_error_t *error, const 
 		kafka_error(p->k, err, what, e);
 		if (err == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT)
 			error_hint(e, "the broker's transaction.max.timeout.ms is less than "
-				"transaction.timeout.ms; say ?transaction.timeout.ms=60000");
+				      "transaction.timeout.ms; say ?transaction.timeout.ms=60000");
 		status = -1;
 	}
 	rd_kafka_error_destroy(error);
@@ -90,7 +93,8 @@ static int take_id(struct kafka_producer *p, struct error *e)
 	int status = CALL_AGAIN;
 
 	while (status == CALL_AGAIN) {
-		rd_kafka_error_t *error = rd_kafka_init_transactions(kafka_handle(p->k), KAFKA_SLICE_MS);
+		rd_kafka_error_t *error = rd_kafka_init_transactions(
+			kafka_handle(p->k), KAFKA_SLICE_MS);
 
 		if (!error) {
 			kafka_heard(p->k);
@@ -101,7 +105,8 @@ static int take_id(struct kafka_producer *p, struct error *e)
 			return -1;
 	}
 	if (status == PRODUCER_AGAIN)
-		return error_set(e, ERROR_IO, "%s: the transaction's id can't be taken", kafka_brokers(p->k));
+		return error_set(e, ERROR_IO, "%s: the transaction's id can't be taken",
+			kafka_brokers(p->k));
 	return status;
 }
 
@@ -115,8 +120,11 @@ int producer_open(const struct producer_options *o, struct kafka_producer **out,
 		{"transaction.timeout.ms", "600000", false}, {"linger.ms", "20", false},
 		{"queue.buffering.max.kbytes", "65536", false}, {NULL, NULL, false}};
 	struct kafka_producer *p = mem_zero(sizeof *p);
-	struct kafka_setup setup = {.target = o->target, .type = RD_KAFKA_PRODUCER,
-		.properties = o->id ? transactional : plain, .configure = configure, .context = p,
+	struct kafka_setup setup = {.target = o->target,
+		.type = RD_KAFKA_PRODUCER,
+		.properties = o->id ? transactional : plain,
+		.configure = configure,
+		.context = p,
 		.wait = o->wait};
 
 	p->o = *o;
@@ -134,7 +142,8 @@ void producer_close(struct kafka_producer *p)
 	if (!p)
 		return;
 	if (p->k)
-		rd_kafka_purge(kafka_handle(p->k), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+		rd_kafka_purge(
+			kafka_handle(p->k), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 	kafka_close(p->k);
 	mem_free(p->id);
 	mem_free(p);
@@ -158,7 +167,8 @@ void producer_abort(struct kafka_producer *p)
 	int status = CALL_AGAIN;
 
 	while (p->in_transaction && status == CALL_AGAIN) {
-		rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka_handle(p->k), KAFKA_SLICE_MS);
+		rd_kafka_error_t *error = rd_kafka_abort_transaction(
+			kafka_handle(p->k), KAFKA_SLICE_MS);
 
 		status = error ? settle_call(p, error, "abort", &ignored) : 0;
 		if (status == CALL_AGAIN && alive(p, &ignored) < 0)
@@ -193,7 +203,8 @@ static enum producer_status check_failed(struct kafka_producer *p, struct error 
 		return give_up(p, PRODUCER_AGAIN);
 	kafka_error(p->k, p->failed, p->o.target->topic, e);
 	if (p->failed == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-		error_hint(e, "a row is larger than the topic's max.message.bytes, or message.max.bytes "
+		error_hint(e,
+			"a row is larger than the topic's max.message.bytes, or message.max.bytes "
 			"in the URL");
 	return PRODUCER_ERROR;
 }
@@ -203,7 +214,8 @@ enum producer_status producer_commit(struct kafka_producer *p, struct error *e)
 	int status = CALL_AGAIN;
 
 	while (status == CALL_AGAIN) {
-		rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka_handle(p->k), KAFKA_SLICE_MS);
+		rd_kafka_error_t *error = rd_kafka_commit_transaction(
+			kafka_handle(p->k), KAFKA_SLICE_MS);
 
 		if (!error) {
 			p->in_transaction = p->has_warned = false;
@@ -240,10 +252,13 @@ static rd_kafka_resp_err_t produce(struct kafka_producer *p, const char *topic,
 	void *value = (void *)(uintptr_t)v->value;
 
 	if (headers)
-		return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+		return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
+			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 			RD_KAFKA_V_KEY(v->has_key ? v->key : NULL, v->has_key ? v->key_len : 0),
-			RD_KAFKA_V_VALUE(value, v->value_len), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
-	return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+			RD_KAFKA_V_VALUE(value, v->value_len), RD_KAFKA_V_HEADERS(headers),
+			RD_KAFKA_V_END);
+	return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 		RD_KAFKA_V_KEY(v->has_key ? v->key : NULL, v->has_key ? v->key_len : 0),
 		RD_KAFKA_V_VALUE(value, v->value_len), RD_KAFKA_V_END);
 }

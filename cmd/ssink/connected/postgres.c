@@ -156,14 +156,13 @@ static int set_upsert(struct postgres_sink *s, const struct schema *in, struct e
 	return 0;
 }
 
-static int open_files(struct postgres_sink *s)
+static void open_files(struct postgres_sink *s)
 {
 	struct epoch_files_options o = {
 		.room = s->o.spool, .word = "postgres", .stage = s->op.stage};
 
 	if (!s->files)
 		s->files = epoch_files_new(&o);
-	return 0;
 }
 
 static int sink_schema(

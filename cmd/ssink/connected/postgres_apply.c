@@ -239,7 +239,7 @@ static void put_keys(struct buf *out, const struct apply *a, const char *prefix)
 	}
 }
 
-static void put_copy(struct buf *out, const char *table, bool is_text)
+static void begin_copy_statement(struct buf *out, const char *table)
 {
 	buf_reset(out);
 	buf_printf(out, "copy %s (", table);
@@ -368,12 +368,12 @@ static int prepare_upsert(struct apply *a, struct error *e)
 	put_insert(a);
 	put_delete(a);
 	buf_printf(&name, "pg_temp.runnel_new_%u", a->temporary);
-	put_copy(&a->statement, buf_cstr(&name), a->format.is_text);
+	begin_copy_statement(&a->statement, buf_cstr(&name));
 	put_columns(&a->statement, &a->schema, "");
 	end_copy_statement(&a->statement, a->format.is_text);
 	buf_reset(&name);
 	buf_printf(&name, "pg_temp.runnel_gone_%u", a->temporary);
-	put_copy(&a->gone_statement, buf_cstr(&name), a->format.is_text);
+	begin_copy_statement(&a->gone_statement, buf_cstr(&name));
 	put_keys(&a->gone_statement, a, "");
 	end_copy_statement(&a->gone_statement, a->format.is_text);
 	buf_clear(&name);
@@ -462,7 +462,7 @@ int apply_schema(struct apply *a, const struct schema *s, struct error *e)
 	a->format.columns_len = s->fields_len;
 	if (a->o->keys_len)
 		return prepare_upsert(a, e);
-	put_copy(&a->statement, a->target.table, a->format.is_text);
+	begin_copy_statement(&a->statement, a->target.table);
 	put_columns(&a->statement, &a->schema, "");
 	end_copy_statement(&a->statement, a->format.is_text);
 	return 0;
