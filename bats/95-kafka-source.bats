@@ -6,15 +6,16 @@ bats_require_minimum_version 1.5.0
 
 setup_file() {
 	top=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	export PEER="$top/tests/peers/kafka" BROKER_DIR="$BATS_FILE_TMPDIR/broker" B
+	export PEER="$top/tests/peers/kafka" BROKER_DIR="$BATS_FILE_TMPDIR/broker" B LEFT_OUT=
 	export KAFKA_TOOL="${KAFKA_TOOL:-$top/build/release/tests/tools/kafka}"
-	command -v kcat >/dev/null || skip "no kcat"
-	[ -x "$KAFKA_TOOL" ] || skip "no $KAFKA_TOOL: make test builds it"
-	B=$("$PEER" start "$BROKER_DIR" 3>&-) || skip "no Kafka broker"
+	# A skip in here is a failure to older bats.
+	command -v kcat >/dev/null || LEFT_OUT="no kcat"
+	[ -x "$KAFKA_TOOL" ] || LEFT_OUT="no $KAFKA_TOOL: make test builds it"
+	[ -n "$LEFT_OUT" ] || B=$("$PEER" start "$BROKER_DIR" 3>&-) || { [ $? = 77 ] && LEFT_OUT="no Kafka broker"; }
 }
 
 teardown_file() {
-	"$PEER" stop "$BROKER_DIR" || true
+	[ -n "$LEFT_OUT" ] || "$PEER" stop "$BROKER_DIR" || true
 }
 
 setup() {
@@ -24,6 +25,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || exit 1
 	T=t$BATS_TEST_NUMBER
 	started=
+	[ -z "$LEFT_OUT" ] || skip "$LEFT_OUT"
 }
 
 teardown() {
@@ -263,7 +265,8 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 {"partition":2,"n":4}' ]
 }
 
-@test "killed at any time under a supervisor, every message comes once: two subtasks, bounded" {
+@test "killed at any time under a supervisor, every message comes once, whatever the subtasks" {
+	local subtasks=0
 	kafka create "$T" 4
 	for p in 0 1 2 3; do numbers $((p * 20000 + 1)) $((p * 20000 + 20000)) | put $p & done
 	wait
@@ -271,7 +274,9 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 		ssource 'kafka://$B/$T' --until end -s 'n int' --rate 40000 | ssink -f ndjson 'out/'
 	END
 	for pause in 0.5 0.3 0.6; do
-		runnel -p 2 --checkpoint 100ms --state s -q job >>log 2>&1 3>&- &
+		# Each time with another number of subtasks, the last without a partition for one of them.
+		subtasks=$((subtasks + 1))
+		runnel -p $subtasks --checkpoint 100ms --state s -q job >>log 2>&1 3>&- &
 		job=$!
 		started="$started $job"
 		sleep "$pause"
@@ -281,7 +286,7 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 		kill -9 $job 2>/dev/null || true
 		wait $job 2>/dev/null || true
 	done
-	runnel -p 2 --checkpoint 100ms --state s job >>log 2>&1
+	runnel -p 5 --checkpoint 100ms --state s job >>log 2>&1
 	cat log
 	grep -q 'from checkpoint' log
 	cat out/*.ndjson | grep -o '[0-9]*' | sort -n | cmp - <(seq 80000)

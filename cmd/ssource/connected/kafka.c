@@ -476,12 +476,30 @@ static int take_run(struct kafka_source *s, struct kafka_partition *p,
 	return 0;
 }
 
+/* More rows than the limit allows may have come of one message. */
+static int emit(struct kafka_source *s, struct error *e)
+{
+	struct batch all = view(s), part = all;
+	struct arena arena = ARENA_INIT;
+	uint64_t left = s->own.limit < 0 ? UINT64_MAX : (uint64_t)s->own.limit - s->clockwork.rows;
+	int status = 0;
+
+	if (all.rows > left)
+		batch_slice(&all, 0, (uint32_t)left, &arena, &part);
+	if (part.rows && left)
+		status = clockwork_send(&s->clockwork, s->base.stage, &part, e);
+	arena_clear(&arena);
+	batch_builder_reset(&s->batch);
+	progress_show(&s->progress, s->clockwork.rows, s->bytes, false);
+	return status;
+}
+
 /* What was taken: runs of messages of one partition, and words in between. */
 static int take_turn(struct kafka_source *s, size_t n, struct error *e)
 {
 	for (size_t i = 0; i < n;) {
 		struct kafka_partition *p = kafka_partitions_find(&s->parts, s->turn[i]->partition);
-		size_t first = i;
+		size_t first = i, bytes = 0;
 		int counts = 1;
 
 		if (s->turn[i]->err) {
@@ -489,13 +507,16 @@ static int take_turn(struct kafka_source *s, size_t n, struct error *e)
 				return -1;
 			continue;
 		}
-		while (i < n && !s->turn[i]->err && p && s->turn[i]->partition == p->number &&
+		while (i < n && bytes < BATCH_BYTES && !s->turn[i]->err && p &&
+			s->turn[i]->partition == p->number &&
 			(counts = check_message(s, p, &s->turn[i], e)) > 0)
-			i++;
+			bytes += s->turn[i++]->len;
 		if (counts < 0 || (i > first && take_run(s, p, &s->turn[first], i - first, e) < 0))
 			return -1;
 		if (i == first || counts == 0)
 			i++; /* one that doesn't count */
+		if (batch_builder_is_full(&s->batch) && emit(s, e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -711,24 +732,6 @@ static int hear(struct kafka_source *s, struct error *e)
 		s->is_warned = true;
 	}
 	return look_for_new(s, e);
-}
-
-/* More rows than the limit allows may have come of one message. */
-static int emit(struct kafka_source *s, struct error *e)
-{
-	struct batch all = view(s), part = all;
-	struct arena arena = ARENA_INIT;
-	uint64_t left = s->own.limit < 0 ? UINT64_MAX : (uint64_t)s->own.limit - s->clockwork.rows;
-	int status = 0;
-
-	if (all.rows > left)
-		batch_slice(&all, 0, (uint32_t)left, &arena, &part);
-	if (all.rows)
-		status = clockwork_send(&s->clockwork, s->base.stage, &part, e);
-	arena_clear(&arena);
-	batch_builder_reset(&s->batch);
-	progress_show(&s->progress, s->clockwork.rows, s->bytes, false);
-	return status;
 }
 
 static enum produce_status end(struct kafka_source *s, struct error *e)
