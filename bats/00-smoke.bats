@@ -31,7 +31,7 @@ says() {
 		says "$p" --help
 		[ "$status" -eq 0 ]
 		[ ! -s errors ]
-		[ "$(wc -l <out)" -le 40 ]
+		[ "$(wc -l <out)" -le 66 ] # a page
 		[ "$(wc -L <out)" -le 100 ]
 		grep -q "^$p: " out
 		grep -q "^usage: $p " out

@@ -32,7 +32,7 @@ fails() {
 	fails 5 "can't open none.csv: No such file or directory" none.csv
 	mkdir d
 	fails 5 "d is a directory" d
-	fails 2 "inputs are files, - and nexmark:" http://example.org/a.csv
+	fails 2 "inputs are files, -, nexmark:, sockets" http://example.org/a.csv
 }
 
 @test "wrong options exit 2 and say what there is" {

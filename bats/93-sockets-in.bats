@@ -272,3 +272,32 @@ exec(sys.stdin.read())' "${1:-$port}"
 	[ "$status" -eq 5 ]
 	[ "$(cat errors)" = "ssource: error: unix-listen:/nowhere/s: can't listen: No such file or directory" ]
 }
+
+@test "frame streams of several clients are one; what is wrong with one is its own end" {
+	listens -f frames unix-listen:s
+	for i in 1 2; do
+		ssource 'nexmark:bid?events=20000' | ssink -f frames --pack lz4 unix:s 3>&- &
+	done
+	wait %2 %3 || true
+	client s <<-'END'
+	c = connect()
+	c.sendall(b"GET / HTTP/1.0\r\n\r\n")
+	time.sleep(0.2)
+	END
+	printf 'a\n1\n' | ssource -f csv - | ssink -f frames unix:s  2>told || true
+	ssource 'nexmark:bid?events=20000' | head -c 100000 | python3 -c '
+import socket, sys
+c = socket.socket(socket.AF_UNIX)
+c.connect("s")
+c.sendall(sys.stdin.buffer.read())'
+	sleep 0.5
+	kill -INT $source
+	wait $source
+	source=
+	n=$(ssource frames | swindow 'count(*) as n' | ssink -f csv --header no)
+	[ "$n" -ge 36800 ]
+	cat log
+	grep -q "unix-listen:s #[0-9]* is not a frame stream" log
+	grep -q "it has other columns than the streams before" log
+	grep -q "ends in the middle of frame" log
+}

@@ -436,8 +436,6 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 				return error_set(e, ERROR_USAGE, "sockets and files don't go together\n"
 					"smerge brings two sources together");
 		}
-		if (recorded)
-			return error_set(e, ERROR_USAGE, "frames from sockets: not yet");
 	} else if (opt.spool || opt.net.cert || opt.net.key || opt.net.ca) {
 		return error_set(e, ERROR_USAGE, "--%s is for sockets", opt.spool ? "spool"
 			: opt.net.cert ? "cert" : opt.net.key ? "key" : "ca");
@@ -610,6 +608,8 @@ static int make_source(struct stage_setup *setup, struct operator** out, struct 
 	describe(&setup->about, nexmark, recorded);
 	if (nexmark)
 		return source_new_nexmark(&source, r->inputs[0], out, e);
+	if (recorded && has_socket(r))
+		return source_new_socket_frames(&source, out, e);
 	if (recorded)
 		return source_new_replay(&source, out, e);
 	if (opt.delay_given && !opt.time && !holds_frames(r->inputs[0]))

@@ -72,6 +72,9 @@ bool source_knows_types(const struct source_options *o);
 /* Recorded edges, one after another. */
 int source_new_replay(const struct source_options *o, struct operator **out, struct error *e);
 
+/* Frame streams that sockets bring. */
+int source_new_socket_frames(const struct source_options *o, struct operator **out, struct error *e);
+
 /* What the twin has (cmd/common/connected.h): NULL in a program that reads files only.  They fill in
  * what is to be said of them before they run. */
 struct stage_description;
