@@ -315,3 +315,50 @@ whole() {
 	[ "$(q 'select count(*) from "Odd s"."T.1"')" = 4 ]
 	[ "$(q 'select count(*) > 0 from "Odd s".runnel_epochs')" = t ]
 }
+
+@test "a full disk of the server's, said once, is waited out; alone it is an error to try again after" {
+	q "create table full_t (auction bigint, bidder bigint, price bigint);
+		create function full_f() returns trigger language plpgsql as
+			\$f\$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end \$f\$;
+		create trigger full_g before insert on full_t execute function full_f()"
+	refused 5 "No space left on device" "$S | ssink '$URL?table=full_t'"
+	runnel --name full --checkpoint 100ms --restart 0/1m -c "$S | ssink '$URL?table=full_t'" 2> log 3>&- & job=$!
+	eventually 'cat log state/runnel/full/logs/* 2>/dev/null | grep -q "No space left on device.*tried again"'
+	sleep 0.5
+	q 'drop trigger full_g on full_t'
+	wait "$job"
+	job=
+	whole full_t
+}
+
+@test "an interrupted pipeline of bounded input leaves nothing, one that follows commits" {
+	q 'create table cut (n int); create table followed (n int)'
+	ssource 'nexmark:bid?events=100000000' | smap '1 as n' | ssink "$URL?table=cut" 2> err 3>&- & job=$!
+	eventually '[ "$(q "select count(*) from pg_stat_activity where query like \$\$copy%cut%\$\$")" -gt 0 ]'
+	kill -INT "$(pgrep -x -P $$ ssource)" "$(pgrep -x -P $$ ssink)"
+	status=0
+	wait "$job" || status=$?
+	[ "$status" -eq 3 ] || { echo "$status"; cat err; return 1; }
+	[ "$(q 'select count(*) from cut')" = 0 ]
+	printf 'n\n1\n' > log.csv
+	ssource --follow log.csv -s 'n int' 3>&- | ssink "$URL?table=followed" 3>&- & job=$!
+	eventually '[ "$(q "select count(*) from pg_stat_activity where query like \$\$copy%followed%\$\$")" -gt 0 ]'
+	echo 2 >> log.csv
+	[ "$(q 'select count(*) from followed')" = 0 ]
+	sleep 0.3
+	kill -INT "$(pgrep -x -P $$ ssource)"
+	wait "$job"
+	job=
+	[ "$(q 'select n from followed order by 1')" = "$(printf '1\n2')" ]
+}
+
+@test "a connection that breaks in the middle of a commit: the server is asked what became of it" {
+	q "create table broken (auction bigint, bidder bigint, price bigint);
+		create function broken_f() returns trigger language plpgsql as
+			\$f\$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end \$f\$;
+		create constraint trigger broken_g after insert on broken deferrable initially deferred
+			for each row execute function broken_f()"
+	refused 5 "nothing of the rows has been committed" \
+		"ssource 'nexmark:bid?events=100' | smap 'auction, bidder, price' | ssink '$URL?table=broken'"
+	[ "$(q 'select count(*) from broken')" = 0 ]
+}
