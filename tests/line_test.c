@@ -64,10 +64,79 @@ static void messages_arrive_as_they_were_sent(void **state)
 	line_free(b);
 }
 
+/* Both ends of a line; what the test writes to *to is what is read. */
+static struct line *line_from(int *to)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	*to = fds[0];
+	return line_new(fds[1]);
+}
+
+static void a_description_keeps_what_it_says_and_defaults_what_it_doesnt(void **state)
+{
+	/* {"line": 1, "type": "x", "more": [1, {}], "spread": "keyed", "keys": [["a"]]} in ext 8 */
+	static const uint8_t text[] = "\xc7\x2c\x36\x85\xa4line\x01\xa4type\xa1x\xa4more\x92\x01\x80"
+		"\xa6spread\xa5keyed\xa4keys\x91\x91\xa1" "a";
+	struct line_message sent = {.kind = LINE_DESCRIPTION, .description = {.type = "swindow", .inputs = 2,
+		.outputs = 3, .bounded = true, .about = {.name = "w", .spread = STAGE_KEYED, .keys = {{"a", "b"},
+		{"c"}}, .keys_len = {2, 1}, .inputs = {NULL, "x.csv"}, .sides = {{"l", "csv"}},
+		.keeps = "k", .guarantee = "g", .writes = "w", .whole_file = true}}}, got;
+	const struct stage_description *about = &got.description.about;
+	struct error e = ERROR_INIT;
+	struct line *a, *b;
+	int to;
+
+	b = line_from(&to);
+	a = line_new(to);
+	assert_int_equal(line_send(a, &sent, &e), 0);
+	assert_int_equal(line_read(b, true, &got, &e), LINE_MESSAGE);
+	assert_int_equal(got.description.version, LINE_VERSION);
+	assert_string_equal(got.description.type, "swindow");
+	assert_true(got.description.bounded && about->whole_file && !about->cannot_replay);
+	assert_int_equal(about->spread, STAGE_KEYED);
+	assert_int_equal(about->keys_len[0], 2);
+	assert_string_equal(about->keys[1][0], "c");
+	assert_null(about->inputs[0]);
+	assert_string_equal(about->inputs[1], "x.csv");
+	assert_string_equal(about->sides[0].format, "csv");
+	assert_null(about->sides[1].path);
+	line_free(a);
+	line_free(b);
+
+	b = line_from(&to);
+	assert_int_equal(write(to, text, sizeof text - 1), sizeof text - 1);
+	assert_int_equal(line_read(b, true, &got, &e), LINE_MESSAGE);
+	assert_string_equal(got.description.type, "x");
+	assert_string_equal(about->keys[0][0], "a");
+	assert_int_equal(got.description.inputs, 0);
+	assert_null(about->name);
+	close(to);
+	line_free(b);
+}
+
+static void an_ack_may_leave_the_hash_open(void **state)
+{
+	struct line_message ack = {.kind = LINE_ACK, .number = 7, .text = "a", .hash_unknown = true}, got;
+	struct error e = ERROR_INIT;
+	struct line *a, *b;
+	int to;
+
+	b = line_from(&to);
+	a = line_new(to);
+	assert_int_equal(line_send(a, &ack, &e), 0);
+	assert_int_equal(line_read(b, true, &got, &e), LINE_MESSAGE);
+	assert_true(got.hash_unknown && got.handle_len == 0);
+	line_free(a);
+	line_free(b);
+}
+
 static void rubbish_on_the_line_is_an_error(void **state)
 {
 	static const uint8_t texts[][10] = {"hello you", {0xc9, 0xff, 0xff, 0xff, 0xff, 0x21},
-		{0xc9, 0, 0, 0, 1, 0x21, 0xc0}, {0xc9, 0, 0, 0, 1, 0x7f, 0x90}};
+		{0xc9, 0, 0, 0, 1, 0x21, 0xc0}, {0xc9, 0, 0, 0, 1, 0x7f, 0x90}, {0xd4, 0x36, 0x01},
+		{0xc7, 2, 0x36, 0x81, 0xa1}, {0xd5, 0x35, 0x91, 0x01}};
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		struct error e = ERROR_INIT;
@@ -299,6 +368,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_arrive_as_they_were_sent),
+		cmocka_unit_test(a_description_keeps_what_it_says_and_defaults_what_it_doesnt),
+		cmocka_unit_test(an_ack_may_leave_the_hash_open),
 		cmocka_unit_test(rubbish_on_the_line_is_an_error),
 		cmocka_unit_test_setup_teardown(killed_and_restored_the_output_is_the_same_to_the_byte,
 			make_directory, remove_directory),

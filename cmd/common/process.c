@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -110,6 +111,8 @@ static void become(
 	sigset_t none;
 
 	setpgid(0, 0);
+	/* Runnel's own ask for it themselves; another's may not notice that the line has closed. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	redirect(open("/dev/null", O_RDONLY), STDIN_FILENO);
