@@ -140,3 +140,13 @@ refused() {
 	cat out/part-* | sort | cmp - wanted
 	runnel --plan -p 2 -c "$S | sjoin -k 'auction = id' --lookup '$URL?table=side' | ssink null:" | grep -q '^sjoin *x2'
 }
+
+@test "keys of different types meet as they do in a join" {
+	q "create table meet (n numeric(10,0), ts timestamptz, t timestamp, i2 smallint, f real, v varchar(10), o oid, tag text);
+		insert into meet values (5, '2013-01-01', '2013-01-01 00:00', 5, 0.5, 'x', 5, 'hit')"
+	printf 'i,d,f,s\n5,2013-01-01,0.5,x\n6,2013-01-02,0.25,y\n' > in.csv
+	for key in 'i = n' 'd = ts' 'd = t' 'i = i2' 'f = f' 's = v' 'i = o' 'i = n, d = t, s = v'; do
+		got=$(ssource in.csv | sjoin -k "$key" --kind left --lookup "$URL?table=meet" | smap tag | ssink -f csv --header no)
+		[ "$got" = hit ] || { echo "$key: $got"; return 1; }
+	done
+}
