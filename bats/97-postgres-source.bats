@@ -269,6 +269,21 @@ refuses() {
 	[[ "$output" == *"the slot slots is gone"* ]]
 }
 
+@test "a slot whose log the server has thrown away is said; so is a server without logical decoding" {
+	q 'create table lost (id int primary key)' 'alter table lost replica identity full' \
+		"alter system set max_slot_wal_keep_size = '1MB'" 'select pg_reload_conf()'
+	ssource "$URL?table=lost&slot=lost" --limit 0 | ssink
+	for _ in 1 2 3 4; do q "select pg_logical_emit_message(false, 'x', 'y')" 'select pg_switch_wal()'; done
+	q checkpoint
+	refuses 1 'the slot lost has lost its place' "$URL?table=lost&slot=lost"
+	q 'alter system reset max_slot_wal_keep_size' 'select pg_drop_replication_slot(slot_name) from pg_replication_slots'
+	"$PEER" halt "$DB"
+	PEER_POSTGRES='-c wal_level=replica' "$PEER" start "$DB" 3>&-
+	refuses 2 'alter system set wal_level = logical' "$URL?table=lost&slot=lost"
+	"$PEER" halt "$DB"
+	"$PEER" start "$DB" 3>&-
+}
+
 # ---- jobs ----
 
 @test "a query whose job is killed before its end is read anew, after it no more" {
