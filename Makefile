@@ -200,12 +200,13 @@ chaos: all $(fault)
 .PHONY: bench
 benches := $(sort $(wildcard tests/bench/*.c))
 bench_bins := $(benches:tests/bench/%.c=$(O)/tests/bench/%)
-bench: all $(bench_bins)
+bench: all $(bench_bins) $(O)/tests/tools/kafka
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/supervised $(BUILD)/bench
 	@BIN=$(BIN) MEASURE=$(O)/tests/bench/measure tests/bench/nexmark $(BUILD)/bench
 	@BIN=$(BIN) tests/bench/follow
 	@BIN=$(BIN) tests/bench/postgres
+	@BIN=$(BIN) KAFKA_TOOL=$(O)/tests/tools/kafka tests/bench/kafka
 
 # libFuzzer needs clang and its run-time library (libclang-rt-dev).
 FUZZ_SECONDS ?= 300

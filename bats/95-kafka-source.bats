@@ -183,6 +183,21 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 	says "1 malformed record skipped"
 }
 
+@test "Avro as Confluent's serialisers write it, with schemas of a directory" {
+	kafka create "$T" 1
+	mkdir registry
+	echo '{"type":"record","name":"r","fields":[{"name":"a","type":"int"},{"name":"s","type":"string"}]}' >registry/1.avsc
+	printf '\0\0\0\0\1\x02\x04ab' >m1
+	printf '\0\0\0\0\1\x04\x20c' >m2
+	printf '\0\0\0\0\1\x04\x02c' >m3
+	kcat -b "$B" -P -t "$T" -p 0 m1 m2 m3
+	[ "$(rows -f avro --registry registry --meta offset --bad bad.ndjson 2>messages | tr -d '\n')" = \
+		'{"offset":0,"a":1,"s":"ab"}{"offset":2,"a":2,"s":"c"}' ]
+	grep -qF "\"input\":\"$T[0]@1\"" bad.ndjson
+	fails 2 "-f avro --registry URL" "kafka://$B/$T" --until end
+	fails 2 "avro messages need --registry" -f avro "kafka://$B/$T" --until end
+}
+
 @test "--from earliest, latest, a time, a while ago, and what the group has committed" {
 	kafka create "$T" 1
 	query='?group.id=group-'$T

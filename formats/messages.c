@@ -30,22 +30,22 @@ struct messages {
 	struct messages_options o;
 	struct arena arena;
 	struct schema_spec spec;
-	const char *format;     /* NULL: no message has come yet */
+	const char *format; /* NULL: no message has come yet */
 	enum shape shape;
-	struct reader *reader;  /* of values; NULL: SHAPE_WHOLE, or no message has come */
+	struct reader *reader;     /* of values; NULL: SHAPE_WHOLE, or no message has come */
 	struct reader *key_reader; /* of keys in JSON; NULL: there are none */
 	struct schema schema;
 	struct wanted_column *keys; /* those in JSON first */
 	size_t keys_len, json_keys_len;
 	int latest_column;
 	struct buf text, key_text;
-	uint32_t *lines_of;     /* of each message in text */
+	uint32_t *lines_of; /* of each message in text */
 	size_t lines_cap;
 
 	/* What was found wrong while messages were parsed. */
 	bool is_bad;
-	bool stops;             /* at the first: it isn't told, but where the parts are tried */
-	bool is_foreign;        /* an error that no message is to blame for */
+	bool stops;      /* at the first: it isn't told, but where the parts are tried */
+	bool is_foreign; /* an error that no message is to blame for */
 	uint64_t bad_line;
 	uint32_t bad_column;
 	struct buf bad_reason, bad_record;
@@ -176,8 +176,7 @@ static const struct message *first_value(const struct message *items, size_t n)
 	return NULL;
 }
 
-static int settle_format(
-	struct messages *m, const struct message *items, size_t n, struct error *e)
+static int settle_format(struct messages *m, const struct message *items, size_t n, struct error *e)
 {
 	const struct message *first = first_value(items, n);
 	const char *format = m->o.format ? m->o.format : m->o.reader.regex ? "regex" : NULL;
@@ -189,8 +188,8 @@ static int settle_format(
 			"%s: messages that begin with a zero byte; are they avro of Confluent's "
 			"serialisers?  -f avro --registry URL",
 			m->o.reader.input);
-	return open_reader(m, format ? format : reader_format_of(first->value, first->value_len),
-		e);
+	return open_reader(
+		m, format ? format : reader_format_of(first->value, first->value_len), e);
 }
 
 /* ---- putting messages one behind the other ---- */
@@ -211,8 +210,9 @@ static void trim(const uint8_t **p, const uint8_t **end)
 		(*p)++;
 }
 
-/* Newlines become tabs: both are space between JSON's values, and neither may stand in a string.  One
- * between } and { stays: no JSON value has that, so it parts two of them.  Returns the lines. */
+/* Newlines become tabs: both are space between JSON's values, and neither may stand in a string.
+ * One between } and { stays: no JSON value has that, so it parts two of them.  Returns the lines.
+ */
 static uint32_t put_objects(struct buf *out, const uint8_t *p, const uint8_t *end)
 {
 	uint32_t lines = 1;
@@ -265,13 +265,9 @@ static uint32_t put_message(const struct messages *m, struct buf *out, const str
 
 	switch (m->shape) {
 	case SHAPE_OBJECTS:
-	case SHAPE_EVENTS:
-		trim(&p, &end);
-		return p == end ? 0 : put_objects(out, p, end);
+	case SHAPE_EVENTS: trim(&p, &end); return p == end ? 0 : put_objects(out, p, end);
 	case SHAPE_CSV:
-	case SHAPE_LINES:
-		trim_end(p, &end);
-		return p == end ? 0 : put_lines(out, p, end);
+	case SHAPE_LINES: trim_end(p, &end); return p == end ? 0 : put_lines(out, p, end);
 	case SHAPE_WHOLE:
 	case SHAPE_BINARY: break;
 	}
@@ -592,8 +588,8 @@ static int take_at_once(const struct pass *p, size_t first, size_t n)
 		p->b->columns[0].rows - before != lines)
 		m->is_bad = true;
 	if (status == 0 && !m->is_bad && m->keys_len)
-		status = take_keys(m, p->items + first, n, m->lines_of,
-			p->b->columns + m->spec.len, p->e);
+		status = take_keys(
+			m, p->items + first, n, m->lines_of, p->b->columns + m->spec.len, p->e);
 	if (status == 0 && !m->is_bad)
 		check_times(m, p->b, before);
 	if (status < 0 && m->is_foreign)
@@ -688,8 +684,8 @@ int messages_parse(struct messages *m, const struct message *items, size_t n,
 
 	if (!n)
 		return 0;
-	if (!m->reader && (settle_format(m, items, n, e) < 0 ||
-				  (m->reader && tell_reader(m, e) < 0)))
+	if (!m->reader &&
+		(settle_format(m, items, n, e) < 0 || (m->reader && tell_reader(m, e) < 0)))
 		return -1;
 	if (m->reader)
 		m->reader->changes = m->schema.changelog ? &b->ops : NULL;
@@ -722,8 +718,7 @@ static int infer(struct messages *m, const struct message *sample, size_t n, str
 		if (sample[i].value)
 			put_message(m, &m->text, &sample[i]);
 	}
-	status = m->reader->ops->infer(
-		m->reader, m->text.data, m->text.len, true, rows, &found, e);
+	status = m->reader->ops->infer(m->reader, m->text.data, m->text.len, true, rows, &found, e);
 	if (status == 0)
 		status = schema_spec_settle(&m->spec, &found, m->o.reader.input, &m->arena, e);
 	schema_clear(&found);
@@ -734,8 +729,7 @@ static int settle(struct messages *m, const struct message *sample, size_t n, st
 {
 	m->spec.star = true;
 	sort_keys(m);
-	if (m->o.schema_text &&
-		schema_spec_parse(m->o.schema_text, &m->arena, &m->spec, e) < 0)
+	if (m->o.schema_text && schema_spec_parse(m->o.schema_text, &m->arena, &m->spec, e) < 0)
 		return -1;
 	if (settle_format(m, sample, n, e) < 0)
 		return -1;

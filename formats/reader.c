@@ -36,7 +36,8 @@ int reader_new(const char *format, const struct reader_options *options, struct 
 	if (is_format(format, "regex") && o.regex)
 		return regex_reader_new(&o, out, e);
 	if (is_format(format, "regex"))
-		return error_set(e, ERROR_USAGE, "-f regex needs a pattern: --regex '(?<ip>\\S+) ...'");
+		return error_set(
+			e, ERROR_USAGE, "-f regex needs a pattern: --regex '(?<ip>\\S+) ...'");
 	if (is_format(format, "csv") || is_format(format, "tsv"))
 		*out = csv_reader_new(&o);
 	else if (is_format(format, "ndjson"))
@@ -50,8 +51,8 @@ int reader_new(const char *format, const struct reader_options *options, struct 
 	else if (is_format(format, "avro") && avro_reader_new)
 		*out = avro_reader_new(&o);
 	else if (is_format(format, "avro"))
-		return error_set(e, ERROR_USAGE, "%s: ssource reads avro: <(ssource FILE.avro)",
-			o.input);
+		return error_set(
+			e, ERROR_USAGE, "%s: ssource reads avro: <(ssource FILE.avro)", o.input);
 	else
 		return error_set(e, ERROR_USAGE,
 			"no format '%s' for records; there are csv, tsv, ndjson, msgpack, lines, "

@@ -16,10 +16,10 @@ enum {
 	TOPIC_NAME_MAX = 249, /* Kafka's own limit */
 	TROUBLE_BYTES = 512,
 	VALUE_BYTES = 512,
-	NAMES_MAX = 1024,     /* topics among which one is suggested */
+	NAMES_MAX = 1024, /* topics among which one is suggested */
 	POLL_EVENTS_MAX = 64,
 	CLOSE_SECONDS = 3,
-	PAUSE_MS = 20,        /* before what failed at once is tried again */
+	PAUSE_MS = 20, /* before what failed at once is tried again */
 };
 
 struct kafka {
@@ -58,13 +58,15 @@ static int put_brokers(struct kafka_target *t, struct buf *out, struct error *e)
 		bool is_ipv6 = strchr(h->name, ':') != NULL;
 
 		if (!*h->name)
-			return error_set(e, ERROR_USAGE, "%s: a broker's name is missing", t->shown);
+			return error_set(
+				e, ERROR_USAGE, "%s: a broker's name is missing", t->shown);
 		buf_printf(out, is_ipv6 ? "%s[%s]" : "%s%s", i ? "," : "", h->name);
 		if (h->port >= 0)
 			buf_printf(out, ":%d", h->port);
 	}
 	if (!t->url.hosts_len)
-		return error_set(e, ERROR_USAGE, "%s: which broker? kafka://broker/topic", t->shown);
+		return error_set(
+			e, ERROR_USAGE, "%s: which broker? kafka://broker/topic", t->shown);
 	return 0;
 }
 
@@ -178,15 +180,16 @@ static int set_properties(const struct kafka_setup *s, rd_kafka_conf_t *conf, st
 	}
 	for (size_t i = 0; i < t->url.properties_len; i++) {
 		const struct url_property *u = &t->url.properties[i];
-		const struct kafka_property *own =
-			s->properties ? find_property(s->properties, u->name) : NULL;
+		const struct kafka_property *own = s->properties
+							   ? find_property(s->properties, u->name)
+							   : NULL;
 
 		if (u->taken)
 			continue;
 		if ((own && own->fixed && strcmp(own->value, u->value) != 0) ||
 			strcmp(u->name, "bootstrap.servers") == 0)
-			return error_set(e, ERROR_USAGE, "%s: %s can't be set here", t->shown,
-				u->name);
+			return error_set(
+				e, ERROR_USAGE, "%s: %s can't be set here", t->shown, u->name);
 		if (set_property(t, conf, u->name, u->value, e) < 0)
 			return -1;
 	}
@@ -245,8 +248,7 @@ bool kafka_may_pass(rd_kafka_resp_err_t err)
 	return code_of(err) == ERROR_IO && err != RD_KAFKA_RESP_ERR__FATAL;
 }
 
-int kafka_error(
-	const struct kafka *k, rd_kafka_resp_err_t err, const char *what, struct error *e)
+int kafka_error(const struct kafka *k, rd_kafka_resp_err_t err, const char *what, struct error *e)
 {
 	bool with_trouble = kafka_may_pass(err) && *k->trouble;
 
@@ -416,8 +418,8 @@ static void *destroy(void *rk)
 	return NULL;
 }
 
-/* With a group whose coordinator can't be reached, librdkafka would wait for ever.  False: it is still
- * at it, and goes with the process. */
+/* With a group whose coordinator can't be reached, librdkafka would wait for ever.  False: it is
+ * still at it, and goes with the process. */
 static bool destroy_in_time(rd_kafka_t *rk)
 {
 	struct timespec until;

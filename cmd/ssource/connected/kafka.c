@@ -24,7 +24,7 @@ enum {
 	PACE_ROWS = 256,
 	LAST_COMMIT_US = 5000000,
 	AWAY_WARN_US = 1000000, /* one that is back by then isn't worth a word */
-	AWAY_LOOK_US = 500000, /* librdkafka is asked so often whether it has news */
+	AWAY_LOOK_US = 500000,  /* librdkafka is asked so often whether it has news */
 };
 
 /* Where a column of the stream comes from. */
