@@ -775,8 +775,9 @@ static int take_decimal_text(
 	case NUMBER_RANGE: return fail(why, "a number too large for the decimal");
 	case NUMBER_MALFORMED: break;
 	}
-	return fail(why,
-		len == 3 ? "NaN, which a decimal can't be" : "infinity, which a decimal can't be");
+	if (len == 3 && memcmp(text, "NaN", 3) == 0)
+		return fail(why, "NaN, which a decimal can't be");
+	return fail(why, memchr(text, 'I', len) ? "infinity, which a decimal can't be" : malformed);
 }
 
 static int take_text_as_string(const struct postgres_codec *c, const char *text, size_t len,
