@@ -41,6 +41,10 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 	gives legs
 }
 
+@test "planes whose delay grows leg by leg (pattern)" {
+	gives delays
+}
+
 @test "days with many cancelled flights (tumble with an offset)" {
 	gives cancelled
 }
@@ -91,6 +95,18 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 		grep -qxF -- "$line" README.md || { echo "README lacks: $line"; false; }
 	done <"$out"
 	[ "$(wc -l <"$out")" -gt 10 ]
+}
+
+@test "README shows what goes elsewhere as it is" {
+	for file in best.job capture.job cookbook/fraud.sh; do
+		python3 - "bats/examples/$file" <<-'END'
+		import sys
+		text = open(sys.argv[1], encoding="utf-8").read()
+		pipeline = text[text.index("ssource"):]
+		shown = "".join("    " + line + "\n" for line in pipeline.splitlines())
+		assert shown in open("README.md", encoding="utf-8").read(), "README shows another " + sys.argv[1]
+		END
+	done
 }
 
 @test "README shows the job as it is, and the commands of the script that kills it" {

@@ -91,6 +91,16 @@ job() { # job NAME
 	job error-rate
 }
 
+@test "fraud: a card that is tried out" {
+	recipe fraud
+	job fraud
+}
+
+@test "port-scan: who tries one port after the other" {
+	recipe port-scan
+	job port-scan
+}
+
 @test "top-talkers: who sends most of what the firewall drops" {
 	recipe top-talkers
 	job top-talkers

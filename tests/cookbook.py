@@ -53,6 +53,29 @@ def firewall_log(rng):
                   rng.choice([22, 23, 80, 443, 445, 3389, 8080])))
 
 
+def payments(rng):
+    t = START
+    yield "at,card,amount"
+    for _ in range(3000):
+        t += timedelta(seconds=rng.randrange(12))
+        yield "%s,%d,%.2f" % (iso(t), rng.randrange(40), rng.choice([rng.uniform(0.5, 3), rng.uniform(5, 150),
+                                                                    rng.uniform(150, 900)]))
+
+
+def scans(rng):
+    rows, t = [], START
+    for _ in range(1200):
+        t += timedelta(seconds=rng.randrange(4))
+        rows.append((t, rng.randrange(12), rng.choice([22, 80, 443, 3389])))
+    for source in range(20, 24):
+        at, port = START + timedelta(seconds=rng.randrange(1500)), rng.randrange(1, 900)
+        for _ in range(rng.randrange(5, 40)):
+            rows.append((at, source, port))
+            at, port = at + timedelta(seconds=rng.choice([0, 1, 1, 2, 3])), port + rng.randrange(1, 5)
+    for at, source, port in sorted(rows, key=lambda r: r[0]):
+        yield "%s gw kernel: [UFW BLOCK] SRC=203.0.113.%d DST=192.0.2.1 PROTO=TCP DPT=%d" % (iso(at), source, port)
+
+
 def events(rng, n, step):
     t = START
     for _ in range(n):
@@ -105,6 +128,8 @@ def make_data(where):
 
     write("access.log", access_log(rng))
     write("firewall.log", firewall_log(rng))
+    write("payments.csv", payments(random.Random(7)))
+    write("scans.log", scans(random.Random(8)))
     write("impressions.ndjson", map(json.dumps, events(rng, 900, 20)))
     write("clicks.ndjson", map(json.dumps, events(rng, 200, 90)))
     write("customers.csv", ["id,name,country"] + ["%d,%s,%s" % (i, n, c) for i, (n, c) in enumerate(
@@ -166,6 +191,46 @@ def top_talkers(where):
             x[2].add(m[3])
     rows = [[src, n, b, len(p)] for src, (n, b, p) in found.items()]
     return sorted(rows, key=lambda r: -r[2])[:5]
+
+
+def fraud(where):
+    rows, found = collections.defaultdict(list), []
+    for r in table(where, "payments.csv"):
+        rows[r["card"]].append((time_of(r["at"]), float(r["amount"]), r["at"]))
+    for card, paid in rows.items():
+        i = 0
+        while i < len(paid):
+            at, small, text = paid[i]
+            n = 0
+            while small < 2 and i + 1 + n < len(paid) and paid[i + 1 + n][0] - at <= timedelta(minutes=10) and \
+                    paid[i + 1 + n][1] > 100 * small and paid[i + 1 + n][1] > 200:
+                n += 1
+            if n >= 2:
+                found.append([card, text, n, sum(p[1] for p in paid[i + 1:i + 1 + n])])
+            i += n + 1 if n >= 2 else 1
+    return sorted(found, key=lambda r: [str(c) for c in r][:3])
+
+
+def port_scan(where):
+    rows, found = collections.defaultdict(list), []
+    for text in open(where + "/scans.log"):
+        m = re.search(r"^(\S+) .*SRC=(\S+) .*DPT=(\d+)", text)
+        rows[m[2]].append((time_of(m[1]), int(m[3]), m[1]))
+    for src, tried in rows.items():
+        i = 0
+        while i < len(tried):
+            n = 1
+            while i + n < len(tried) and tried[i + n][1] > tried[i + n - 1][1] and \
+                    tried[i + n][0] - tried[i + n - 1][0] <= timedelta(seconds=2):
+                n += 1
+            if n >= 8:
+                found.append([src, tried[i][2], n, tried[i][1], tried[i + n - 1][1]])
+            i += n if n >= 8 else 1
+    return sorted(found, key=lambda r: [str(c) for c in r][:3])
+
+
+def time_of(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def web_sessions(where):
@@ -310,7 +375,7 @@ def live_count(where):
     return None
 
 
-UNORDERED = {"web-sessions", "clicks", "sensors", "latest"}
+UNORDERED = {"web-sessions", "clicks", "sensors", "latest", "fraud", "port-scan"}
 
 
 def same(got, wanted):

@@ -50,6 +50,18 @@ QUERIES = {
             (select dest from spells b where b.tailnum is a.tailnum and b.spell = a.spell
              order by leaves desc limit 1), sum(distance)
         from spells a group by tailnum, spell having legs >= 8""",
+    "delays": """
+        with flown as (select *, t + 60 * minute as leaves, rowid as nr from flights
+                where dep_delay is not null),
+            marked as (select *, coalesce(not (dep_delay > lag(dep_delay) over w and
+                leaves - lag(leaves) over w <= 86400), 1) as new from flown
+                window w as (partition by tailnum order by leaves, nr)),
+            runs as (select *, sum(new) over (partition by tailnum order by leaves, nr
+                rows unbounded preceding) as run from marked)
+        select tailnum, stamp(min(leaves)) as since, count(*) as legs, min(dep_delay), max(dep_delay),
+            (select dest from runs b where b.tailnum is a.tailnum and b.run = a.run
+             order by leaves desc, nr desc limit 1)
+        from runs a group by tailnum, run having legs >= 4 and max(dep_delay) - min(dep_delay) >= 180""",
     "cancelled": """
         select date(t - 18000, 'unixepoch') as day, count(*) as n, sum(dep_time is null) as gone,
             100.0 * sum(dep_time is null) / count(*) from flights group by day

@@ -4,6 +4,7 @@
 #include "libcore/base/memory.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,7 +45,12 @@ int connected_exec(const char *name, char *const *argv, struct error *e)
 char **connected_arguments(int argc, char **argv)
 {
 	static char **copies;
+	bool any = false;
 
+	for (int i = 0; i < argc; i++)
+		any |= strstr(argv[i], "://") != NULL;
+	if (!any)
+		return argv;
 	copies = mem_zero(((size_t)argc + 1) * sizeof *copies);
 	for (int i = 0; i < argc; i++) {
 		copies[i] = mem_strdup(argv[i]);
