@@ -19,6 +19,7 @@ struct kafka_messages {
 	struct writer *values;
 	struct writer *keys; /* of several columns: JSON; NULL: none, or one */
 	struct named key, headers;
+	bool is_binary; /* a newline at the end is data */
 	struct schema schema, value_schema, key_schema;
 	struct arena arena;
 	struct buf text, key_text;
@@ -70,6 +71,7 @@ int kafka_messages_new(
 	schema_init(&m->value_schema);
 	schema_init(&m->key_schema);
 	m->o.writer.header = false;
+	m->is_binary = strcmp(o->format, "msgpack") == 0 || strcmp(o->format, "avro") == 0;
 	status = writer_new(o->format, &m->o.writer, &m->values, e);
 	if (status == 0)
 		status = read_names(o->key, o->upserts ? "--upsert" : "--message-key", &m->key, e);
@@ -209,7 +211,7 @@ static int take_row(struct kafka_messages *m, const struct batch *b, uint32_t ro
 		return -1;
 	v.value = m->text.data ? m->text.data : (const uint8_t *)"";
 	v.value_len = m->text.len;
-	if (v.value_len && v.value[v.value_len - 1] == '\n')
+	if (!m->is_binary && v.value_len && v.value[v.value_len - 1] == '\n')
 		v.value_len--;
 	find_key(m, b, v.row, &v);
 	return take->take(take->context, &v, e);
