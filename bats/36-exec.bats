@@ -138,6 +138,20 @@ print(end=\"\".join(held))"' | ssink -f csv got
 	wait
 }
 
+@test "a quiet stream's rows in flight are not late for who has other inputs" {
+	printf 'while read -r l; do sleep 0.3; echo "$l"; done\n' >slow.sh
+	mkfifo one two
+	{ printf 'k,t\na,2024-01-01T00:00:01Z\na,2024-01-01T00:00:02Z\n'; exec sleep 1.5; } >one 3>&- &
+	{ printf 'k,t\n'; sleep 0.2; printf 'b,2024-01-01T01:00:00Z\n'; exec sleep 1.3; } >two 3>&- &
+	ssource -f csv --follow - -t t -d 0s --idle 50ms <one 2>/dev/null | smap --exec 'sh slow.sh' |
+		smerge <(ssource -f csv --follow - -t t -d 0s --idle 50ms <two 2>/dev/null) |
+		swindow -k k --tumble 1s 'count(*) as n' --late late | ssink -f csv >out
+	cat out
+	[ "$(wc -l <out)" -eq 4 ]
+	[ "$(ssink -f csv <late)" = k,t ]
+	wait
+}
+
 @test "a changelog's ops stay with their rows, and a half update stands for itself" {
 	printf 'k,v\na,1\nb,1\na,2\na,3\nb,5\n' >c.csv
 	ssource c.csv | swindow -k k --emit changes 'sum(v) as s' | smap --exec cat | ssink -f csv >got
