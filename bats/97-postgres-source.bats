@@ -362,11 +362,6 @@ refuses() {
 	job=
 }
 
-@test "README shows capture.job as it is" {
-	sed 's/^/    /' "$top/bats/examples/capture.job" >job
-	python3 -c 'import sys; sys.exit(open("job").read() not in open(sys.argv[1]).read())' "$top/README.md"
-}
-
 @test "the plan tells the guarantee and no secret" {
 	runnel --plan --state state -c "ssource '$URL?table=t&slot=s' | ssink out/" >out
 	grep -q 'goes back to a log position; the slot moves on with the checkpoints' out
