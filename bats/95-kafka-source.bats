@@ -345,5 +345,5 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 
 @test "Python's json module takes and refuses the same messages" {
 	kafka create "$T" 1
-	python3 "$top/tests/messages_oracle.py" "$B" "$T" "$(command -v ssource)" "$(command -v ssink)" 2
+	python3 "$top/tests/messages_kafka.py" "$B" "$T" "$(command -v ssource)" "$(command -v ssink)" 2
 }

@@ -2,7 +2,7 @@
 """Random messages through a topic of Kafka and ssource, beside Python's json module: which of them are records, with
 which values, and which are malformed, told with their offset.
 
-  tests/messages_oracle.py BROKERS TOPIC SSOURCE SSINK [ROUNDS]      $SEED runs one again
+  tests/messages_kafka.py BROKERS TOPIC SSOURCE SSINK [ROUNDS]      $SEED runs one again
 """
 import json
 import os
