@@ -11,7 +11,7 @@
 
 static const struct writer_ops *const all[] = {&writer_csv, &writer_tsv, &writer_ndjson,
 	&writer_json, &writer_msgpack, &writer_lines, &writer_table,
-	&writer_debezium};
+	&writer_debezium, &writer_avro};
 
 enum { WRITERS = sizeof all / sizeof *all };
 
@@ -20,10 +20,13 @@ int writer_new(const char *format, const struct writer_options *o, struct writer
 {
 	const char *names[WRITERS];
 	struct writer *w;
+	size_t len = 0;
 	int near;
 
 	for (size_t i = 0; i < WRITERS; i++) {
-		names[i] = all[i]->name;
+		if (!all[i])
+			continue;
+		names[len++] = all[i]->name;
 		if (strcmp(all[i]->name, format) != 0)
 			continue;
 		w = mem_zero(sizeof *w);
@@ -33,11 +36,11 @@ int writer_new(const char *format, const struct writer_options *o, struct writer
 		*out = w;
 		return 0;
 	}
-	near = suggest(format, strlen(format), names, WRITERS);
+	near = suggest(format, strlen(format), names, len);
 	error_set(e, ERROR_USAGE, "unknown output format '%s'", format);
 	if (near >= 0)
 		return error_hint(e, "did you mean %s?", names[near]);
-	return error_hint(e, "there are csv, tsv, ndjson, json, msgpack, lines, table, debezium-json, frames");
+	return error_hint(e, "there are csv, tsv, ndjson, json, msgpack, lines, table, debezium-json, avro, frames");
 }
 
 void writer_free(struct writer *w)
@@ -50,6 +53,16 @@ void writer_free(struct writer *w)
 	buf_clear(&w->prefixes);
 	mem_free(w->prefix_at);
 	mem_free(w);
+}
+
+bool writer_has_avro(void)
+{
+	return &writer_avro != NULL;
+}
+
+uint32_t writer_mark(const struct writer *w)
+{
+	return w->ops->mark ? w->ops->mark(w) : 0;
 }
 
 int writer_schema(struct writer *w, const struct schema *s, struct buf *out, struct error *e)

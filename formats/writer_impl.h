@@ -1,4 +1,4 @@
-/* What the writers share: private to formats/writer*.c. */
+/* What the writers share: private to formats/writer*.c and connect/heavy/avro_writer.c. */
 #ifndef RUNNEL_FORMATS_WRITER_IMPL_H
 #define RUNNEL_FORMATS_WRITER_IMPL_H
 
@@ -10,10 +10,12 @@ struct writer_ops {
 	int (*schema)(struct writer *w, const struct schema *s, struct buf *out, struct error *e);
 	int (*rows)(struct writer *w, const struct batch *b, struct buf *out, struct error *e);
 	int (*end)(struct writer *w, struct buf *out, struct error *e);
+	uint32_t (*mark)(const struct writer *w); /* NULL: 0 */
 	bool ends_without_schema; /* there is something to say even if nothing came */
 };
 
 struct table_sample;
+struct avro_file;
 
 /* The text of the day last seen, "2013-01-01T": neighbours tend to be of one day. */
 struct day_text {
@@ -32,10 +34,14 @@ struct writer {
 	uint32_t *prefix_at;         /* fields + 1 offsets into prefixes */
 	struct day_text day;
 	struct table_sample *sample; /* table */
+	struct avro_file *avro;
 };
 
 extern const struct writer_ops writer_csv, writer_tsv, writer_ndjson, writer_lines, writer_table,
 	writer_json, writer_msgpack, writer_debezium;
+
+/* connect/heavy/avro_writer.c, where that is linked. */
+extern const struct writer_ops writer_avro __attribute__((weak));
 
 /* The most bytes a value of fixed width takes as text, quotes included. */
 enum { VALUE_TEXT_MAX = 64 };

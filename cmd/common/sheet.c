@@ -77,14 +77,23 @@ int sheet_begin(struct sheet *s, const struct schema *schema, struct buf *out, s
 		return declare(s, schema, out, e);
 	}
 	s->begun = true;
-	return writer_schema(s->writer, schema, out, e);
+	if (writer_schema(s->writer, schema, out, e) < 0)
+		return -1;
+	s->schema_id = writer_mark(s->writer);
+	return 0;
 }
 
 int sheet_resume(struct sheet *s, const struct schema *schema, struct error *e)
 {
 	s->begun = true;
-	if (s->writer)
-		return writer_resume(s->writer, schema, s->rows > 0, e);
+	if (s->writer) {
+		if (writer_resume(s->writer, schema, s->rows > 0, e) < 0)
+			return -1;
+		if (s->schema_id == writer_mark(s->writer))
+			return 0;
+		return error_set(e, ERROR_STATE, "begun with other columns, or another codec or schema, "
+			"than it would go on with");
+	}
 	remember_declared(s, schema);
 	return 0;
 }

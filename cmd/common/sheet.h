@@ -17,8 +17,9 @@ struct sheet {
 	bool begun;            /* HELLO, a header is there */
 	uint64_t rows;
 
+	uint32_t schema_id;    /* frames: of what follows; else the writer's mark */
+
 	/* Frames: */
-	uint32_t schema_id;            /* of what follows */
 	uint32_t schema_ids;           /* all that the file has */
 	struct sheet_schema *declared; /* those that this process has put there */
 	size_t declared_len, declared_cap;

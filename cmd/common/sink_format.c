@@ -11,7 +11,8 @@
 
 /* Their places stand in snapshots. */
 static const char *const names[] = {
-	"csv", "tsv", "ndjson", "lines", "table", "frames", "json", "msgpack", "debezium-json"};
+	"csv", "tsv", "ndjson", "lines", "table", "frames", "json", "msgpack", "debezium-json",
+	"avro"};
 
 enum { NAMES = sizeof names / sizeof *names, NAME_BITS = 4 };
 
@@ -85,7 +86,7 @@ static int check_name(const struct sink_options *o, struct error *e)
 {
 	static const char *const packings[] = {
 		"bz2", "xz", "z", "br", "zip", "7z", "tar", "tgz", NULL};
-	static const char *const others[] = {"parquet", "arrow", "feather", "avro", "orc", "xlsx",
+	static const char *const others[] = {"parquet", "arrow", "feather", "orc", "xlsx",
 		"xls", "xml", "yaml", "html", "md", "db", "sqlite", "duckdb", NULL};
 	const char *slash = strrchr(o->output, '/');
 	const char *dot = strrchr(slash ? slash + 1 : o->output, '.');

@@ -2,6 +2,7 @@
 #include "cmd/common/connected.h"
 #include "cmd/common/output.h"
 #include "cmd/common/sink.h"
+#include "cmd/common/sink_format.h"
 #include "cmd/ssink/sinks.h"
 #include "connect/url.h"
 #include "libcore/base/clock.h"
@@ -21,7 +22,8 @@ enum {
 
 static const char *const yes_no[] = {"yes", "no", NULL};
 static const char *const formats[] = {"auto", "csv", "tsv", "ndjson", "json", "msgpack", "table",
-	"lines", "frames", "debezium-json", NULL};
+	"lines", "frames", "debezium-json", "avro", NULL};
+static const char *const avro_codecs[] = {"null", "deflate", "snappy", "zstandard", NULL};
 
 static const char *const packs[] = {"none", "lz4", "zstd", NULL};
 static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
@@ -29,7 +31,8 @@ static const char *const compressions[] = {"auto", "gz", "zst", "lz4", NULL};
 static struct {
 	int format, header, compress;
 	const char *cert, *key, *ca;
-	int pack;
+	int pack, avro_codec;
+	const char *avro_schema, *registry;
 	const char *delimiter, *partition, *roll, *upsert, *message_key, *message_headers;
 	int64_t open_parts;
 	bool create;
@@ -54,6 +57,12 @@ static const struct option_spec ssink_options[] = {
 		.help = "tls: the certificate's key"},
 	{.name = "ca", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.ca,
 		.help = "tls: whom to trust; of clients: demand a certificate"},
+	{.name = "avro-codec", .kind = OPTION_CHOICE, .choices = avro_codecs, .argument = "CODEC",
+		.value = &opt.avro_codec, .help = "avro: blocks by null, deflate, snappy or zstandard"},
+	{.name = "avro-schema", .kind = OPTION_TEXT, .argument = "FILE", .value = &opt.avro_schema,
+		.help = "avro: bare records, by this schema"},
+	{.name = "registry", .kind = OPTION_TEXT, .argument = "URL|DIR", .value = &opt.registry,
+		.help = "avro: Confluent's messages, schemas registered there"},
 	{.name = "partition", .kind = OPTION_TEXT, .argument = "COLUMNS", .value = &opt.partition,
 		.help = "directory: parts by these, out/day=2013-01-01/hour=3/"},
 	{.name = "roll", .kind = OPTION_TEXT, .argument = "SIZE,AGE", .value = &opt.roll,
@@ -163,11 +172,61 @@ static int check_output(const struct sink_options *o, struct error *e)
 	return 0;
 }
 
+/* ---- avro ---- */
+
+static bool is_avro(const char *output)
+{
+	struct sink_options o = {.output = output, .format = opt.format ? formats[opt.format] : NULL};
+	struct sink_format chosen;
+
+	if (is_kafka(output) || is_postgres(output))
+		return o.format && strcmp(o.format, "avro") == 0;
+	sink_format_choose(&o, &chosen);
+	return strcmp(chosen.name, "avro") == 0;
+}
+
+/* Under which a registry keeps the schemas of an output: its name without directory and endings. */
+static void name_subject(const char *output, char *out, size_t room)
+{
+	const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
+	size_t len = strcspn(name, ".");
+
+	if (!len || strcmp(output, "-") == 0 || net_is(output))
+		snprintf(out, room, "rows-value");
+	else
+		snprintf(out, room, "%.*s-value", (int)(len < room / 2 ? len : room / 2), name);
+}
+
+static int read_avro(struct writer_options *w, const char *output, struct error *e)
+{
+	static char subject[512];
+
+	if (!is_avro(output)) {
+		if (opt.avro_codec || opt.avro_schema || opt.registry)
+			return error_set(e, ERROR_USAGE, "--%s is for -f avro",
+				opt.avro_codec ? "avro-codec" : opt.avro_schema ? "avro-schema" : "registry");
+		return 0;
+	}
+	name_subject(output, subject, sizeof subject);
+	w->avro_subject = subject;
+	w->avro_codec = opt.avro_codec ? avro_codecs[opt.avro_codec] : NULL;
+	w->avro_schema = opt.avro_schema;
+	w->registry = opt.registry;
+	if (w->avro_schema && w->registry)
+		return error_set(e, ERROR_USAGE,
+			"--avro-schema is for bare records, --registry for messages whose schemas are there");
+	if (w->avro_codec && (w->avro_schema || w->registry))
+		return error_set(e, ERROR_USAGE, "--avro-codec is for the blocks of a file, and %s makes none",
+			w->registry ? "--registry" : "--avro-schema");
+	return 0;
+}
+
 static bool wants_twin(const struct stage_setup *setup)
 {
 	const char *output = setup->arguments_len ? setup->arguments[0] : "-";
 
-	return (is_kafka(output) && !sink_new_kafka) || (is_postgres(output) && !sink_new_postgres);
+	return (is_avro(output) && !writer_has_avro()) ||
+		(is_kafka(output) && !sink_new_kafka) || (is_postgres(output) && !sink_new_postgres);
 }
 
 static int create(struct stage_setup *setup, struct operator **out, struct error *e)
@@ -199,7 +258,7 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 	if (!setup->supervised)
 		o.clock_us = clock_mono_us;
 	if (read_delimiter(&o.writer.delimiter, e) < 0 || read_parts(&o, e) < 0 ||
-		check_output(&o, e) < 0)
+		check_output(&o, e) < 0 || read_avro(&o.writer, o.output, e) < 0)
 		return -1;
 	if (is_kafka(o.output))
 		return sink_new_kafka(&o, &setup->about, out, e);

@@ -27,7 +27,7 @@ struct kafka_sink {
 	struct operator op;
 	struct sink_options o;
 	struct kafka_target target;
-	char *epochs_topic, *guarantee;
+	char *epochs_topic, *guarantee, *subject;
 	struct kafka_messages *messages;
 	struct epoch_files *files;         /* under a supervisor */
 	struct kafka_producer **producers; /* alone the one; else by transactional id */
@@ -77,6 +77,7 @@ static void sink_free(struct operator* op)
 	if (s->target.shown)
 		kafka_target_clear(&s->target);
 	mem_free(s->epochs_topic);
+	mem_free(s->subject);
 	mem_free(s->guarantee);
 	mem_free(s);
 }
@@ -521,7 +522,7 @@ static int check_format(const char *format, struct error *e)
 		if (strcmp(format, none[i]) == 0)
 			return error_set(e, ERROR_USAGE,
 				"-f %s is no format of messages; ndjson, csv, msgpack, "
-				"lines and debezium-json are",
+				"lines, debezium-json and avro are",
 				format);
 	}
 	return 0;
@@ -542,6 +543,10 @@ static int sink_init(struct kafka_sink *s, struct error *e)
 			"go with it");
 	if (check_format(m.format, e) < 0 || kafka_target_parse(s->o.output, &s->target, e) < 0)
 		return -1;
+	if (strcmp(m.format, "avro") == 0 && !m.writer.registry && !m.writer.avro_schema)
+		return error_set(e, ERROR_USAGE, "avro messages need --registry or --avro-schema");
+	s->subject = mem_printf("%s-value", s->target.topic);
+	m.writer.avro_subject = s->subject;
 	epochs = url_take(&s->target.url, "epochs");
 	if (url_take(&s->target.url, "transactional.id"))
 		return error_set(
