@@ -149,6 +149,7 @@ for row in msgpack.Unpacker(sys.stdin.buffer): print(row["price"])' | sort)
 @test "by age a part shows while the input goes on" {
 	mkfifo p
 	ssource -f csv -s 'a int' - < p | ssink -f csv --header no --roll 100ms out/ 3>&- &
+	job=$! # a process substitution, as in wait_for, changes $!
 	exec 7> p
 	printf 'a\n1\n' >&7
 	wait_for [ -e out/part-0-1.csv ]
@@ -157,7 +158,7 @@ for row in msgpack.Unpacker(sys.stdin.buffer): print(row["price"])' | sort)
 	wait_for [ -e out/part-0-2.csv ]
 	printf '3\n' >&7
 	exec 7>&-
-	wait $!
+	wait $job
 	cmp <(seq 3) <(cat $(ls -v out/*))
 	[ -z "$(find out -name '.*' -type f)" ]
 }
