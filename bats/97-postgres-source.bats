@@ -319,6 +319,23 @@ refuses() {
 	[ "$(q "select count(*) from pg_replication_slots where slot_name like 'first%'")" = 1 ]
 }
 
+@test "a job that is killed in the middle of a large transaction goes on in its middle" {
+	q 'create table large (id int primary key)' 'alter table large replica identity full'
+	echo "ssource '$URL?table=large&slot=large' --rate 50000 | ssink -f csv --header no out/" >p.sh
+	runnel -q --state state --checkpoint 50ms p.sh 3>&- & job=$!
+	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'large'\")\" = t ]"
+	q 'insert into large select generate_series(1, 60000)'
+	for rows in 10000 30000; do
+		eventually "[ \"\$(cat out/part-* 2>/dev/null | wc -l)\" -gt $rows ]"
+		pkill -9 -P "$job" ssource
+	done
+	eventually '[ "$(cat out/part-* | wc -l)" -ge 60000 ]'
+	sctl stop "$PWD/state" --drain
+	wait "$job"
+	job=
+	cat out/part-* | cut -d, -f2 | sort -n | diff - <(seq 60000)
+}
+
 @test "a job that ends before its first checkpoint leaves no slot behind" {
 	q 'create table ends (id int primary key)' 'alter table ends replica identity full' 'insert into ends values (1), (2)'
 	runnel -q --state state --checkpoint 1h -c "ssource '$URL?table=ends&slot=ends' --limit 2 | ssink -f csv --header no out/"
