@@ -22,6 +22,9 @@ import frames  # noqa: E402
 import msgpack  # noqa: E402
 
 BIN = os.path.abspath(os.environ.get("BIN", os.path.join(HERE, "../build/bin")))
+if "URL" not in os.environ:
+    print("a server's URL is asked for; bats/98-postgres-sink.bats gives one")
+    sys.exit(77)
 URL = os.environ["URL"]
 PSQL = shlex.split(os.environ["PSQL"])
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
