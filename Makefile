@@ -215,7 +215,7 @@ FUZZ_TARGETS ?= $(fuzzers)
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
 		'$(core_src) $(postgres_src)' \
-		'$(subst ',,$(all_cppflags))' '$(PKG_LIBS)'
+		'$(subst ',,$(all_cppflags)) -DSTAGE_PROGRAMS=' '$(PKG_LIBS)'
 
 .PHONY: tidy
 sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] formats/*/*.[ch] connect/*.[ch] \
