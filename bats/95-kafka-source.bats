@@ -295,11 +295,13 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 		job=$!
 		started="$started $job"
 		sleep "$pause"
-		# One of its stages, then all of it.
+		# The broker, once; one of its stages, then all of it.
+		[ $subtasks -ne 2 ] || "$PEER" kill "$BROKER_DIR"
 		pkill -9 -P $job -n || true
 		sleep 0.3
 		kill -9 $job 2>/dev/null || true
 		wait $job 2>/dev/null || true
+		"$PEER" start "$BROKER_DIR" 3>&-
 	done
 	runnel -p 5 --checkpoint 100ms --state s job >>log 2>&1
 	cat log

@@ -358,9 +358,6 @@ static void take_end(struct kafka_source *s, struct kafka_partition *p, int64_t 
 	p->is_at_end = true;
 	if (offset > p->next)
 		p->next = offset;
-	/* An open transaction began before the end: its rows aren't there by now. */
-	if (p->end != OFFSET_UNKNOWN && p->next < p->end)
-		p->end = p->next;
 	p->time->over = kafka_partition_is_over(p);
 }
 
