@@ -714,6 +714,7 @@ static int infer(struct messages *m, const struct message *sample, size_t n, str
 	int status;
 
 	buf_reset(&m->text);
+	buf_reserve(&m->text, 1);
 	for (size_t i = 0; i < n; i++) {
 		if (sample[i].value)
 			put_message(m, &m->text, &sample[i]);
