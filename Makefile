@@ -148,7 +148,7 @@ $(O)/tests/bench/window_bench: $(filter-out %/main.o,$(call cmd_obj,swindow))
 $(O)/tests/sort_test: $(filter-out %/main.o,$(call cmd_obj,ssort))
 $(O)/tests/join_test $(O)/tests/join_changes_test $(O)/tests/bench/join_bench: $(filter-out %/main.o,$(call cmd_obj,sjoin))
 
-operators = $(foreach p,smap swindow sjoin smerge speek ssort ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
+operators = $(foreach p,smap smatch swindow sjoin smerge speek ssort ssource,$(filter-out %/main.o,$(call cmd_obj,$(p))))
 $(O)/tests/simulation_test: $(operators)
 
 .PHONY: tests

@@ -4,6 +4,7 @@
 
 #include "cmd/sjoin/join.h"
 #include "cmd/smap/map.h"
+#include "cmd/smatch/match.h"
 #include "cmd/smerge/merge.h"
 #include "cmd/speek/peek.h"
 #include "cmd/ssort/ssort.h"
@@ -312,6 +313,56 @@ static void rows_over_those_around_them(void **state)
 		over_case(o, false);
 		over_case(o, true);
 	}
+}
+
+static struct operator *make_match(void *context)
+{
+	struct error e = ERROR_INIT;
+	struct operator *op = NULL;
+	int status = match_operator_new(context, &op, &e);
+
+	return made(op, status, &e);
+}
+
+static void match_case(struct match_options o)
+{
+	static struct map_options untimed = {.where = "v >= 100", .where_what = "-w",
+		.list = "id, k, v, v * 2 as w", .list_what = "list", .bad = "stop"};
+	struct sim_node nodes[4];
+	struct sim_plan plan = straight(nodes, make_match, &o);
+
+	o.keys = o.keys_from = "k";
+	o.pattern_from = "--pattern";
+	o.define_from = "--define";
+	o.list_from = "list";
+	o.partials_max = PARTIALS_DEFAULT;
+	explore_seeds(plan, FEWER_SEEDS);
+	if (o.has_within)
+		return;
+	nodes[1].context = &untimed; /* by arrival */
+	explore_seeds(plan, FEWER_SEEDS);
+}
+
+static void patterns_of_rows(void **state)
+{
+	const struct match_options ups = {.pattern = "DOWN UP+", .define = "UP: v > prev(v)",
+		.list = "first(id) as f, count(*) as n, last(UP.v) as top, prev(first(v)) as b, "
+			"match_number() as m"};
+	const struct match_options inside = {.pattern = "LOW (UP | ANY)*? HIGH",
+		.define = "LOW: v < 300; UP: v > LOW.v; HIGH: v > 2 * first(v) and v > avg(v) + 100",
+		.list = "first(id) as f, count(UP.*) as n, HIGH.v as h, sum(v) as s",
+		.has_within = true, .within_us = 4000000};
+	struct match_options o;
+
+	match_case(ups);
+	o = ups;
+	o.after = AFTER_NEXT_ROW;
+	match_case(o);
+	match_case(inside);
+	o = inside;
+	o.all_rows = true;
+	o.list = "classifier() as c, count(*) as n, match_number() as m";
+	match_case(o);
 }
 
 static void windows_of_so_many_rows(void **state)
@@ -625,6 +676,7 @@ int main(void)
 		cmocka_unit_test(windows_that_tell_every_change),
 		cmocka_unit_test(groups_on_disk),
 		cmocka_unit_test(rows_over_those_around_them),
+		cmocka_unit_test(patterns_of_rows),
 		cmocka_unit_test(windows_of_so_many_rows),
 		cmocka_unit_test(groups_of_a_changelog),
 		cmocka_unit_test(joins_by_equal_keys),

@@ -6,7 +6,7 @@
  *   pattern.c   the pattern's text to steps
  *   plan.c      options and a schema: what is stored of a row, conditions, measures, the output
  *   threads.c   ordered rows in, matches out: what a key has come to
- *   results.c   matches to rows
+ *   found.c     matches to rows
  *   operator.c  intake, order, watermarks, memory
  *   state.c     snapshots
  *
@@ -150,7 +150,7 @@ struct match_row { /* of a whole match, in order */
 };
 
 /* Rows of matches that are not given out yet. */
-struct results {
+struct found {
 	struct column_builder *front;  /* keys, or with --all-rows in's columns */
 	size_t front_len;
 	struct column_builder *calls;  /* by measure */
@@ -189,7 +189,7 @@ struct smatch {
 	struct match_row *path; /* of the match at hand */
 	size_t path_cap;
 
-	struct results results;
+	struct found found;
 	struct column *columns; /* scratch: of inputs, conditions, measures */
 	struct aggregate **running; /* of defines: for one thread at a time */
 	struct column_builder *values; /* of defines */
@@ -220,14 +220,14 @@ void match_key_push(struct match_key *k, uint32_t stored);
 void threads_forget(struct smatch *m, struct match_key *k); /* lets go of links */
 void threads_clear(struct smatch *m);
 
-/* ---- results.c ---- */
+/* ---- found.c ---- */
 
-void results_init(struct smatch *m);
-void results_clear(struct smatch *m);
+void found_init(struct smatch *m);
+void found_clear(struct smatch *m);
 
 /* The match m->path[0 .. n) of a key. */
-int results_put(struct smatch *m, uint32_t key, uint32_t n, struct error *e);
-int results_flush(struct smatch *m, struct error *e);
+int found_put(struct smatch *m, uint32_t key, uint32_t n, struct error *e);
+int found_flush(struct smatch *m, struct error *e);
 
 /* The stored row that a call means at position at of path; ROW_NONE: none. */
 struct match_view {

@@ -171,7 +171,7 @@ static int smatch_schema(struct operator* op, unsigned input, const struct schem
 		types[i] = m->plan->stored.fields[i].type;
 	m->table = keytable_new(types, m->plan->keys_len);
 	rowstore_init(&m->store, &m->plan->stored);
-	results_init(m);
+	found_init(m);
 	m->columns = mem_zero((m->plan->stored.fields_len + 1) * sizeof *m->columns);
 	m->stamps = mem_zero((m->plan->pattern.steps_len + 1) * sizeof *m->stamps);
 	m->running = mem_zero((m->plan->defines.len + 1) * sizeof *m->running);
@@ -235,7 +235,7 @@ static int take_untimed(struct smatch *m, const struct batch *b, struct error *e
 	if (status == 0)
 		status = threads_feed(m, rows, b->rows, e);
 	if (status == 0)
-		status = results_flush(m, e);
+		status = found_flush(m, e);
 	mem_free(rows);
 	return status;
 }
@@ -317,7 +317,7 @@ static int smatch_watermark(struct operator* op, int64_t in_us, int64_t *out_us,
 	if (status == 0)
 		status = in_us == WATERMARK_FINAL ? threads_finish(m, e) : threads_expire(m, in_us, e);
 	if (status == 0)
-		status = results_flush(m, e);
+		status = found_flush(m, e);
 	if (status < 0)
 		return -1;
 	compact(m);
@@ -333,7 +333,7 @@ static int smatch_end(struct operator* op, struct error *e)
 
 	if (!m->plan)
 		return 0;
-	return threads_finish(m, e) < 0 ? -1 : results_flush(m, e);
+	return threads_finish(m, e) < 0 ? -1 : found_flush(m, e);
 }
 
 static int smatch_tick(struct operator* op, int64_t now_us, struct error *e)
@@ -363,7 +363,7 @@ static void smatch_free(struct operator* op)
 
 	sections_clear(&m->saved);
 	if (m->plan) {
-		results_clear(m);
+		found_clear(m);
 		for (uint32_t i = 0; i < m->keys_len; i++) {
 			mem_free(m->keys[i].rows);
 			mem_free(m->keys[i].threads);

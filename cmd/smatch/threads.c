@@ -474,7 +474,7 @@ static int settle(struct smatch *m, uint32_t key, struct error *e)
 		uint32_t n = unfold(m, k->best);
 
 		k->matches++;
-		if (results_put(m, key, n, e) < 0 || find_start(m, k, n, &start, e) < 0)
+		if (found_put(m, key, n, e) < 0 || find_start(m, k, n, &start, e) < 0)
 			return -1;
 		k = &m->keys[key];
 	}

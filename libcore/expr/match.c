@@ -46,6 +46,9 @@ static int strip(struct splitting *s, struct expr *x, uint64_t *of)
 	if (mask || x->kind == NODE_COLUMN) {
 		uint64_t here = mask ? mask : MATCH_ALL;
 
+		if (mask && strcmp(x->name, "*") == 0)
+			return expr_error(x, s->e, "the rows of a variable can only be counted: count(%s.*)",
+				x->args[0]->name);
 		if (*of && *of != here)
 			return expr_error(x, s->e, "columns of different variables in one call");
 		*of = here;

@@ -7,10 +7,10 @@
 
 /* ---- life ---- */
 
-void results_init(struct smatch *m)
+void found_init(struct smatch *m)
 {
 	const struct match_plan *p = m->plan;
-	struct results *r = &m->results;
+	struct found *r = &m->found;
 
 	r->front_len = m->options.all_rows ? p->in.fields_len : p->keys_len;
 	r->front = mem_alloc((r->front_len + 1) * sizeof *r->front);
@@ -28,9 +28,9 @@ void results_init(struct smatch *m)
 	r->columns = mem_zero((p->out.fields_len + p->measures.len + 1) * sizeof *r->columns);
 }
 
-void results_clear(struct smatch *m)
+void found_clear(struct smatch *m)
 {
-	struct results *r = &m->results;
+	struct found *r = &m->found;
 
 	for (size_t i = 0; r->front && i < r->front_len; i++)
 		builder_clear(&r->front[i]);
@@ -93,15 +93,15 @@ static void note_rows(struct smatch *m, size_t call, const struct match_view *v)
 		if (!(c->call.of >> v->path[i].variable & 1) ||
 			(c->filtered && !(column_is_valid(filter, row) && column_bool(filter, row))))
 			continue;
-		put_number(&m->results.picks[call], row);
-		put_number(&m->results.groups[call], m->results.rows);
+		put_number(&m->found.picks[call], row);
+		put_number(&m->found.groups[call], m->found.rows);
 	}
 }
 
 static void put_call(struct smatch *m, size_t call, const struct match_view *v, uint32_t at)
 {
 	const struct plan_call *c = &m->plan->measures.items[call];
-	struct column_builder *b = &m->results.calls[call];
+	struct column_builder *b = &m->found.calls[call];
 	struct match_view whole = *v;
 	const char *name;
 	uint32_t row;
@@ -132,29 +132,29 @@ static void put_row(struct smatch *m, uint32_t key, uint32_t n, uint32_t at)
 	struct match_view v = {.key = k, .path = m->path, .len = n, .last = m->path[at].row};
 	uint32_t stored = match_key_row(k, v.last);
 
-	for (size_t i = 0; i < m->results.front_len; i++) {
+	for (size_t i = 0; i < m->found.front_len; i++) {
 		struct column of_key;
 
 		if (m->options.all_rows) {
-			builder_put_from(&m->results.front[i],
+			builder_put_from(&m->found.front[i],
 				&rowstore_view(&m->store)->columns[m->plan->row_columns[i]], stored);
 			continue;
 		}
 		of_key = keytable_column(m->table, i);
-		builder_put_from(&m->results.front[i], &of_key, key);
+		builder_put_from(&m->found.front[i], &of_key, key);
 	}
 	for (size_t i = 0; i < m->plan->measures.len; i++)
 		put_call(m, i, &v, at);
-	m->results.rows++;
+	m->found.rows++;
 }
 
-int results_put(struct smatch *m, uint32_t key, uint32_t n, struct error *e)
+int found_put(struct smatch *m, uint32_t key, uint32_t n, struct error *e)
 {
 	for (uint32_t at = m->options.all_rows ? 0 : n - 1; at < n; at++) {
 		if (m->options.all_rows && m->path[at].excluded)
 			continue;
 		put_row(m, key, n, at);
-		if (m->results.rows >= BATCH_ROWS && results_flush(m, e) < 0)
+		if (m->found.rows >= BATCH_ROWS && found_flush(m, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -165,7 +165,7 @@ int results_put(struct smatch *m, uint32_t key, uint32_t n, struct error *e)
 static int add_noted(struct smatch *m, size_t call, struct error *e)
 {
 	const struct plan_call *c = &m->plan->measures.items[call];
-	struct results *r = &m->results;
+	struct found *r = &m->found;
 	uint32_t n = (uint32_t)(r->picks[call].len / sizeof(uint32_t));
 	const uint32_t *picks = (const uint32_t *)(const void *)r->picks[call].data;
 	const struct batch *stored = rowstore_view(&m->store);
@@ -191,10 +191,10 @@ static int add_noted(struct smatch *m, size_t call, struct error *e)
 	return status;
 }
 
-int results_flush(struct smatch *m, struct error *e)
+int found_flush(struct smatch *m, struct error *e)
 {
 	const struct match_plan *p = m->plan;
-	struct results *r = &m->results;
+	struct found *r = &m->found;
 	struct column *calls = r->columns + p->out.fields_len;
 	struct batch in = {.schema = &p->measure_schema, .rows = r->rows, .columns = calls};
 	struct batch out = {.schema = &p->out, .rows = r->rows, .columns = r->columns};
