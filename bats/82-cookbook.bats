@@ -67,7 +67,7 @@ job() { # job NAME
 		grep -qE "^	(recipe|runs) $name\$" "$BATS_TEST_FILENAME" || [ "$name" = live-count ] ||
 			{ echo "$file"; false; }
 	done
-	[ "$(ls "$book"/*.sh | wc -l)" -eq 17 ]
+	[ "$(ls "$book"/*.sh | wc -l)" -eq 19 ]
 }
 
 @test "the manual shows every recipe as it is, and no other" {
