@@ -199,11 +199,17 @@ static bool is_space(uint8_t c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* A byte order mark and space around the message say nothing. */
+/* Byte order marks say nothing; a reader would take one for such only at the start of all. */
+static void trim_mark(const uint8_t **p, const uint8_t *end)
+{
+	while (end - *p >= 3 && memcmp(*p, "\xef\xbb\xbf", 3) == 0)
+		*p += 3;
+}
+
+/* Nor does space around an object. */
 static void trim(const uint8_t **p, const uint8_t **end)
 {
-	if (*end - *p >= 3 && memcmp(*p, "\xef\xbb\xbf", 3) == 0)
-		*p += 3;
+	trim_mark(p, *end);
 	while (*p < *end && is_space((*end)[-1]))
 		(*end)--;
 	while (*p < *end && is_space(**p))

@@ -92,7 +92,7 @@ int ndjson_infer(struct ndjson *r, const uint8_t *bytes, size_t len, bool last, 
 	struct schema *out, struct error *e)
 {
 	struct sample s = {.names = out, .seen = BUF_INIT};
-	const uint8_t *p = bytes, *end = bytes + len;
+	const uint8_t *p = len ? bytes : (const uint8_t *)"", *end = p + len;
 	size_t before = out->fields_len;
 	int failed = 0;
 
