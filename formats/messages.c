@@ -273,7 +273,10 @@ static uint32_t put_message(const struct messages *m, struct buf *out, const str
 	case SHAPE_OBJECTS:
 	case SHAPE_EVENTS: trim(&p, &end); return p == end ? 0 : put_objects(out, p, end);
 	case SHAPE_CSV:
-	case SHAPE_LINES: trim_end(p, &end); return p == end ? 0 : put_lines(out, p, end);
+	case SHAPE_LINES:
+		trim_mark(&p, end);
+		trim_end(p, &end);
+		return p == end ? 0 : put_lines(out, p, end);
 	case SHAPE_WHOLE:
 	case SHAPE_BINARY: break;
 	}
