@@ -166,7 +166,8 @@ static SSL *set_up(const struct options *o)
 		X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), o->host);
 	} else {
 		SSL_set1_host(ssl, o->host);
-		SSL_set_tlsext_host_name(ssl, o->host);
+		SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			(void *)(uintptr_t)o->host);
 	}
 	return ssl;
 }
