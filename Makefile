@@ -204,6 +204,7 @@ bench: all $(bench_bins) $(O)/tests/tools/kafka
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/run $(BUILD)/bench
 	@BIN=$(BIN) BENCH=$(O)/tests/bench tests/bench/supervised $(BUILD)/bench
 	@BIN=$(BIN) MEASURE=$(O)/tests/bench/measure tests/bench/nexmark $(BUILD)/bench
+	@BIN=$(BIN) tests/bench/match
 	@BIN=$(BIN) tests/bench/follow
 	@BIN=$(BIN) tests/bench/postgres
 	@BIN=$(BIN) KAFKA_TOOL=$(O)/tests/tools/kafka tests/bench/kafka
