@@ -75,6 +75,17 @@ static struct spool_file *add_file(struct spool *s, char *path, int fd)
 	return s->files = f;
 }
 
+/* As far as the hole that an earlier run made reaches. */
+static uint64_t hole_end(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t data = fd < 0 ? -1 : lseek(fd, SPOOL_HEAD_BYTES, SEEK_DATA);
+
+	if (fd >= 0)
+		close(fd);
+	return data < 0 ? 0 : (uint64_t)data;
+}
+
 /* Files of earlier runs: what they take of the disk is held. */
 static void take_left(struct spool *s, const char *name)
 {
@@ -94,6 +105,7 @@ static void take_left(struct spool *s, const char *name)
 	f->bytes = (uint64_t)st.st_size;
 	f->given = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES < f->bytes
 		? f->bytes - (uint64_t)st.st_blocks * STAT_BLOCK_BYTES : 0;
+	f->hole_to = f->given ? hole_end(path) : 0;
 	s->held += f->bytes - f->given;
 }
 
