@@ -1,5 +1,6 @@
 #include "libcore/base/msgpack.h"
 
+#include "libcore/base/civil.h"
 #include "libcore/base/number.h"
 #include "libcore/base/utf8.h"
 
@@ -415,6 +416,41 @@ static void put_base64(const uint8_t *p, size_t len, struct buf *out)
 	buf_put_byte(out, '"');
 }
 
+bool msgpack_moment(const struct msgpack_item *i, int64_t *us)
+{
+	int64_t second, ns = 0;
+
+	if (i->kind != MSGPACK_EXT || i->ext_type != -1)
+		return false;
+	if (i->bytes_len == 4) {
+		second = (int64_t)read_be(i->bytes, 4);
+	} else if (i->bytes_len == 8) {
+		ns = (int64_t)(read_be(i->bytes, 8) >> 34);
+		second = (int64_t)(read_be(i->bytes, 8) & ((UINT64_C(1) << 34) - 1));
+	} else if (i->bytes_len == 12) {
+		ns = (int64_t)read_be(i->bytes, 4);
+		second = (int64_t)read_be(i->bytes + 4, 8);
+	} else {
+		return false;
+	}
+	return ns < 1000000000 && !__builtin_mul_overflow(second, CIVIL_US_SECOND, us) &&
+		!__builtin_add_overflow(*us, ns / 1000, us);
+}
+
+static void put_json_ext(const struct msgpack_item *item, struct buf *out)
+{
+	char text[TIMESTAMP_TEXT_MAX];
+	int64_t us;
+
+	if (!msgpack_moment(item, &us)) {
+		put_base64(item->bytes, item->bytes_len, out);
+		return;
+	}
+	buf_put_byte(out, '"');
+	buf_put(out, text, timestamp_put(text, us));
+	buf_put_byte(out, '"');
+}
+
 static void put_json_scalar(const struct msgpack_item *item, struct buf *out)
 {
 	char number[48];
@@ -431,8 +467,8 @@ static void put_json_scalar(const struct msgpack_item *item, struct buf *out)
 			buf_put_text(out, "null");
 		break;
 	case MSGPACK_STR: put_json_text(item->bytes, item->bytes_len, out); break;
-	case MSGPACK_BIN:
-	case MSGPACK_EXT: put_base64(item->bytes, item->bytes_len, out); break;
+	case MSGPACK_EXT: put_json_ext(item, out); break;
+	case MSGPACK_BIN: put_base64(item->bytes, item->bytes_len, out); break;
 	case MSGPACK_ARRAY:
 	case MSGPACK_MAP: break;
 	}

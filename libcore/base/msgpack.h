@@ -56,6 +56,9 @@ int msgpack_skip(struct msgpack *m);
  * make it one. */
 int msgpack_measure(const uint8_t *bytes, size_t len, size_t *object_bytes);
 
+/* The moment that an extension of type -1 is; false: it is none, or none that fits. */
+bool msgpack_moment(const struct msgpack_item *item, int64_t *us);
+
 /* Whether the bytes are exactly one well-formed object whose str are UTF-8. */
 bool msgpack_is_valid(const uint8_t *bytes, size_t len);
 
@@ -72,7 +75,7 @@ void msgpack_put_array(struct buf *b, uint32_t count);
 void msgpack_put_map(struct buf *b, uint32_t pairs);
 
 /* JSON text of one object: `any` in csv, tables and json output, and cast(any as string).  Appends;
- * bytes as base64 text, non-finite floats as null, map keys that aren't text as their JSON text, but
+ * bytes as base64 text, moments in ISO 8601, non-finite floats as null, map keys that aren't text as their JSON text, but
  * as the base64 of their msgpack in the third key of a key.  -1, with nothing appended: no object, or
  * one deeper than MSGPACK_DEPTH_MAX. */
 int msgpack_put_json(const uint8_t *bytes, size_t len, struct buf *out);
