@@ -152,38 +152,6 @@ static bool put_text(struct buf *out, const struct avro_node *n, const void *tex
 
 static bool put_item(struct buf *out, const struct avro_node *n, struct msgpack *m, unsigned depth);
 
-static uint64_t big_endian(const uint8_t *p, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
-/* msgpack's own timestamp. */
-static bool item_moment(const struct msgpack_item *i, int64_t *us)
-{
-	const uint64_t seconds_mask = (UINT64_C(1) << 34) - 1;
-	int64_t seconds, ns = 0;
-
-	if (i->kind != MSGPACK_EXT || i->ext_type != -1)
-		return false;
-	if (i->bytes_len == 4) {
-		seconds = (int64_t)big_endian(i->bytes, 4);
-	} else if (i->bytes_len == 8) {
-		ns = (int64_t)(big_endian(i->bytes, 8) >> 34);
-		seconds = (int64_t)(big_endian(i->bytes, 8) & seconds_mask);
-	} else if (i->bytes_len == 12) {
-		ns = (int64_t)big_endian(i->bytes, 4);
-		seconds = (int64_t)big_endian(i->bytes + 4, 8);
-	} else {
-		return false;
-	}
-	return !__builtin_mul_overflow(seconds, CIVIL_US_SECOND, us) &&
-	       !__builtin_add_overflow(*us, ns / 1000, us);
-}
-
 /* Whether the value could be of the node, as far as its head tells; a record's by its names. */
 static bool is_record_of(const struct avro_node *n, const struct msgpack *at, uint32_t pairs);
 
@@ -373,7 +341,7 @@ static bool put_item(struct buf *out, const struct avro_node *n, struct msgpack 
 	case MSGPACK_FLOAT: put_real(out, n, i.real); return true;
 	case MSGPACK_STR: return put_item_text(out, n, &i);
 	case MSGPACK_BIN: return put_text(out, n, i.bytes, i.bytes_len);
-	case MSGPACK_EXT: return item_moment(&i, &us) && put_moment(out, n, us);
+	case MSGPACK_EXT: return msgpack_moment(&i, &us) && put_moment(out, n, us);
 	case MSGPACK_ARRAY: return put_items(out, n, m, i.count, depth + 1);
 	case MSGPACK_MAP:
 		return n->kind == AVRO_KIND_RECORD ? put_record(out, n, m, i.count, depth + 1)
@@ -422,6 +390,8 @@ static bool put_value(struct buf *out, const struct slot *s, const struct column
 
 	if (c->type.kind == TYPE_ANY)
 		return put_any(out, s, c, row);
+	if (!n)
+		return false;
 	if (s->branch >= 0)
 		avro_put_long(out, s->branch);
 	if (!type_is_text(c->type) && n->kind == AVRO_KIND_STRING)
@@ -576,6 +546,11 @@ static int refuse_type(const struct slot *s, struct type t, struct error *e)
 		s->name);
 }
 
+static bool is_only_null(const struct avro_node *n)
+{
+	return n->kind == AVRO_KIND_NULL || (n->fields_len == 1 && null_of(n) == 0);
+}
+
 static int fill_slot(struct slot *s, const struct schema *columns, struct error *e)
 {
 	struct type t;
@@ -598,7 +573,9 @@ static int fill_slot(struct slot *s, const struct schema *columns, struct error 
 	}
 	if (s->column == COLUMN_OP && s->node && s->node->kind == AVRO_KIND_STRING)
 		return 0;
-	return (s->node && s->column != COLUMN_OP) || t.kind == TYPE_ANY ? 0 : refuse_type(s, t, e);
+	if (s->column >= 0 && (s->node || t.kind == TYPE_ANY || is_only_null(s->whole)))
+		return 0;
+	return refuse_type(s, t, e);
 }
 
 /* No column is left out without a word. */
