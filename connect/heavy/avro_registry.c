@@ -40,7 +40,7 @@ int avro_registry_open(const char *where, struct avro_registry **out, struct err
 	r->safe = mem_strdup(buf_cstr(&safe));
 	buf_clear(&safe);
 	r->is_directory = !url_has_scheme(where, "http") && !url_has_scheme(where, "https");
-	*out = r;
+	*out = NULL;
 	if (r->is_directory && access(r->where, R_OK | X_OK) < 0) {
 		error_errno(e, "--registry %s: neither http:// nor a directory that can be read",
 			r->safe);
@@ -49,10 +49,12 @@ int avro_registry_open(const char *where, struct avro_registry **out, struct err
 		if (!r->curl)
 			error_set(e, ERROR_IO, "curl can't be used");
 	}
-	if (e->code == ERROR_NONE)
-		return 0;
-	avro_registry_close(r);
-	return -1;
+	if (e->code != ERROR_NONE) {
+		avro_registry_close(r);
+		return -1;
+	}
+	*out = r;
+	return 0;
 }
 
 void avro_registry_close(struct avro_registry *r)
