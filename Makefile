@@ -171,6 +171,10 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%_fuzz.o $(O)/tests/fuzz/driver.o $(lib)
 postgres_src := $(patsubst %,connect/heavy/postgres_%.c,types take put numeric copy pgoutput)
 $(O)/fuzz/pgoutput $(O)/tests/postgres_values_test: $(postgres_src:%.c=$(O)/%.o)
 
+avro_src := $(wildcard connect/heavy/avro_*.c)
+$(O)/fuzz/avro: $(avro_src:%.c=$(O)/%.o)
+$(O)/fuzz/avro: link_libs += $(HEAVY_LIBS)
+
 # Preloaded by tests: the n-th write or allocation fails.
 fault := $(BUILD)/fault.so
 $(fault): tests/fault/fault.c
@@ -215,8 +219,8 @@ FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
-		'$(core_src) $(postgres_src)' \
-		'$(subst ',,$(all_cppflags)) -DSTAGE_PROGRAMS=' '$(PKG_LIBS)'
+		'$(core_src) $(postgres_src) $(avro_src)' \
+		'$(subst ',,$(all_cppflags)) -DSTAGE_PROGRAMS=' '$(PKG_LIBS) $(HEAVY_LIBS)'
 
 .PHONY: tidy
 sources := $(wildcard libcore/*/*.[ch] formats/*.[ch] formats/*/*.[ch] connect/*.[ch] \
