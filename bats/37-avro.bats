@@ -129,6 +129,18 @@ assert rows == [{"id": 1, "name": "x", "at": 1704067200000000}, {"id": 2, "name"
 assert len(avro.read_file(open("out.avro", "rb").read())[2]) == sum(1 for _ in open("got")) - 1'
 }
 
+@test "a field may be several columns, each in its own way" {
+	ssource a.csv | ssink a.avro
+	ssource -s 'id int, id float as f, at timestamp, id decimal(12,1) as d, name string, name bytes as b' a.avro |
+		ssink -f csv | diff - <(cat <<-'END'
+	id,f,at,d,name,b
+	1,1.0,2024-01-01T00:00:00Z,1.0,x,eA==
+	2,2.0,,2.0,"y,""q",eSwicQ==
+	3000000000,3000000000.0,1924-01-02T00:00:01.500Z,3000000000.0,"",""
+	END
+	)
+}
+
 @test "damage is told with its record, or passed over" {
 	ssource a.csv | ssink --avro-codec null a.avro
 	head -c -3 a.avro >cut.avro

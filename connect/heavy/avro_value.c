@@ -32,7 +32,7 @@ struct avro_plan {
 	size_t columns_len;
 	const struct avro_node *root;
 	struct record_plan *top;
-	int *copies; /* per column: the one with the same path, or -1 */
+	int *next; /* per column: another one of the same field, or -1 */
 	bool *is_there;
 	struct buf scratch;
 };
@@ -567,8 +567,8 @@ static void put_nulls(struct cursor *c, const struct record_plan *r)
 	for (size_t i = 0; i < r->len; i++) {
 		const struct step *s = &r->steps[i];
 
-		if (s->column >= 0)
-			put_null(c, &c->plan->columns[s->column], &c->builders[s->column]);
+		for (int k = s->column; k >= 0; k = c->plan->next[k])
+			put_null(c, &c->plan->columns[k], &c->builders[k]);
 		if (s->inside)
 			put_nulls(c, s->inside);
 	}
@@ -596,9 +596,11 @@ static bool take_record(struct cursor *c, const struct record_plan *r)
 		const uint8_t *from = c->p;
 		bool is_good = true;
 
-		if (s->column >= 0)
-			is_good = put_value(
-				c, &c->plan->columns[s->column], s->node, &c->builders[s->column]);
+		/* Of several columns each takes it in its own way. */
+		for (int k = s->column; is_good && k >= 0; k = c->plan->next[k]) {
+			c->p = from;
+			is_good = put_value(c, &c->plan->columns[k], s->node, &c->builders[k]);
+		}
 		if (is_good && s->inside) {
 			c->p = from;
 			is_good = take_inside(c, s);
@@ -611,20 +613,12 @@ static bool take_record(struct cursor *c, const struct record_plan *r)
 	return true;
 }
 
-/* Columns that the schema lacks, and those that are there twice. */
+/* Columns that the schema lacks. */
 static void fill(struct cursor *c, const struct avro_plan *p)
 {
 	for (size_t i = 0; i < p->columns_len; i++) {
-		struct column from;
-
-		if (p->is_there[i])
-			continue;
-		if (p->copies[i] < 0) {
+		if (!p->is_there[i])
 			put_null(c, &p->columns[i], &c->builders[i]);
-			continue;
-		}
-		from = builder_column(&c->builders[p->copies[i]]);
-		builder_put_from(&c->builders[i], &from, c->builders[p->copies[i]].rows - 1);
 	}
 }
 
@@ -753,11 +747,13 @@ static int place_column(struct avro_plan *p, size_t column, struct error *e)
 		if (!s)
 			return 0;
 		if (last) {
-			p->is_there[column] = s->column < 0;
-			if (s->column >= 0)
-				p->copies[column] = s->column;
-			else
+			p->is_there[column] = true;
+			if (s->column < 0) {
 				s->column = (int)column;
+			} else {
+				p->next[column] = p->next[s->column];
+				p->next[s->column] = (int)column;
+			}
 			return check_fit(w, s->node, e);
 		}
 		n = record_of(s->node);
@@ -777,10 +773,10 @@ int avro_plan_new(const struct avro_node *schema, const struct wanted_column *co
 	p->columns = columns;
 	p->columns_len = n;
 	p->root = schema;
-	p->copies = ARENA_ARRAY(&p->arena, int, n + 1);
+	p->next = ARENA_ARRAY(&p->arena, int, n + 1);
 	p->is_there = ARENA_ARRAY(&p->arena, bool, n + 1);
 	for (size_t i = 0; i < n; i++)
-		p->copies[i] = -1;
+		p->next[i] = -1;
 	if (schema->kind == AVRO_KIND_RECORD) {
 		p->top = new_record_plan(p, schema);
 		for (size_t i = 0; i < n && status == 0; i++)
