@@ -301,3 +301,97 @@ c.sendall(sys.stdin.buffer.read())'
 	grep -q "it has other columns than the streams before" log
 	grep -q "ends in the middle of frame" log
 }
+
+@test "a TLS client that sends garbage and goes on holds up nobody" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+		-out cert.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+	ssource 'nexmark:bid?events=2000' >good
+	listens -f frames --cert cert.pem --key key.pem tls-listen://:0
+	client <<-'END'
+	import threading
+	context = ssl.create_default_context(cafile="cert.pem")
+	def wrapped():
+	    return context.wrap_socket(connect(), server_hostname="localhost")
+	def dribble(c):
+	    try:
+	        while True:
+	            c.sendall(b"garbage garbage ")
+	            time.sleep(0.1)
+	    except OSError:
+	        pass
+	bad = [wrapped() for i in range(3)]
+	for c in bad:
+	    threading.Thread(target=dribble, args=(c,), daemon=True).start()
+	time.sleep(0.5)
+	start = time.monotonic()
+	t = wrapped()
+	t.sendall(open("good", "rb").read())
+	t.unwrap()
+	assert time.monotonic() - start < 4, time.monotonic() - start
+	connect().sendall(b"GET / HTTP/1.0\r\n\r\n")
+	time.sleep(0.5)
+	END
+	kill -INT $source
+	wait $source
+	source=
+	[ "$(ssource frames | swindow 'count(*) as n' | ssink -f csv --header no)" = \
+		"$(ssource good | swindow 'count(*) as n' | ssink -f csv --header no)" ]
+	[ "$(grep -c 'is not a frame stream' log)" = 3 ]
+	grep -q "TLS handshake: the peer speaks HTTP, not TLS" log
+}
+
+@test "with --bad skip a client whose bytes can't be read any further is let go, also when spooled" {
+	for spool in '' '--spool sp'; do
+		listens -f csv -s 'a int' --bad skip $spool tcp-listen://:0
+		client <<-'END'
+		for bad in (b"\xff\xfe\xfd\x80,\x81\n", b"b\n7\n", b"a\n1\"2\n"):
+		    c = connect()
+		    c.sendall(bad)
+		    d = connect() if bad[0] == 0xff else None
+		    time.sleep(0.3)
+		    c.close()
+		c = connect()
+		c.sendall(b"a\n1\n2\n")
+		c.close()
+		time.sleep(0.5)
+		END
+		ends
+		cat log
+		[ "$(tr '\n' ' ' <out)" = "a 1 2 " ]
+		grep -q "is not UTF-8 text" log
+		[ -z "$spool" ] || [ -z "$(ls sp)" ]
+		rm -rf out frames sp
+	done
+	listens -f csv -s 'a int' tcp-listen://:0
+	python3 -c "
+import socket
+socket.create_connection(('127.0.0.1', $port)).sendall(b'b\n7\n')"
+	run wait $source
+	source=
+	[ "$status" -ne 0 ]
+}
+
+@test "clients for whom there are no descriptors are turned away; the others go on" {
+	( ulimit -n 40; exec ssource -f csv -s 'a int' tcp-listen://:0 ) >frames 2>log 3>&- &
+	source=$!
+	eventually 'grep -q "listening at" log'
+	port=$(grep -oE '[0-9]+$' <(head -n 1 log))
+	client <<-'END'
+	first = connect()
+	many = [connect() for i in range(100)]
+	time.sleep(0.5)
+	first.sendall(b"a\n1\n")
+	first.close()
+	for c in many:
+	    c.close()
+	time.sleep(0.3)
+	last = connect()
+	last.sendall(b"a\n2\n")
+	last.close()
+	time.sleep(0.3)
+	END
+	ends
+	cat log out
+	[ "$(tr '\n' ' ' <out)" = "a 1 2 " ]
+	grep -q "a client is turned away: too many open files" log
+}

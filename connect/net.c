@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,6 +27,7 @@ enum {
 	GOODBYE_US = 2000000,    /* for the peer to close, once it has all */
 	CONNECT_US = 10000000,   /* of one try */
 	BACKLOG = 128,
+	DESCRIPTORS = 8192, /* of a listening process: clients have up to four each */
 	KEEP_IDLE_S = 20,
 	KEEP_INTERVAL_S = 10,
 	KEEP_COUNT = 3,
@@ -319,6 +321,7 @@ struct net_listener {
 	char *path;        /* of a unix socket, removed at the end */
 	struct stat made;  /* ... if it is still this one */
 	uint64_t accepted;
+	int spare;         /* given up for a moment to turn a peer away when there are no more */
 };
 
 static int refuse(const struct net_listener *l, struct error *e)
@@ -403,6 +406,17 @@ static void name_listener(struct net_listener *l)
 	buf_clear(&b);
 }
 
+/* Some systems allow 1024, which clients that only connect would soon use up. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int net_listen(const char *url, const struct net_options *o, struct net_listener **out,
 	struct error *e)
 {
@@ -413,6 +427,8 @@ int net_listen(const char *url, const struct net_options *o, struct net_listener
 
 	l->o = *o;
 	l->fd = -1;
+	allow_descriptors();
+	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	l->url = mem_strdup(url);
 	l->kind = kind_of(url, &listens);
 	if (status == 0)
@@ -442,6 +458,8 @@ void net_listener_close(struct net_listener *l)
 		unlink(l->path);
 	if (l->fd >= 0)
 		close(l->fd);
+	if (l->spare >= 0)
+		close(l->spare);
 	mem_free(l->url);
 	mem_free(l->address);
 	mem_free(l->path);
@@ -458,6 +476,32 @@ const char *net_address(const struct net_listener *l)
 	return l->address;
 }
 
+/* Left in the queue, the peer would make the listener readable for ever.  -1; 1: there is none. */
+static int turn_away(struct net_listener *l, struct buf *peer, struct error *e)
+{
+	int cause = errno, fd;
+
+	close(l->spare);
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0) {
+		buf_put_text(peer, l->url);
+		close(fd);
+	}
+	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 1; /* it is said also when nobody waits */
+	errno = cause;
+	return error_errno(e, "a client is turned away");
+}
+
+/* Half of them are for those who are in already: a client takes more once its bytes come. */
+static rlim_t descriptors_max(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? DESCRIPTORS : limit.rlim_cur;
+}
+
 int net_accept(struct net_listener *l, int *out, struct buf *peer, struct error *e)
 {
 	int fd;
@@ -468,9 +512,19 @@ int net_accept(struct net_listener *l, int *out, struct buf *peer, struct error 
 			break;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return 1;
+		if ((errno == EMFILE || errno == ENFILE) && l->spare >= 0) {
+			*out = -1;
+			return turn_away(l, peer, e);
+		}
 		/* The peer has gone again, or a signal came. */
 		if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO && errno != EPERM)
 			return error_errno(e, "%s: can't accept", l->url);
+	}
+	if ((rlim_t)fd >= descriptors_max() / 2) {
+		close(fd);
+		*out = -1;
+		buf_put_text(peer, l->url);
+		return error_set(e, ERROR_IO, "a client is turned away: too many open files");
 	}
 	l->accepted++;
 	if (l->kind == NET_UNIX) {
@@ -521,6 +575,14 @@ int net_finish(int fd, bool wrote, const struct net_options *o, struct error *e)
 		shutdown(fd, SHUT_RDWR);
 	if (net_tls_finish(fd, o, e) < 0)
 		status = -1;
+	close(fd);
+	return status;
+}
+
+int net_drop(int fd, struct error *e)
+{
+	int status = net_tls_drop(fd, e);
+
 	close(fd);
 	return status;
 }

@@ -52,7 +52,8 @@ int net_listener_fd(const struct net_listener *l); /* readable: somebody has com
 const char *net_address(const struct net_listener *l); /* "tcp-listen://127.0.0.1:40123" */
 
 /* The next peer, called "127.0.0.1:51000" or "unix:path #3".  0; 1: there is none now; -1.  A peer
- * that fails right away is passed over. */
+ * that fails right away is passed over; where the process has no descriptors left, the peer is turned
+ * away (-1, and the listener goes on). */
 int net_accept(struct net_listener *l, int *fd, struct buf *peer, struct error *e);
 
 /* The end of a connection, whose descriptor is closed.  wrote: all has been written to it; the peer is
@@ -60,5 +61,9 @@ int net_accept(struct net_listener *l, int *fd, struct buf *peer, struct error *
  * -1: the peer took or gave less than all, as far as that can be known (TLS knows); with plain sockets
  * a reset. */
 int net_finish(int fd, bool wrote, const struct net_options *o, struct error *e);
+
+/* Ends a connection at once and waits for nothing: for a peer that is let go, who could make
+ * net_finish wait.  -1: a relay has told before what broke; 0. */
+int net_drop(int fd, struct error *e);
 
 #endif

@@ -112,8 +112,8 @@ static int read_line(struct relay *r, int64_t patience_us, const struct net_opti
 			memmove(r->said, newline + 1, r->said_len);
 			return 0;
 		}
-		if (poll(&p, 1, LOOK_MS) == 0) {
-			if (o->alive && o->alive(o->context, e) < 0)
+		if (poll(&p, 1, patience_us ? LOOK_MS : 0) == 0) {
+			if (patience_us && o->alive && o->alive(o->context, e) < 0)
 				return -1;
 			if (clock_mono_us() > until)
 				return error_set(e, ERROR_IO, "the peer doesn't answer");
@@ -218,6 +218,27 @@ int net_tls_finish(int fd, const struct net_options *o, struct error *e)
 			status = error_set(e, ERROR_IO, "%s", line);
 	}
 	forget(r, status < 0);
+	return status;
+}
+
+int net_tls_drop(int fd, struct error *e)
+{
+	static const struct net_options none = {.cert = NULL};
+	char line[STATUS_BYTES_MAX + 1];
+	struct error nothing = ERROR_INIT;
+	struct relay *r = relays;
+	int status = 0;
+
+	while (r && r->fd != fd)
+		r = r->next;
+	if (!r)
+		return 0;
+	while (status == 0 && read_line(r, 0, &none, line, &nothing) == 0) {
+		if (strcmp(line, "ok") != 0 && strcmp(line, "end") != 0)
+			status = error_set(e, ERROR_IO, "%s", line);
+	}
+	error_clear(&nothing);
+	forget(r, true);
 	return status;
 }
 

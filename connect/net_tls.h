@@ -22,4 +22,7 @@ int net_tls_check(const char *url, const struct net_options *o, struct error *e)
  * or the handshake failed; 1: the descriptor has none. */
 int net_tls_finish(int fd, const struct net_options *o, struct error *e);
 
+/* The same without waiting: the relay is killed.  -1: it has told before what went wrong; 0. */
+int net_tls_drop(int fd, struct error *e);
+
 #endif

@@ -103,13 +103,18 @@ static void free_link(struct link *l)
 static void end_link(struct socket_frames *s, struct link *l, struct error *why)
 {
 	struct error cut = ERROR_INIT;
+	int status;
 
 	epoll_ctl(s->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	if (why->code == ERROR_NONE && !l->has_ended)
+	/* Who sends garbage isn't waited for, with all others. */
+	status = why->code ? net_drop(l->fd, &cut) : net_finish(l->fd, false, &s->net, &cut);
+	if (status < 0 && !l->has_ended) {
+		error_clear(why);
+		*why = cut;
+	} else if (why->code == ERROR_NONE && !l->has_ended) {
 		error_set(why, ERROR_IO, "the connection ended without END, after %llu rows",
 			(unsigned long long)l->rows);
-	if (net_finish(l->fd, false, &s->net, &cut) < 0 && why->code == ERROR_NONE && !l->has_ended)
-		*why = cut;
+	}
 	l->fd = -1;
 	l->is_over = true;
 	if (why->code && strncmp(why->text, l->peer, strlen(l->peer)) == 0)
@@ -154,7 +159,8 @@ static int accept_all(struct socket_frames *s, uint32_t input, struct error *e)
 			if (!s->told_many)
 				stage_warn(s->base.stage, "more than %d clients; more are turned away", LINKS_MAX);
 			s->told_many = true;
-			close(fd);
+			net_drop(fd, e);
+			error_clear(e);
 		} else if (status == 0) {
 			add_link(s, input, fd, buf_cstr(&peer));
 		}

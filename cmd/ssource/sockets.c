@@ -238,7 +238,8 @@ static int accept_all(struct sockets *s, uint32_t input, struct error *e)
 				stage_warn(s->f->o.stage, "%s: more than %d clients; more are turned away",
 					url_of(s, input), SOCKETS_CLIENTS_MAX);
 			s->told_many = true;
-			close(fd);
+			net_drop(fd, e);
+			error_clear(e);
 		} else if (status == 0) {
 			status = add_connection(s, input, fd, buf_cstr(&peer), e);
 		}
@@ -287,20 +288,58 @@ static void settle_port(struct sockets *s, uint32_t input, bool broke)
 
 static void warn_lost(struct sockets *s, const char *peer, const struct error *e)
 {
-	stage_warn(s->f->o.stage, "%s: %s", peer, e->text);
+	if (strncmp(e->text, peer, strlen(peer)) == 0)
+		stage_warn(s->f->o.stage, "%s", e->text);
+	else
+		stage_warn(s->f->o.stage, "%s: %s", peer, e->text);
+}
+
+static void drop_client(struct sockets *s, size_t i)
+{
+	s->clients[i] = s->clients[--s->clients_len];
+}
+
+/* A spooled connection whose records can't be read any further: nothing more is received. */
+static void let_go(struct sockets *s, const struct followed *x, struct error *e)
+{
+	warn_lost(s, x->name, e);
+	error_clear(e);
+	for (size_t i = 0; i < s->clients_len; i++) {
+		struct client *c = s->clients[i];
+
+		if (strcmp(c->path, x->path) != 0)
+			continue;
+		if (c->is_watched)
+			watch_remove_stream(&s->f->watch, c->fd);
+		net_drop(c->fd, e);
+		error_clear(e);
+		c->fd = -1;
+		free_client(s, c);
+		drop_client(s, i);
+		return;
+	}
 }
 
 int sockets_ended(struct sockets *s, struct followed *x, struct error *e)
 {
 	bool broke = e->code != ERROR_NONE;
 
-	if (s->f->inputs[x->input].kind != FOLLOW_SOCKET || x->is_spooled)
+	if (s->f->inputs[x->input].kind != FOLLOW_SOCKET)
 		return broke ? -1 : 0;
-	if (broke && e->code != ERROR_IO)
-		return -1; /* of a record: --bad says what is done */
+	/* A client's bytes, which others must not suffer from; without --bad the first one ends all. */
+	if (broke && e->code != ERROR_IO &&
+		(e->code != ERROR_DATA || !s->o.lets_go || !net_listens(url_of(s, x->input))))
+		return -1;
+	if (x->is_spooled) {
+		if (broke && e->code == ERROR_IO)
+			return -1;
+		if (broke)
+			let_go(s, x, e);
+		return 0;
+	}
 	s->streams -= s->streams > 0;
 	watch_remove_stream(&s->f->watch, x->fd);
-	if (net_finish(x->fd, false, &s->o.net, e) < 0)
+	if ((broke ? net_drop(x->fd, e) : net_finish(x->fd, false, &s->o.net, e)) < 0)
 		broke = true; /* a relay knows whether that was all */
 	x->fd = -1;
 	if (broke)
@@ -312,11 +351,6 @@ int sockets_ended(struct sockets *s, struct followed *x, struct error *e)
 
 /* ---- spooling ---- */
 
-static void drop_client(struct sockets *s, size_t i)
-{
-	s->clients[i] = s->clients[--s->clients_len];
-}
-
 /* Its file is complete, and is read to its end. */
 static int end_client(struct sockets *s, struct client *c, bool broke, struct error *e)
 {
@@ -324,7 +358,7 @@ static int end_client(struct sockets *s, struct client *c, bool broke, struct er
 
 	if (c->is_watched)
 		watch_remove_stream(&s->f->watch, c->fd);
-	if (net_finish(c->fd, false, &s->o.net, e) < 0)
+	if ((broke || s->is_draining ? net_drop(c->fd, e) : net_finish(c->fd, false, &s->o.net, e)) < 0)
 		broke = true;
 	c->fd = -1;
 	if (broke)

@@ -19,6 +19,7 @@ struct sockets_options {
 	struct net_options net;
 	const char *spool; /* a directory; NULL: none */
 	uint64_t spool_bytes;
+	bool lets_go; /* --bad isn't stop: a client whose bytes can't be read any further is let go */
 };
 
 struct sockets;

@@ -302,7 +302,8 @@ static void write_plain(struct relay *r)
 /* Until something may go on.  false: the peer has had its time to say goodbye. */
 static bool wait_for_some(struct relay *r)
 {
-	struct pollfd p[2] = {{.fd = TLS_NETWORK_FD, .events = (short)r->wants},
+	/* A descriptor that isn't asked for anything still tells that it is reset, again and again. */
+	struct pollfd p[2] = {{.fd = r->wants ? TLS_NETWORK_FD : -1, .events = (short)r->wants},
 		{.fd = TLS_PLAIN_FD, .events = (short)((has_room(&r->out) ? POLLIN : 0) |
 			(r->in.from < r->in.to ? POLLOUT : 0))}};
 
