@@ -248,3 +248,14 @@ certificate() { # certificate NAME HOST
 	[ "$status" -eq 5 ]
 	[ "$output" = "ssink: error: unix-listen:s: can't listen: Address already in use" ]
 }
+
+@test "much goes over TLS as little does" {
+	certificate c localhost
+	mv c.pem cert.pem
+	mv c-key.pem key.pem 2>/dev/null || true
+	server tls
+	ssource 'nexmark:bid?events=30000' >many.frames
+	timeout 30 ssink -f csv --ca cert.pem "$where" <many.frames
+	wait $job
+	ssink -f csv <many.frames | cmp - got
+}

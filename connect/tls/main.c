@@ -252,9 +252,12 @@ static bool write_network(struct relay *r)
 		ERR_clear_error();
 		errno = 0;
 		n = SSL_write(r->ssl, r->out.bytes + r->out.from, (int)(r->out.to - r->out.from));
-		if (n > 0)
+		if (n > 0) {
 			r->out.from += (size_t)n;
-		else if (!may_wait(r, n)) {
+			/* It takes a record at a time: the rest goes when the network takes it. */
+			if (r->out.from < r->out.to)
+				r->wants |= POLLOUT;
+		} else if (!may_wait(r, n)) {
 			say_cause(r, "TLS");
 			return false;
 		}
