@@ -211,6 +211,7 @@ bench: all $(bench_bins) $(O)/tests/tools/kafka
 	@BIN=$(BIN) tests/bench/match
 	@BIN=$(BIN) tests/bench/follow
 	@BIN=$(BIN) tests/bench/postgres
+	@BIN=$(BIN) tests/bench/sockets
 	@BIN=$(BIN) KAFKA_TOOL=$(O)/tests/tools/kafka tests/bench/kafka
 
 # libFuzzer needs clang and its run-time library (libclang-rt-dev).

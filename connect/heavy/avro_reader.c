@@ -202,7 +202,7 @@ static bool read_meta(
 
 		if (!count)
 			return true;
-		if (count < 0 && !avro_read_long(at, end, &bytes))
+		if (count == INT64_MIN || (count < 0 && !avro_read_long(at, end, &bytes)))
 			return false;
 		for (count = count < 0 ? -count : count; count > 0; count--) {
 			if (!read_text(at, end, &key) || !read_text(at, end, &value))

@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <string.h>
 
-enum { NAMES_MAX = 4096, DEPTH_MAX = 64 };
+enum { NAMES_MAX = 4096, FIELDS_MAX = 4096, DEPTH_MAX = 64 };
 
 /* What has a name, while the tree is built. */
 struct builder {
@@ -168,6 +168,8 @@ static const struct avro_node *build_record(
 	if (!json_is_array(fields))
 		return fail(b, "has a record without fields");
 	n->fields_len = json_array_size(fields);
+	if (n->fields_len > FIELDS_MAX)
+		return fail(b, "has a record of too many fields");
 	n->fields = ARENA_ARRAY(b->arena, struct avro_field, n->fields_len + 1);
 	json_array_foreach(fields, i, field)
 	{
@@ -175,6 +177,10 @@ static const struct avro_node *build_record(
 
 		if (!name)
 			return fail(b, "has a field without a name");
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(n->fields[k].name, name) == 0)
+				return fail(b, "names a field twice");
+		}
 		n->fields[i].name = arena_strdup(b->arena, name);
 		n->fields[i].node = build(b, json_object_get(field, "type"), space);
 		if (!n->fields[i].node)
