@@ -54,6 +54,7 @@ struct run {
 	struct channel_writer **writers; /* of the plan's outputs */
 	size_t writers_len;
 	int64_t began_us, report_us;   /* when it started, when the next report is due */
+	sig_atomic_t heard;            /* interrupts that were acted on */
 	uint64_t idle_us;
 };
 
@@ -89,6 +90,25 @@ static void catch_signals(void)
 	sigaction(SIGINT, &interrupt, NULL);
 	sigaction(SIGTERM, &interrupt, NULL);
 	sigaction(SIGUSR1, &progress, NULL);
+}
+
+/* Waits, but not for a signal that has come since it was looked for last: between the look and the
+ * wait it would be lost, and a source that nobody sends anything to never ends. */
+static int wait_or_signal(const struct run *r, struct pollfd *fds, nfds_t n, int64_t timeout_us)
+{
+	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
+	sigset_t waking, before;
+	int status = 0;
+
+	sigemptyset(&waking);
+	sigaddset(&waking, SIGINT);
+	sigaddset(&waking, SIGTERM);
+	sigaddset(&waking, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &waking, &before);
+	if (interrupts == r->heard && !progress_asked)
+		status = ppoll(fds, n, timeout_us < 0 ? NULL : &timeout, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return status < 0 && errno != EINTR ? -1 : 0;
 }
 
 static void print_progress(struct run *r)
@@ -456,6 +476,7 @@ static void run_close(struct run *r)
 /* 0; 1: leave without END; -1. */
 static int interrupted(struct run *r, struct error *e)
 {
+	r->heard = interrupts;
 	if (run_report_if_due(r, e) < 0)
 		return -1;
 	if (r->control)
@@ -551,7 +572,6 @@ static int run_wait(struct run *r, struct error *e)
 	int report_ms = report_timeout(r);
 	int64_t since, timeout_us = earlier(
 		report_ms < 0 ? -1 : report_ms * (int64_t)1000, run_idle_us(r));
-	struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
 
 	for (size_t i = 0; i < r->feeds_len; i++) {
 		if (stage_wants(r->st, i))
@@ -565,7 +585,7 @@ static int run_wait(struct run *r, struct error *e)
 	for (size_t i = 0; i < r->branches_len; i++)
 		fds[n++] = (struct pollfd){.fd = r->branches[i].over, .events = POLLIN};
 	since = run_counts_idle(r) ? clock_mono_us() : 0;
-	if (ppoll(fds, n, timeout_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+	if (wait_or_signal(r, fds, n, timeout_us) < 0)
 		return error_errno(e, "can't wait for input");
 	run_idled(r, since);
 	return 0;
@@ -609,7 +629,6 @@ static int run_inputs(struct run *r, struct error *e)
 static int source_wait(struct run *r, struct error *e)
 {
 	const struct operator *op = stage_operator(r->st);
-	struct timespec timeout;
 	struct pollfd fds[3] = {{.fd = op->wait_fd, .events = POLLIN}};
 	nfds_t n = 1 + (r->control ? control_fds(r->control, fds + 1) : 0);
 	int64_t since, wait_us;
@@ -617,9 +636,8 @@ static int source_wait(struct run *r, struct error *e)
 	if (run_idle(r, e) < 0)
 		return -1;
 	wait_us = earlier(op->wait_us, run_idle_us(r));
-	timeout = (struct timespec){wait_us / 1000000, wait_us % 1000000 * 1000};
 	since = run_counts_idle(r) ? clock_mono_us() : 0;
-	if (ppoll(fds, n, wait_us < 0 ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+	if (wait_or_signal(r, fds, n, wait_us) < 0)
 		return error_errno(e, "can't wait for input");
 	run_idled(r, since);
 	return 0;
