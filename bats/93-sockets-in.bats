@@ -26,6 +26,7 @@ eventually() { # eventually COMMAND: until it succeeds, at most half a minute
 
 # listens OPTIONS...: at a port of its own, $port, or at unix-listen:s; rows to out.
 listens() {
+	rm -f log
 	ssource "$@" >frames 2>log 3>&- &
 	source=$!
 	if [[ "$*" = *unix-listen* ]]; then
@@ -76,7 +77,7 @@ exec(sys.stdin.read())' "${1:-$port}"
 }
 
 @test "each client has its own watermark; one that is silent holds it, but for --idle" {
-	listens -f ndjson -s 'at timestamp(s), a int' -t at -d 0s --idle 500ms unix-listen:s
+	listens -f ndjson -s 'at timestamp(s), a int' -t at -d 0s --idle 1s unix-listen:s
 	client s <<-'END'
 	a, b = connect(), connect()
 	a.sendall(b'{"at":1,"a":1}\n')
@@ -84,7 +85,7 @@ exec(sys.stdin.read())' "${1:-$port}"
 	b.sendall(b'{"at":100,"a":2}\n')
 	time.sleep(0.2)
 	a.sendall(b'{"at":2,"a":3}\n')
-	time.sleep(1.2)
+	time.sleep(1.8)
 	END
 	kill -INT $source
 	wait $source
@@ -394,4 +395,78 @@ socket.create_connection(('127.0.0.1', $port)).sendall(b'b\n7\n')"
 	cat log out
 	[ "$(tr '\n' ' ' <out)" = "a 1 2 " ]
 	grep -q "a client is turned away: too many open files" log
+}
+
+@test "a client that sends the start of a record, or nothing, and stays holds up nobody" {
+	while IFS='|' read -r options first row; do
+		listens --bad skip $options tcp-listen://:0
+		first=$first row=$row client <<-'END'
+		import os
+		mute, slow = connect(), connect()
+		slow.sendall(eval("b'%s'" % os.environ["first"]))
+		connect().close()
+		time.sleep(0.2)
+		c = connect()
+		c.sendall(eval("b'%s'" % os.environ["row"]))
+		c.close()
+		for i in range(200):
+		    if os.path.getsize("frames") > 150:
+		        break
+		    time.sleep(0.05)
+		else:
+		    sys.exit("nothing comes: %s" % os.environ["first"])
+		END
+		cat log
+		kill -INT $source
+		wait $source
+		source=
+		cat log
+		[ "$(ssource frames | ssink -f csv --header no)" = 1 ]
+		rm -f frames log
+	done <<-'END'
+	-f csv|B|a\n1\n
+	-f csv --schema=a|B|a\n1\n
+	-f csv|a,b|a\n1\n
+	-f ndjson|{"a":|{"a":1}\n
+	|{"a":|a\n1\n
+	-f msgpack|\x81|\x81\xa1a\x01
+	|\x1f\x8b\x08\x00|a\n1\n
+	END
+}
+
+@test "without -s a client whose first record has no end is let go, within bounds of memory" {
+	listens -f ndjson --bad skip tcp-listen://:0
+	client <<-'END'
+	c = connect()
+	try:
+	    for i in range(100):
+	        c.sendall(b"x" * (1 << 20))
+	    sys.exit("it took all of it")
+	except OSError:
+	    pass
+	c = connect()
+	c.sendall(b'{"a":1}\n')
+	c.close()
+	time.sleep(0.3)
+	END
+	[ "$(awk '/VmHWM/ { print $2 }' /proc/$source/status)" -lt 60000 ] || [ -n "$ASAN_OPTIONS$SAN" ]
+	ends
+	cat log
+	[ "$(tr '\n' ' ' <out)" = "a 1 " ]
+	grep -q "no record ends in its first [0-9]* bytes, which types are inferred from; give -s" log
+}
+
+@test "a source that is interrupted while it takes leave of a client ends" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+		-out cert.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+	ssource 'nexmark:bid?events=200000' >bids
+	for f in frames frames csv csv; do
+		listens -f $f --cert cert.pem --key key.pem tls-listen://:0
+		ssink -f $f --ca cert.pem "tls://localhost:$port" <bids
+		kill -INT $source
+		eventually '! kill -0 $source 2>/dev/null'
+		wait $source
+		source=
+		[ "$(ssource frames | swindow 'count(*) as n' | ssink -f csv --header no)" = 184000 ]
+	done
 }

@@ -367,6 +367,32 @@ int input_open_fd(int fd, const char *name, struct input **out, struct error *e)
 	return 0;
 }
 
+int input_open_live(int fd, const char *name, struct input **out, struct error *e)
+{
+	struct input *in = mem_zero(sizeof *in);
+
+	in->path = mem_strdup(name);
+	in->name = mem_strdup(name);
+	in->fd = fd;
+	if (check_kind(in, e) < 0) {
+		input_close(in);
+		return -1;
+	}
+	*out = in;
+	return 0;
+}
+
+bool input_looks_compressed(const uint8_t *bytes, size_t len)
+{
+	struct input in = {.head_len = len < HEAD_BYTES ? len : HEAD_BYTES};
+	const struct magic *m;
+
+	if (len)
+		memcpy(in.head, bytes, in.head_len);
+	m = magic_of(&in);
+	return m && m->at == 0 && ((uint8_t)m->bytes[0] < ' ' || (uint8_t)m->bytes[1] > 0x7f);
+}
+
 int input_open(const char *path, struct input **out, struct error *e)
 {
 	bool is_stdin = strcmp(path, "-") == 0;

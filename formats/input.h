@@ -25,6 +25,13 @@ void input_close(struct input *in);
  * messages call it. */
 int input_open_fd(int fd, const char *name, struct input **out, struct error *e);
 
+/* ... taken as it is, whatever it looks like: its bytes are handed out as they come, and opening it waits
+ * for none. */
+int input_open_live(int fd, const char *name, struct input **out, struct error *e);
+
+/* Whether the first bytes are those of a compressed stream, and can't be those of text. */
+bool input_looks_compressed(const uint8_t *bytes, size_t len);
+
 /* What a path is, without opening it as an input; of what isn't a regular file nothing is read. */
 struct input_facts {
 	bool regular; /* a file that can be read again from anywhere */

@@ -16,6 +16,7 @@ enum {
 	WINDOW_BYTES = READ_BYTES + (64 << 10),
 	SAMPLE_BYTES = 1 << 20, /* types are inferred from so much unless --infer asks for more */
 	SAMPLE_BYTES_MAX = 1 << 30,
+	LIVE_SAMPLE_BYTES_MAX = 64 << 20, /* of a peer's, as much as a record may be long */
 	INFER_ROWS = 10000,
 	LINE_RELATIVE = 2,    /* readers look for a byte order mark on line 1 */
 	BAD_RECORD_BYTES = 64 << 10, /* of a record are shown, as readers do */
@@ -44,6 +45,11 @@ struct records {
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
 	bool grows;           /* where its bytes end isn't its end */
+	bool is_live;         /* a read is never waited for */
+	bool has_spec;
+	size_t looked_at;     /* bytes of the sample that were looked at for lines */
+	size_t tried;         /* ... for a whole record */
+	uint64_t lines;       /* in those */
 	bool is_stopped;      /* it grew, and was finished while it may go on growing */
 	bool left_part;
 	const char *format;
@@ -110,12 +116,14 @@ static void cut_at_end(struct records *r, size_t fresh)
 	r->entry = ENTRY_OVER;
 }
 
-/* One read.  0, or -1; r->entry tells the end.  2: of a growing input there is no more by now. */
+/* One read.  0, or -1; r->entry tells the end.  2: of a growing or live input there is no more by now. */
 static int fill(struct records *r, struct error *e)
 {
 	size_t got;
 	int status;
 
+	if (r->is_live && !is_readable(r, 0))
+		return 2;
 	make_room(r);
 	status = input_read(r->in, r->window + r->to, READ_BYTES, &got, e);
 	if (status < 0)
@@ -139,7 +147,7 @@ static int fill_more(struct records *r, bool may_block, struct error *e)
 	size_t goal = r->to - r->from < READ_BYTES ? 0 : 2 * (r->to - r->from);
 
 	do {
-		int status = !may_block && !is_readable(r, 0) ? 2 : fill(r, e);
+		int status = !may_block && !r->is_live && !is_readable(r, 0) ? 2 : fill(r, e);
 
 		if (status < 0)
 			return -1;
@@ -172,6 +180,8 @@ static int open_source(struct records *r, const struct records_source *source, s
 		close(fd);
 		return error_errno(e, "can't seek in %s", name);
 	}
+	if (source->is_live)
+		return input_open_live(fd, name, &r->in, e);
 	return input_open_fd(fd, strcmp(name, "-") == 0 ? "standard input" : name, &r->in, e);
 }
 
@@ -184,6 +194,7 @@ static int open_input(struct records *r, uint32_t input, struct error *e)
 	if (source ? open_source(r, source, e) : input_open(r->o.inputs[input], &r->in, e))
 		return -1;
 	r->grows = source && source->grows && !input_is_packed(r->in);
+	r->is_live = source && source->is_live;
 	begin_entry(r);
 	r->end = RECORDS_TO_END;
 	return 0;
@@ -360,6 +371,10 @@ static int new_reader(struct records *r, struct error *e)
 		o.input = r->name;
 	if (reader_new(format, &o, &r->reader, e) < 0)
 		return -1;
+	if (r->is_live && !r->reader->ops->is_binary && input_looks_compressed(r->window, r->to)) {
+		error_set(e, ERROR_DATA, "%s: compressed bytes, which aren't unpacked as they come", r->name);
+		return error_hint(e, "unpack them before; with --spool what is complete is unpacked");
+	}
 	r->reader->ops->start(r->reader, r->name);
 	return 0;
 }
@@ -375,32 +390,49 @@ static uint64_t count_lines(const uint8_t *bytes, size_t len)
 	return n;
 }
 
-/* Reads what types are inferred from.  1: a growing input holds no record yet. */
-static int read_sample(struct records *r, uint32_t rows, struct error *e)
+/* Lines of the sample, which may come a byte at a time: none is looked at twice. */
+static uint64_t count_sample(struct records *r)
 {
-	size_t bytes_max = r->o.infer_rows ? SAMPLE_BYTES_MAX : SAMPLE_BYTES;
-	uint64_t lines = count_lines(r->window + r->from, r->to - r->from);
+	size_t len = r->to - r->from;
 
-	bool (*has_record)(const struct reader *reader, const uint8_t *bytes, size_t len) =
-		r->reader->ops->has_record;
+	r->lines += count_lines(r->window + r->from + r->looked_at, len - r->looked_at);
+	r->looked_at = len;
+	return r->lines;
+}
+
+/* Whether there is a whole record to infer from. */
+static bool has_some(struct records *r)
+{
+	size_t len = r->to - r->from;
 	bool has_header = strcmp(r->reader->ops->name, "csv") == 0 &&
 			  r->o.reader.header != HEADER_NO;
-	int status;
 
-	while (r->entry == ENTRY_OPEN && lines <= rows && r->to - r->from < bytes_max) {
-		size_t before = r->to - r->from;
+	if (!r->reader->ops->has_record)
+		return r->lines > has_header;
+	/* Looks at all there is: of a live input, that dribbles, not for every byte. */
+	if (r->is_live && len < r->tried + r->tried / 4)
+		return false;
+	r->tried = len;
+	return r->reader->ops->has_record(r->reader, r->window + r->from, len);
+}
 
-		bool some = has_record ? has_record(r->reader, r->window + r->from, before)
-				       : lines > has_header;
+/* Reads what types are inferred from.  1: a growing or live input holds no record yet. */
+static int read_sample(struct records *r, uint32_t rows, struct error *e)
+{
+	size_t bytes_max = !r->o.infer_rows ? SAMPLE_BYTES : r->is_live ? LIVE_SAMPLE_BYTES_MAX
+								     : SAMPLE_BYTES_MAX;
 
-		if (some && !is_readable(r, LIVE_SAMPLE_MS))
+	while (r->entry == ENTRY_OPEN && count_sample(r) <= rows && r->to - r->from < bytes_max) {
+		bool some = has_some(r);
+		int status;
+
+		if (some && !r->is_live && !is_readable(r, LIVE_SAMPLE_MS))
 			break;
 		status = fill(r, e);
 		if (status < 0)
 			return -1;
 		if (status)
-			return !some;
-		lines += count_lines(r->window + r->from + before, r->to - r->from - before);
+			return !some || (r->is_live && !r->o.source->settles);
 	}
 	if (r->to - r->from >= SAMPLE_BYTES_MAX)
 		return error_set(e, ERROR_USAGE,
@@ -425,12 +457,13 @@ static int settle_columns(struct records *r, struct error *e)
 	struct schema found = SCHEMA_INIT;
 	int status = 0;
 
-	if (r->o.schema_text) {
+	if (!r->has_spec && r->o.schema_text) {
 		if (schema_spec_parse(r->o.schema_text, &r->arena, &r->spec, e) < 0)
 			return -1;
-	} else {
+	} else if (!r->has_spec) {
 		r->spec.star = true;
 	}
+	r->has_spec = true;
 	if (schema_spec_is_open(&r->spec)) {
 		status = infer(r, &found, e);
 		if (!status)
@@ -447,6 +480,9 @@ static int settle_schema(struct records *r, struct error *e)
 
 	if (status)
 		return status;
+	if (!r->spec.len && r->is_live && r->entry == ENTRY_OPEN)
+		return error_set(e, ERROR_DATA, "%s: no record ends in its first %zu bytes, which types are "
+			"inferred from; give -s", r->name, r->to - r->from);
 	if (!r->spec.len)
 		return error_set(e, ERROR_USAGE, "%s: no columns", r->name);
 	for (size_t i = 0; i < r->spec.len; i++) {
@@ -471,6 +507,39 @@ static int settle_schema(struct records *r, struct error *e)
 
 /* ---- the stream ---- */
 
+/* Goes on with what of it has not been done. */
+static int open_on(struct records *r, struct error *e)
+{
+	int status = r->in ? 0 : open_input(r, 0, e);
+
+	if (!status && r->is_live && !r->to && r->entry == ENTRY_OPEN)
+		status = fill(r, e);
+	if (status)
+		return status < 0 ? -1 : 1;
+	if (r->is_live && !r->to)
+		return 2;
+	if (!r->reader)
+		status = new_reader(r, e);
+	return status ? status : settle_schema(r, e);
+}
+
+int records_open_on(struct records *r, const struct records_options *o, struct error *e)
+{
+	MUST(r->is_live);
+	if (r->o.schema_text != o->schema_text || r->o.format != o->format) {
+		if (r->reader)
+			r->reader->ops->free(r->reader);
+		r->reader = NULL;
+		r->spec = (struct schema_spec){.columns = NULL};
+		r->has_spec = false;
+		r->tried = 0;
+	}
+	r->o.schema_text = o->schema_text;
+	r->o.format = o->format;
+	r->o.reader = o->reader;
+	return open_on(r, e);
+}
+
 int records_open(const struct records_options *o, struct records **out, struct error *e)
 {
 	struct records *r = mem_zero(sizeof *r);
@@ -484,12 +553,8 @@ int records_open(const struct records_options *o, struct records **out, struct e
 	for (uint32_t i = 0; i < o->inputs_len; i++)
 		r->ranges[i] = (struct records_range){.input = i, .end = RECORDS_TO_END};
 	r->latest_column = -1;
-	status = open_input(r, 0, e);
-	if (!status)
-		status = new_reader(r, e);
-	if (!status)
-		status = settle_schema(r, e);
-	if (status)
+	status = open_on(r, e);
+	if (status && !(r->is_live && status > 0))
 		records_close(r);
 	else
 		*out = r;

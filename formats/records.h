@@ -26,6 +26,9 @@ struct records_options {
 struct records_source {
 	int fd;    /* borrowed: duplicated */
 	bool grows; /* a plain file's end is only where it ends by now; see records_finish */
+	bool is_live; /* a peer, who may be slow or silent: never waited for, also by records_open, which
+	               * then gives 1 with *out: records_open_on.  Not decompressed */
+	bool settles; /* of a live one: what has come is enough to infer from; looked at by each call */
 };
 
 struct records;
@@ -34,6 +37,11 @@ struct records;
  * here: those need the frame layer (see records_is_frames).  1: a growing input doesn't hold enough
  * yet to tell format and types; nothing is open. */
 int records_open(const struct records_options *o, struct records **out, struct error *e);
+
+/* Of a live input: goes on with what has come since.  o: as for records_open; another input may have
+ * settled format and columns by now.  0: it is open; 1: not yet; 2: it ended before it began.  1 and 2
+ * leave r to be closed; so does an error. */
+int records_open_on(struct records *r, const struct records_options *o, struct error *e);
 void records_close(struct records *r);
 const struct schema *records_schema(const struct records *r); /* valid until close */
 

@@ -277,6 +277,8 @@ bool follow_rest(struct follow *f, struct followed *x)
 
 void follow_close(struct follow *f, struct followed *x)
 {
+	records_close(x->opening);
+	x->opening = NULL;
 	if (!x->records)
 		return;
 	if (!records_left(x->records, 0, &x->range))

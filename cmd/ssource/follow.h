@@ -42,6 +42,7 @@ struct followed {
 	int fd;                  /* -1: closed; what it has is read from its path again */
 	int watch;               /* -1: none */
 	struct records *records; /* NULL: not open; then range tells where it stands */
+	struct records *opening; /* of a connection that has not brought enough yet; NULL: none */
 	struct records_source source;
 	struct records_range range;
 
@@ -64,6 +65,7 @@ struct followed {
 	int64_t greatest_us, silent_us;
 	bool over;
 	bool removed; /* and not to be kept in mind */
+	bool is_drained; /* a connection that a drain cut off within a record: that has been said */
 	bool is_spooled; /* kept in mind until its file is removed */
 };
 

@@ -12,6 +12,7 @@ enum { END_BYTES = 16 << 10 };
 static void free_file(struct followed *x)
 {
 	records_close(x->records);
+	records_close(x->opening);
 	if (x->fd > STDIN_FILENO)
 		close(x->fd);
 	mem_free(x->path);

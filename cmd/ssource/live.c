@@ -161,6 +161,8 @@ static int settle_schema(struct live *l, const struct followed *x, struct error 
 
 	if (l->has_batch)
 		return 0;
+	schema_clear(&l->schema); /* of a client that was let go */
+	l->now_column = -1;
 	schema_copy(&l->schema, records_schema(x->records));
 	if (l->own.time_is_now) {
 		if (schema_find(&l->schema, name, strlen(name)) >= 0) {
@@ -201,6 +203,11 @@ static bool is_stream_ready(const struct followed *x)
 	return true;
 }
 
+static bool knows_types(const struct live *l)
+{
+	return l->records.schema_text && (l->state.spec || source_knows_types(&l->own));
+}
+
 /* Whether it is time to open a followed file: it holds something, there was time for as much as
  * types are inferred from, and a compressed one is whole.  1: not yet. */
 static int wait_for_content(struct live *l, struct followed *x, struct error *e)
@@ -218,13 +225,45 @@ static int wait_for_content(struct live *l, struct followed *x, struct error *e)
 		x->content_us = now;
 	if (l->draining || x->is_old)
 		return 0;
-	if (!l->records.schema_text || !(l->state.spec || source_knows_types(&l->own)))
+	if (!knows_types(l))
 		wait_us = x->content_us + SAMPLE_US - now;
 	if (facts.packed && !x->closed && clock_wall_us() - x->changed_us < SETTLE_US)
 		wait_us = x->content_us + SETTLE_US - now;
 	if (wait_us > 0)
 		x->due_us = now + wait_us;
 	return wait_us > 0;
+}
+
+static bool is_connection(const struct live *l, const struct followed *x)
+{
+	return x->is_stream && l->follow.inputs[x->input].kind == FOLLOW_SOCKET;
+}
+
+/* A connection is never waited for, neither for its first record nor for the end of one: others would
+ * wait, too.  As open_records. */
+static int open_connection(struct live *l, struct followed *x, struct error *e)
+{
+	struct records_options o = l->records;
+	int64_t now = l->follow.now_us;
+	int status;
+
+	if (!x->content_us)
+		x->content_us = now;
+	x->source = (struct records_source){.fd = x->fd, .is_live = true,
+		.settles = l->draining || knows_types(l) || now >= x->content_us + SAMPLE_US};
+	o.inputs = (const char *const *)&x->name;
+	o.inputs_len = 1;
+	o.source = &x->source;
+	status = x->opening ? records_open_on(x->opening, &o, e) : records_open(&o, &x->opening, e);
+	if (status == 1 && !x->source.settles)
+		x->due_us = x->content_us + SAMPLE_US;
+	if (status)
+		return status;
+	x->records = x->opening;
+	x->opening = NULL;
+	x->range.input = 0;
+	follow_opened(&l->follow, x);
+	return settle_schema(l, x, e);
 }
 
 /* 0; 1: there is nothing to be opened by now; 2: nor will there be. */
@@ -236,6 +275,8 @@ static int open_records(struct live *l, struct followed *x, struct error *e)
 
 	if (status)
 		return status < 0 ? -1 : 1;
+	if (is_connection(l, x))
+		return open_connection(l, x, e);
 	x->source = (struct records_source){.fd = x->fd};
 	if (x->is_stream && !is_stream_ready(x))
 		return 1;
@@ -472,9 +513,18 @@ static bool finish_streams(struct live *l)
 	for (size_t i = 0; i < l->follow.files_len; i++) {
 		struct followed *x = l->follow.files[i];
 
-		if (x->over || !x->is_stream || !x->records || !records_holds_part(x->records))
+		struct records *r = x->records ? x->records : x->opening;
+
+		if (x->over || !x->is_stream || !r || !records_holds_part(r))
 			continue;
-		records_finish(x->records, 0);
+		if (is_connection(l, x)) { /* whose peer may have written half of it */
+			if (!x->is_drained)
+				stage_warn(l->base.stage, "%s has sent the start of a record, which is "
+					"left out", x->name);
+			x->is_drained = true;
+			continue;
+		}
+		records_finish(r, 0);
 		any = x->dirty = true;
 	}
 	return any;

@@ -320,15 +320,21 @@ static void let_go(struct sockets *s, const struct followed *x, struct error *e)
 	}
 }
 
+/* A client's bytes, which others must not suffer from; without --bad the first one ends all.  That the
+ * first one has none of the columns that are asked for may be the user's mistake, but as well its own. */
+static bool is_own_end(const struct sockets *s, const struct followed *x, const struct error *e)
+{
+	return e->code == ERROR_IO || ((e->code == ERROR_DATA || e->code == ERROR_USAGE) && s->o.lets_go &&
+		net_listens(url_of(s, x->input)));
+}
+
 int sockets_ended(struct sockets *s, struct followed *x, struct error *e)
 {
 	bool broke = e->code != ERROR_NONE;
 
 	if (s->f->inputs[x->input].kind != FOLLOW_SOCKET)
 		return broke ? -1 : 0;
-	/* A client's bytes, which others must not suffer from; without --bad the first one ends all. */
-	if (broke && e->code != ERROR_IO &&
-		(e->code != ERROR_DATA || !s->o.lets_go || !net_listens(url_of(s, x->input))))
+	if (broke && !is_own_end(s, x, e))
 		return -1;
 	if (x->is_spooled) {
 		if (broke && e->code == ERROR_IO)
