@@ -45,6 +45,10 @@ ends() {
 	ssource frames | ssink -f csv out
 }
 
+marks() { # the watermarks so far, each after how many rows
+	python3 "$root/tests/tools/frames.py" --watermarks <frames >marks 2>/dev/null || true
+}
+
 client() { # client: connects; script on standard input has c, connect()
 	python3 -c '
 import socket, ssl, sys, time
@@ -77,21 +81,24 @@ exec(sys.stdin.read())' "${1:-$port}"
 }
 
 @test "each client has its own watermark; one that is silent holds it, but for --idle" {
-	listens -f ndjson -s 'at timestamp(s), a int' -t at -d 0s --idle 1s unix-listen:s
-	client s <<-'END'
+	listens -f ndjson -s 'at timestamp(s), a int' -t at -d 0s --idle 3s unix-listen:s
+	client s <<-'END' 3>&- &
 	a, b = connect(), connect()
 	a.sendall(b'{"at":1,"a":1}\n')
-	time.sleep(0.3)
+	time.sleep(0.2)
 	b.sendall(b'{"at":100,"a":2}\n')
 	time.sleep(0.2)
 	a.sendall(b'{"at":2,"a":3}\n')
-	time.sleep(1.8)
+	time.sleep(60)
 	END
+	clients=$!
+	# 100 s came before 2 s, which isn't late for it; and 2 s is all there is until a is idle.
+	eventually 'marks && awk "\$2 > 50000000 {found = 1} END {exit !found}" marks'
+	[ "$(awk '$2 < 50000000' marks | tail -n 1)" = "3 1999999" ]
+	kill $clients
 	kill -INT $source
 	wait $source
 	source=
-	# 100 s came before 2 s, which isn't late for it.
-	python3 "$root/tests/tools/frames.py" <frames >listed || true
 	[ "$(ssource frames | swindow --tumble 10s 'count(*) as n' | ssink -f csv --header no | tail -n 2 |
 		cut -d, -f 3 | tr '\n' ' ')" = "2 1 " ]
 }
@@ -205,6 +212,24 @@ exec(sys.stdin.read())' "${1:-$port}"
 	ends
 	[ "$(wc -l <out)" -eq 30001 ]
 	[ -z "$(ls kept)" ]
+}
+
+@test "a spool smaller than a line of each of its clients together goes on" {
+	listens -f ndjson -s 'a string' --spool kept --spool-size 1M tcp-listen://:0
+	timeout 60 python3 - "$port" <<-'END'
+	import socket, sys, threading
+	def client():
+	    c = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+	    for i in range(20):
+	        c.sendall(b'{"a":"%s"}\n' % (b"x" * 60000))
+	    c.shutdown(socket.SHUT_WR)
+	    c.recv(1)  # until all has been taken
+	threads = [threading.Thread(target=client) for _ in range(20)]
+	for t in threads: t.start()
+	for t in threads: t.join()
+	END
+	ends
+	[ "$(wc -l <out)" -eq 401 ]
 }
 
 @test "under runnel what was spooled counts exactly once, whoever is killed" {

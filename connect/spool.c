@@ -21,7 +21,7 @@ enum {
 	PEER_BYTES_MAX = 100,
 	BLOCK_BYTES = 4096,
 	STAT_BLOCK_BYTES = 512,
-	TRIM_LEAST_BYTES = 1 << 20, /* holes are made of so many at a time */
+	TRIM_LEAST_BYTES = 256 << 10, /* holes are made of so many at a time */
 };
 
 struct spool_file {
@@ -30,14 +30,14 @@ struct spool_file {
 	char *path;
 	int fd;         /* -1: complete */
 	uint64_t bytes; /* received */
-	uint64_t given;   /* bytes given back */
-	uint64_t hole_to; /* as far as a hole reaches */
+	uint64_t behind;  /* bytes that won't be read again */
+	uint64_t hole_to; /* given back to the file system, but for the head */
 	bool dirty, ended;
 };
 
 struct spool {
 	char *directory;
-	uint64_t bytes_max, held;
+	uint64_t bytes_max, held; /* in files, and not behind their readers */
 	uint64_t number; /* of the newest file */
 	int lock_fd;
 	bool has_new;    /* names that aren't on disk */
@@ -86,7 +86,7 @@ static uint64_t hole_end(const char *path)
 	return data < 0 ? 0 : (uint64_t)data;
 }
 
-/* Files of earlier runs: what they take of the disk is held. */
+/* Files of earlier runs: what lies behind their holes is held. */
 static void take_left(struct spool *s, const char *name)
 {
 	char *path = mem_printf("%s/%s", s->directory, name);
@@ -103,10 +103,9 @@ static void take_left(struct spool *s, const char *name)
 	s->left[s->left_len++] = mem_strdup(path);
 	f = add_file(s, path, -1);
 	f->bytes = (uint64_t)st.st_size;
-	f->given = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES < f->bytes
-		? f->bytes - (uint64_t)st.st_blocks * STAT_BLOCK_BYTES : 0;
-	f->hole_to = f->given ? hole_end(path) : 0;
-	s->held += f->bytes - f->given;
+	f->hole_to = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES < f->bytes ? hole_end(path) : 0;
+	f->behind = f->hole_to < f->bytes ? f->hole_to : f->bytes;
+	s->held += f->bytes - f->behind;
 }
 
 static int list(struct spool *s, struct error *e)
@@ -262,30 +261,37 @@ static struct spool_file **find(struct spool *s, const char *path)
 	return at;
 }
 
+/* What is behind the reader; a file system that has no holes gives nothing back before the end. */
+static void punch(struct spool_file *f)
+{
+	uint64_t from = f->hole_to > SPOOL_HEAD_BYTES ? f->hole_to : SPOOL_HEAD_BYTES;
+	uint64_t to = f->behind / BLOCK_BYTES * BLOCK_BYTES;
+	int fd;
+
+	if (to < from + TRIM_LEAST_BYTES)
+		return;
+	fd = open(f->path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+			(off_t)(to - from));
+		close(fd);
+	}
+	f->hole_to = to;
+}
+
 void spool_trim(struct spool *s, const char *path, uint64_t offset)
 {
 	struct spool_file *f = *find(s, path);
-	uint64_t from, to;
-	int fd;
+	uint64_t behind;
 
 	if (!f)
 		return;
-	to = (offset < f->bytes ? offset : f->bytes) / BLOCK_BYTES * BLOCK_BYTES;
-	from = f->hole_to > SPOOL_HEAD_BYTES ? f->hole_to : SPOOL_HEAD_BYTES;
-	if (to < from + TRIM_LEAST_BYTES)
+	behind = offset < f->bytes ? offset : f->bytes;
+	if (behind <= f->behind)
 		return;
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	/* A file system that has no holes gives nothing back before the end. */
-	if (fd >= 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-			(off_t)(to - from)) == 0) {
-		uint64_t back = to - from < f->bytes - f->given ? to - from : f->bytes - f->given;
-
-		s->held -= back;
-		f->given += back;
-		f->hole_to = to;
-	}
-	if (fd >= 0)
-		close(fd);
+	s->held -= behind - f->behind;
+	f->behind = behind;
+	punch(f);
 }
 
 int spool_remove(struct spool *s, const char *path, struct error *e)
@@ -293,7 +299,7 @@ int spool_remove(struct spool *s, const char *path, struct error *e)
 	struct spool_file **at = find(s, path), *f = *at;
 
 	if (f) {
-		s->held -= f->bytes - f->given;
+		s->held -= f->bytes - f->behind;
 		*at = f->next;
 		free_file(f);
 	}

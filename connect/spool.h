@@ -5,9 +5,9 @@
  *   DIR/.lock                            held by whoever spools there
  *
  * What is behind its reader for good is given back to the file system from the front (holes), but for
- * the first SPOOL_HEAD_BYTES, in which a header may stand; a file that was read to its end is removed.
- * Held bytes are those that were received and not given back: who spools stops receiving when there
- * are as many as allowed, so that its peers wait.
+ * the first SPOOL_HEAD_BYTES, in which a header may stand, and up to 256 KiB at its end; a file that
+ * was read to its end is removed.  Held bytes are those that were received and aren't behind their
+ * reader: who spools stops receiving when there are as many as allowed, so that its peers wait.
  *
  * Not synced by itself: what spool_sync was called behind survives the machine, the rest the process. */
 #ifndef RUNNEL_CONNECT_SPOOL_H

@@ -248,17 +248,13 @@ static uint64_t bytes_needed(const struct model *m)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < m->len; i++) {
-		uint64_t head = m->files[i].behind < SPOOL_HEAD_BYTES ? m->files[i].behind
-								     : SPOOL_HEAD_BYTES;
-
-		sum += m->files[i].bytes.len - m->files[i].behind + head;
-	}
+	for (size_t i = 0; i < m->len; i++)
+		sum += m->files[i].bytes.len - m->files[i].behind;
 	return sum;
 }
 
-/* Never more room than the bytes that are still needed leave, and not much less: 1 MiB, the blocks
- * and the head a file. */
+/* Never more room than the bytes that are still needed leave; and not much less, which is what a
+ * restart doesn't know of: the last hole, blocks, and the head of each file. */
 static void check_room(const struct model *m)
 {
 	uint64_t needed = bytes_needed(m), slack = 0;

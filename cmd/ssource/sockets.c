@@ -474,7 +474,10 @@ int64_t sockets_wait_us(const struct sockets *s, int64_t mono_us)
 			least = left;
 	}
 	for (size_t i = 0; i < s->clients_len; i++) {
-		if (s->clients[i]->ready && s->clients[i]->is_watched)
+		const struct client *c = s->clients[i];
+
+		/* Who waited for room is watched again in the next turn. */
+		if (c->is_watched ? c->ready : spool_has_room(s->spool))
 			least = 0;
 	}
 	return least;
