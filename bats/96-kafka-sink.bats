@@ -5,7 +5,9 @@ setup_file() {
 	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
 	export dir=$BATS_FILE_TMPDIR/broker
 	status=0
-	brokers=$("$root/tests/peers/kafka" start "$dir" 3>&-) || status=$?
+	# Transactions expire when they should, not up to ten seconds later.
+	brokers=$(PEER_KAFKA=transaction.abort.timed.out.transaction.cleanup.interval.ms=200 \
+		"$root/tests/peers/kafka" start "$dir" 3>&-) || status=$?
 	[ "$status" -eq 0 ] || [ "$status" -eq 77 ]
 	export brokers
 	[ "$status" -eq 0 ] || export brokers=none
@@ -141,6 +143,51 @@ for k, h in (("21", -973932308), ("foobar", -790332482), ("a-little-bit-long-str
 	END
 	cat log
 	ssource 'nexmark:bid?events=20000' | smap 'auction, price, dateTime' | ssink -f ndjson | sort >wanted
+	messages $topic '%s\n' | sort | diff -q - wanted
+}
+
+within() { # within COMMAND...: until it succeeds, for 20 s at most
+	local i
+	for ((i = 0; i < 400; i++)); do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.05
+	done
+	"$@"
+}
+
+# Without --isolation kcat sees messages of open transactions, too.
+has_any() { [ "$(kcat -q -b "$brokers" -C -t "$1" -e -X isolation.level=read_uncommitted | head -n 1)" ]; }
+
+@test "transactions that are open when all are killed hold up nobody once the job is back, whatever -p" {
+	printf '%s' "ssource 'nexmark:bid?events=20000' --rate 5000 | smap 'auction, price, dateTime' |
+	  ssink kafka://$brokers/$topic" >p.sh
+	runnel -q -p 3 --state state --checkpoint 1m p.sh 2>log 3>&- &
+	job=$!
+	within has_any $topic
+	[ -z "$(messages $topic '%s\n')" ] # before the first checkpoint
+	kill -9 $job
+	wait $job || true
+	runnel -q -p 1 --state state --checkpoint 1m p.sh
+	ssource 'nexmark:bid?events=20000' | smap 'auction, price, dateTime' | ssink -f ndjson | sort >wanted
+	messages $topic '%s\n' | sort | diff -q - wanted
+}
+
+@test "an epoch has to fit a transaction; one that has expired is sent again" {
+	echo "ssource nexmark:bid --rate 1000 | ssink 'kafka://$brokers/$topic?transaction.timeout.ms=2000'" >p.sh
+	run runnel --plan --checkpoint 2s p.sh
+	[ "$status" -eq 2 ]
+	[[ "$output" = *"an epoch of ssink has to be committed within 2s, and --checkpoint is 2s"* ]]
+	printf '%s' "ssource 'nexmark:bid?events=6000' --rate 2000 | smap 'auction, price, dateTime' |
+	  ssink 'kafka://$brokers/$topic?transaction.timeout.ms=2000'" >p.sh
+	runnel -q --state state --checkpoint 1500ms --heartbeat 1m p.sh 2>log 3>&- &
+	job=$!
+	within has_any $topic
+	stage=$(pgrep -P $job ssink)
+	kill -STOP $stage
+	sleep 3
+	kill -CONT $stage
+	wait $job || { cat log; false; }
+	ssource 'nexmark:bid?events=6000' | smap 'auction, price, dateTime' | ssink -f ndjson | sort >wanted
 	messages $topic '%s\n' | sort | diff -q - wanted
 }
 

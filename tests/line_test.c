@@ -82,7 +82,8 @@ static void a_description_keeps_what_it_says_and_defaults_what_it_doesnt(void **
 	struct line_message sent = {.kind = LINE_DESCRIPTION, .description = {.type = "swindow", .inputs = 2,
 		.outputs = 3, .bounded = true, .about = {.name = "w", .spread = STAGE_KEYED, .keys = {{"a", "b"},
 		{"c"}}, .keys_len = {2, 1}, .inputs = {NULL, "x.csv"}, .sides = {{"l", "csv"}},
-		.keeps = "k", .guarantee = "g", .writes = "w", .whole_file = true}}}, got;
+		.keeps = "k", .guarantee = "g", .writes = "w",
+		.epoch_max_us = 600000000, .whole_file = true}}}, got;
 	const struct stage_description *about = &got.description.about;
 	struct error e = ERROR_INIT;
 	struct line *a, *b;
@@ -96,6 +97,7 @@ static void a_description_keeps_what_it_says_and_defaults_what_it_doesnt(void **
 	assert_string_equal(got.description.type, "swindow");
 	assert_true(got.description.bounded && about->whole_file && !about->cannot_replay);
 	assert_int_equal(about->spread, STAGE_KEYED);
+	assert_int_equal(about->epoch_max_us, 600000000);
 	assert_int_equal(about->keys_len[0], 2);
 	assert_string_equal(about->keys[1][0], "c");
 	assert_null(about->inputs[0]);

@@ -1,6 +1,5 @@
 #include "cmd/common/epoch_file.h"
 
-#include "cmd/common/leftovers.h"
 #include "cmd/common/prepared.h"
 #include "libcore/base/arena.h"
 #include "libcore/base/memory.h"
@@ -18,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { WRITE_BYTES = 8 << 20 }; /* so much is on its way to the disk before it is synced */
+
 struct epoch_files {
 	char *room, *prefix; /* "<word>-<stage>-<job8>-" */
 	struct stage *stage;
@@ -29,6 +30,7 @@ struct epoch_files {
 	uint64_t rows;
 	bool told; /* the schema is in the file */
 	uint32_t schema_id;
+	uint64_t writing; /* bytes of the file that the kernel was told to write */
 	struct prepared_list prepared; /* `to`: see describe */
 };
 
@@ -50,7 +52,7 @@ static void close_file(struct epoch_files *f)
 	f->writer = NULL;
 	outfile_abort(&f->file);
 	f->told = false;
-	f->rows = 0;
+	f->rows = f->writing = 0;
 }
 
 void epoch_files_free(struct epoch_files *f)
@@ -115,6 +117,18 @@ static int tell_schema(struct epoch_files *f, struct error *e)
 	return status;
 }
 
+/* The prepare, for which the pipe stands still, then has little left to write. */
+static void write_early(struct epoch_files *f)
+{
+	uint64_t bytes = channel_writer_bytes(f->writer);
+
+	if (bytes - f->writing < WRITE_BYTES)
+		return;
+	sync_file_range(f->file.fd, (off_t)f->writing, (off_t)(bytes - f->writing),
+		SYNC_FILE_RANGE_WRITE);
+	f->writing = bytes;
+}
+
 int epoch_files_rows(struct epoch_files *f, const struct batch *b, struct error *e)
 {
 	if (!b->rows)
@@ -124,17 +138,30 @@ int epoch_files_rows(struct epoch_files *f, const struct batch *b, struct error 
 	if (!f->told && tell_schema(f, e) < 0)
 		return -1;
 	f->rows += b->rows;
-	return channel_write_batch(f->writer, f->schema_id, b, e);
+	if (channel_write_batch(f->writer, f->schema_id, b, e) < 0)
+		return -1;
+	write_early(f);
+	return 0;
+}
+
+uint64_t epoch_files_count(const struct epoch_files *f)
+{
+	return f->rows;
+}
+
+static struct leftovers leftovers_of(const struct epoch_files *f)
+{
+	return (struct leftovers){.directory = f->room,
+		.prefix = f->prefix,
+		.attempt = stage_attempt(f->stage),
+		.subtask = stage_subtask(f->stage),
+		.subtasks = stage_subtasks(f->stage)};
 }
 
 static void sweep(struct epoch_files *f)
 {
 	char *hidden = mem_printf(".%s", f->prefix);
-	struct leftovers l = {.directory = f->room,
-		.prefix = f->prefix,
-		.attempt = stage_attempt(f->stage),
-		.subtask = stage_subtask(f->stage),
-		.subtasks = stage_subtasks(f->stage)};
+	struct leftovers l = leftovers_of(f);
 
 	if (!f->swept) {
 		leftovers_remove(&l);
@@ -181,6 +208,42 @@ int epoch_files_prepare(struct epoch_files *f, uint64_t epoch, struct buf *handl
 		return -1;
 	prepared_put(&f->prepared, handle);
 	return 0;
+}
+
+bool epoch_files_has(const struct epoch_files *f, const struct epoch_file *x)
+{
+	for (size_t i = 0; i < f->prepared.len; i++) {
+		if (strcmp(f->prepared.items[i].from, x->path) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool epoch_files_waits(const struct epoch_files *f)
+{
+	return f->prepared.len > 0;
+}
+
+int epoch_files_trace(struct epoch_files *f, struct error *e)
+{
+	char *path = mem_printf("%s%s%llu-%u.trace", f->room, f->prefix,
+		(unsigned long long)stage_attempt(f->stage), stage_subtask(f->stage));
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), status;
+
+	status = fd < 0 ? error_errno(e, "%s: can't create", path) :
+			  outfile_sync_directory(path, e);
+	if (fd >= 0)
+		close(fd);
+	mem_free(path);
+	return status;
+}
+
+int epoch_files_traces(
+	struct epoch_files *f, const struct leftovers_take *take, struct error *e)
+{
+	struct leftovers l = leftovers_of(f);
+
+	return leftovers_read(&l, take, e);
 }
 
 void epoch_files_done(struct epoch_files *f, const struct epoch_file *x)
@@ -311,29 +374,51 @@ static int check_whole(
 	return error_set(e, ERROR_STATE, "%s: prepared rows are damaged", x->path);
 }
 
-int epoch_file_read(const struct epoch_file *x, const struct epoch_file_take *take, struct error *e)
+/* x NULL: as far as it has been written. */
+static int read_file(const char *path, const struct epoch_file *x,
+	const struct epoch_file_take *take, struct error *e)
 {
-	struct bytes b = {.fd = open(x->path, O_RDONLY | O_CLOEXEC), .path = x->path};
+	struct bytes b = {.fd = open(path, O_RDONLY | O_CLOEXEC), .path = path};
 	struct channel_source from = {take_bytes, &b};
 	struct reading r = {.take = take};
 	struct channel_reader *in;
 	int status;
 
 	if (b.fd < 0) {
-		error_errno(e, "%s: prepared rows can't be read", x->path);
+		error_errno(e, "%s: prepared rows can't be read", path);
 		e->code = ERROR_STATE;
 		return -1;
 	}
 	XXH64_reset(&b.hash, 0);
-	in = channel_reader_new_source(&from, x->path);
+	in = channel_reader_new_source(&from, path);
 	status = read_all(&r, in, e);
 	if (status < 0 && !r.refused)
 		e->code = ERROR_STATE;
-	if (status == 0)
+	if (status == 0 && x)
 		status = check_whole(x, &r, &b, e);
 	channel_reader_free(in);
 	schema_set_clear(&r.schemas);
 	arena_clear(&r.arena);
 	close(b.fd);
+	return status;
+}
+
+int epoch_file_read(const struct epoch_file *x, const struct epoch_file_take *take, struct error *e)
+{
+	return read_file(x->path, x, take, e);
+}
+
+int epoch_files_replay(struct epoch_files *f, const struct epoch_file_take *take, struct error *e)
+{
+	char *path;
+	int status;
+
+	if (!f->writer)
+		return 0;
+	if (channel_flush(f->writer, e) < 0)
+		return -1;
+	path = mem_printf("/proc/self/fd/%d", f->file.fd); /* it has no name yet */
+	status = read_file(path, NULL, take, e);
+	mem_free(path);
 	return status;
 }

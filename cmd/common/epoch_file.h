@@ -6,12 +6,16 @@
  * synced. Leftovers of earlier attempts go with the first prepare: what the restored checkpoint
  * names has been committed by then.
  *
+ * Who begins something at the other side before an epoch is prepared leaves a trace first; a later
+ * start is told which subtasks there were, whatever its own number of them is.
+ *
  * A handle lists all that is prepared and not committed, the oldest first: an epoch that was given
  * up is committed with the next.  Who commits asks at the other side, by stage, subtask and epoch,
  * whether that has been done before. */
 #ifndef RUNNEL_CMD_COMMON_EPOCH_FILE_H
 #define RUNNEL_CMD_COMMON_EPOCH_FILE_H
 
+#include "cmd/common/leftovers.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/error.h"
 #include "libcore/table/column.h"
@@ -32,6 +36,8 @@ void epoch_files_free(struct epoch_files *f); /* what isn't prepared is gone */
 /* The rows since the last prepare, and the schema they have. */
 int epoch_files_schema(struct epoch_files *f, const struct schema *s, struct error *e);
 int epoch_files_rows(struct epoch_files *f, const struct batch *b, struct error *e);
+
+uint64_t epoch_files_count(const struct epoch_files *f); /* of rows since the last prepare */
 
 /* Nothing is written for an epoch without rows. */
 int epoch_files_prepare(struct epoch_files *f, uint64_t epoch, struct buf *handle, struct error *e);
@@ -56,7 +62,20 @@ struct epoch_file_take {
 int epoch_file_read(
 	const struct epoch_file *x, const struct epoch_file_take *take, struct error *e);
 
+/* The rows since the last prepare. */
+int epoch_files_replay(struct epoch_files *f, const struct epoch_file_take *take, struct error *e);
+
+/* Whether it was this process that prepared it, and anything is prepared that isn't committed. */
+bool epoch_files_has(const struct epoch_files *f, const struct epoch_file *x);
+bool epoch_files_waits(const struct epoch_files *f);
+
 /* It has been committed: removed, and in no later handle.  It need not be there. */
 void epoch_files_done(struct epoch_files *f, const struct epoch_file *x);
+
+/* A trace of this subtask, for a later start; and those of earlier ones that are this subtask's to
+ * look after.  They go with the first prepare. */
+int epoch_files_trace(struct epoch_files *f, struct error *e);
+int epoch_files_traces(
+	struct epoch_files *f, const struct leftovers_take *take, struct error *e);
 
 #endif

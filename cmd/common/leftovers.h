@@ -6,6 +6,8 @@
 #ifndef RUNNEL_CMD_COMMON_LEFTOVERS_H
 #define RUNNEL_CMD_COMMON_LEFTOVERS_H
 
+#include "libcore/base/error.h"
+
 #include <stdint.h>
 
 struct leftovers {
@@ -16,5 +18,12 @@ struct leftovers {
 
 /* What can't be removed stays: it is hidden. */
 void leftovers_remove(const struct leftovers *l);
+
+/* Which former subtasks left them: take is called for every file, and -1 ends it. */
+struct leftovers_take {
+	int (*subtask)(void *context, uint64_t subtask, struct error *e);
+	void *context;
+};
+int leftovers_read(const struct leftovers *l, const struct leftovers_take *take, struct error *e);
 
 #endif

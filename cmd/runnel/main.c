@@ -4,6 +4,7 @@
 #include "cmd/runnel/explain.h"
 #include "cmd/runnel/job.h"
 #include "cmd/runnel/launch.h"
+#include "libcore/base/civil.h"
 #include "libcore/base/infile.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/outfile.h"
@@ -200,6 +201,25 @@ static int run(const struct pipeline_source *source, const struct plan *plan, st
 	return status;
 }
 
+/* Sinks whose epochs can't last that long. */
+static int check_epochs(const struct plan *plan, struct error *e)
+{
+	for (size_t i = 0; i < plan->stages_len; i++) {
+		const struct plan_stage *s = &plan->stages[i];
+		char most[DURATION_TEXT_MAX + 1], asked[DURATION_TEXT_MAX + 1];
+
+		if (!s->d.about.epoch_max_us || opt.interval_us < s->d.about.epoch_max_us)
+			continue;
+		most[duration_put(most, s->d.about.epoch_max_us)] = '\0';
+		asked[duration_put(asked, opt.interval_us)] = '\0';
+		return pipeline_error(s->in->source, s->place,
+			"a shorter --checkpoint, or more time for the sink", e,
+			"an epoch of %s has to be committed within %s, and --checkpoint is %s",
+			s->name, most, asked);
+	}
+	return 0;
+}
+
 static int draw_and_run(const struct pipeline_source *source, struct arena *arena, struct error *e)
 {
 	struct plan_programs programs = {.find = launch_find, .describe = launch_describe};
@@ -212,6 +232,8 @@ static int draw_and_run(const struct pipeline_source *source, struct arena *aren
 	if (pipeline_parse(source, arena, &text, e) < 0)
 		return -1;
 	status = plan_draw(&text, source, &programs, (uint32_t)opt.parallelism, arena, &plan, e);
+	if (status == 0)
+		status = check_epochs(&plan, e);
 	if (status == 0)
 		status = run(source, &plan, e);
 	plan_clear(&plan);

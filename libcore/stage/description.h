@@ -46,6 +46,8 @@ struct stage_description {
 	const char *keeps;     /* its state, for a person: "count, sum per auction and window"; NULL */
 	const char *guarantee; /* sources and sinks: "file a.csv: goes back to a byte"; NULL */
 	const char *writes;    /* sinks: where no other sink of the job may write; NULL */
+	/* Sinks: the longest time between checkpoints that an epoch of theirs may last; 0: any. */
+	int64_t epoch_max_us;
 	bool cannot_replay;    /* sources: can't go back to a position (a pipe) */
 	bool standard_output;  /* sinks: that is where the rows go */
 	bool whole_file;       /* sinks: the output appears at the end, so the input must have one */

@@ -148,7 +148,7 @@ static void put_description(struct buf *b, const struct line_description *d)
 	const struct stage_description *about = &d->about;
 
 	MUST(d->inputs <= DESCRIPTION_INPUTS_MAX);
-	msgpack_put_map(b, 18);
+	msgpack_put_map(b, 19);
 	put_number(b, "line", LINE_VERSION);
 	put_pair(b, "type", d->type);
 	put_pair(b, "name", about->name);
@@ -161,6 +161,8 @@ static void put_description(struct buf *b, const struct line_description *d)
 	put_pair(b, "keeps", about->keeps);
 	put_pair(b, "guarantee", about->guarantee);
 	put_pair(b, "writes", about->writes);
+	put_text(b, "epoch_max_us");
+	msgpack_put_int(b, about->epoch_max_us);
 	put_flag(b, "cannot_replay", about->cannot_replay);
 	put_flag(b, "whole_file", about->whole_file);
 	put_flag(b, "standard_output", about->standard_output);
@@ -441,6 +443,8 @@ static bool take_about(struct fields *f, const char *key, struct stage_descripti
 		about->guarantee = take_text_or_nil(f);
 	else if (!strcmp(key, "writes"))
 		about->writes = take_text_or_nil(f);
+	else if (!strcmp(key, "epoch_max_us"))
+		about->epoch_max_us = take_int(f);
 	else if (!strcmp(key, "cannot_replay"))
 		about->cannot_replay = take_bool(f);
 	else if (!strcmp(key, "whole_file"))

@@ -27,6 +27,11 @@ static struct kafka_epoch *find(const struct kafka_epochs *s, const char *stage,
 	return NULL;
 }
 
+bool kafka_epochs_has(const struct kafka_epochs *s, const char *stage, uint64_t subtask)
+{
+	return find(s, stage, subtask) != NULL;
+}
+
 uint64_t kafka_epochs_find(const struct kafka_epochs *s, const char *stage, uint64_t subtask)
 {
 	const struct kafka_epoch *x = find(s, stage, subtask);
@@ -53,7 +58,7 @@ char *kafka_epochs_key(const char *job, const char *stage, uint64_t subtask)
 
 /* ---- the topic ---- */
 
-int kafka_epochs_make(struct kafka *k, const char *topic, struct error *e)
+static int create(struct kafka *k, const char *topic, struct error *e)
 {
 	rd_kafka_t *rk = kafka_handle(k);
 	char why[256] = "";
@@ -92,6 +97,30 @@ int kafka_epochs_make(struct kafka *k, const char *topic, struct error *e)
 	rd_kafka_NewTopic_destroy(t);
 	rd_kafka_queue_destroy(queue);
 	return status;
+}
+
+/* A client that is told of a topic only by a message to it looks where it is a second later. */
+static int look(struct kafka *k, const char *topic, struct error *e)
+{
+	int64_t since_us = clock_mono_us();
+	int32_t partitions;
+
+	while (kafka_partitions(k, topic, &partitions, e) < 0) {
+		bool is_new = e->code == ERROR_USAGE &&
+			      clock_mono_us() - since_us < MAKE_MS * 1000LL;
+
+		if (!is_new)
+			return -1;
+		error_clear(e);
+		if (kafka_wait(k, since_us, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int kafka_epochs_make(struct kafka *k, const char *topic, struct error *e)
+{
+	return create(k, topic, e) < 0 ? -1 : look(k, topic, e);
 }
 
 /* ---- reading ---- */

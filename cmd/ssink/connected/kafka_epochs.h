@@ -4,6 +4,7 @@
  *   topic   __runnel_epochs (?epochs=NAME), one partition, cleanup.policy=compact
  *   key     job/stage/subtask      value   the epoch's number
  *
+ * The first is 0, before there is any epoch: one that isn't there has been lost.
  * Numbers only grow, so the last record of a key tells.  They are read to the end that the topic has
  * at that moment, as a reader of committed transactions sees it: an open one of somebody else in
  * between is waited for. */
@@ -23,6 +24,8 @@ struct kafka_epochs {
 };
 
 void kafka_epochs_clear(struct kafka_epochs *s);
+
+bool kafka_epochs_has(const struct kafka_epochs *s, const char *stage, uint64_t subtask);
 
 /* The last epoch of a stage's subtask; 0: none. */
 uint64_t kafka_epochs_find(const struct kafka_epochs *s, const char *stage, uint64_t subtask);

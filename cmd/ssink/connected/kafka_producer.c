@@ -3,11 +3,12 @@
 #include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
 	FULL_MS = 20,
-	HEADERS_MAX = 64,
+	CLOSE_MS = 2000,
 };
 
 struct kafka_producer {
@@ -112,12 +113,13 @@ static int take_id(struct kafka_producer *p, struct error *e)
 
 int producer_open(const struct producer_options *o, struct kafka_producer **out, struct error *e)
 {
+	char timeout[16];
 	const struct kafka_property plain[] = {{"enable.idempotence", "true", true},
 		{"partitioner", "murmur2_random", false}, {"linger.ms", "20", false},
 		{"queue.buffering.max.kbytes", "65536", false}, {NULL, NULL, false}};
 	const struct kafka_property transactional[] = {{"transactional.id", o->id, true},
 		{"enable.idempotence", "true", true}, {"partitioner", "murmur2_random", false},
-		{"transaction.timeout.ms", "600000", false}, {"linger.ms", "20", false},
+		{"transaction.timeout.ms", timeout, false}, {"linger.ms", "20", false},
 		{"queue.buffering.max.kbytes", "65536", false}, {NULL, NULL, false}};
 	struct kafka_producer *p = mem_zero(sizeof *p);
 	struct kafka_setup setup = {.target = o->target,
@@ -127,6 +129,7 @@ int producer_open(const struct producer_options *o, struct kafka_producer **out,
 		.context = p,
 		.wait = o->wait};
 
+	snprintf(timeout, sizeof timeout, "%d", PRODUCER_TIMEOUT_MS);
 	p->o = *o;
 	p->id = o->id ? mem_strdup(o->id) : NULL;
 	if (kafka_open(&setup, &p->k, e) < 0 || (o->id && take_id(p, e) < 0)) {
@@ -137,10 +140,24 @@ int producer_open(const struct producer_options *o, struct kafka_producer **out,
 	return 0;
 }
 
+/* One that is left open would hide what others write behind it, until it expires. */
+static void abort_in_time(struct kafka_producer *p)
+{
+	rd_kafka_error_t *error;
+
+	if (!p->in_transaction || kafka_is_away(p->k))
+		return;
+	error = rd_kafka_abort_transaction(kafka_handle(p->k), CLOSE_MS);
+	if (error)
+		rd_kafka_error_destroy(error);
+}
+
 void producer_close(struct kafka_producer *p)
 {
 	if (!p)
 		return;
+	if (p->k)
+		abort_in_time(p);
 	if (p->k)
 		rd_kafka_purge(
 			kafka_handle(p->k), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
@@ -296,18 +313,18 @@ enum producer_status producer_send(struct kafka_producer *p, const char *topic,
 	}
 }
 
-int producer_hear(struct kafka_producer *p, struct error *e)
+enum producer_status producer_hear(struct kafka_producer *p, struct error *e)
 {
-	return alive(p, e) < 0 || check_failed(p, e) < 0 ? -1 : 0;
+	return alive(p, e) < 0 ? PRODUCER_ERROR : check_failed(p, e);
 }
 
 int producer_flush(struct kafka_producer *p, struct error *e)
 {
 	while (rd_kafka_flush(kafka_handle(p->k), KAFKA_SLICE_MS) == RD_KAFKA_RESP_ERR__TIMED_OUT) {
-		if (producer_hear(p, e) < 0)
+		if (producer_hear(p, e) != PRODUCER_OK)
 			return -1;
 		if (kafka_is_away(p->k))
 			warn_once(p, kafka_trouble(p->k));
 	}
-	return producer_hear(p, e);
+	return producer_hear(p, e) == PRODUCER_OK ? 0 : -1;
 }

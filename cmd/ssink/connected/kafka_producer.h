@@ -10,6 +10,9 @@
 #include "cmd/ssink/connected/kafka_messages.h"
 #include "connect/heavy/kafka.h"
 
+/* transaction.timeout.ms, unless the URL says otherwise: below the brokers' own limit of 15 minutes. */
+enum { PRODUCER_TIMEOUT_MS = 600000 };
+
 struct kafka_producer;
 
 struct producer_options {
@@ -43,7 +46,7 @@ enum producer_status producer_send(struct kafka_producer *p, const char *topic,
 	struct error *e);
 
 /* Hears what became of messages, without waiting; waits until all are delivered. */
-int producer_hear(struct kafka_producer *p, struct error *e);
+enum producer_status producer_hear(struct kafka_producer *p, struct error *e);
 int producer_flush(struct kafka_producer *p, struct error *e);
 
 #endif
