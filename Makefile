@@ -175,6 +175,10 @@ avro_src := $(wildcard connect/heavy/avro_*.c)
 $(O)/fuzz/avro: $(avro_src:%.c=$(O)/%.o)
 $(O)/fuzz/avro: link_libs += $(HEAVY_LIBS)
 
+# The parser of patterns is smatch's own.
+pattern_src := cmd/smatch/pattern.c
+$(O)/fuzz/pattern: $(pattern_src:%.c=$(O)/%.o)
+
 # Preloaded by tests: the n-th write or allocation fails.
 fault := $(BUILD)/fault.so
 $(fault): tests/fault/fault.c
@@ -220,7 +224,7 @@ FUZZ_TARGETS ?= $(fuzzers)
 .PHONY: fuzz
 fuzz:
 	@tests/fuzz/run '$(FUZZ_SECONDS)' '$(FUZZ_TARGETS)' '$(BUILD)/fuzz' \
-		'$(core_src) $(postgres_src) $(avro_src)' \
+		'$(core_src) $(postgres_src) $(avro_src) $(pattern_src)' \
 		'$(subst ',,$(all_cppflags)) -DSTAGE_PROGRAMS=' '$(PKG_LIBS) $(HEAVY_LIBS)'
 
 .PHONY: tidy
