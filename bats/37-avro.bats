@@ -155,6 +155,38 @@ assert len(avro.read_file(open("out.avro", "rb").read())[2]) == sum(1 for _ in o
 	says 3 'is no Avro container file' 'ssource -f avro a.csv | ssink -f csv'
 }
 
+@test "hostile files: a codec that is an escape sequence, rows out of nothing, bombs, types named alike" {
+	python3 - <<-'END'
+	import json, zlib
+	def z(n):
+	    out = b""
+	    n = n << 1 ^ n >> 63
+	    while n > 0x7f:
+	        out, n = out + bytes([n & 0x7f | 0x80]), n >> 7
+	    return out + bytes([n])
+	def text(b):
+	    return z(len(b)) + b
+	def write(name, codec, fields, count, data):
+	    schema = json.dumps({"type": "record", "name": "r", "fields": fields}).encode()
+	    open(name, "wb").write(b"Obj\x01" + z(2) + text(b"avro.schema") + text(schema) + text(b"avro.codec") +
+	                           text(codec) + z(0) + b"S" * 16 + z(count) + z(len(data)) + data + b"S" * 16)
+	one = [{"name": "a", "type": "long"}]
+	write("codec.avro", b"\x1b[31m\xff" + b"x" * 999, one, 1, z(1))
+	write("nothing.avro", b"null", [{"name": "a", "type": "null"}], 200_000_000, b"")
+	c = zlib.compressobj(9, zlib.DEFLATED, -15)
+	write("bomb.avro", b"deflate", one, 1 << 28, c.compress(bytes(300 << 20)) + c.flush())
+	write("array.avro", b"null", [{"name": "a", "type": {"type": "array", "items": "null"}}], 1, z(1 << 40) + z(0))
+	write("alike.avro", b"null", [{"name": n, "type": {"type": "fixed", "name": "f", "size": 1}} for n in "ab"], 1, b"xy")
+	END
+	[[ "$BIN" = *san* ]] || ulimit -v 4000000
+	says 1 "codec.avro: its blocks are compressed as '?[31m?xxx" 'ssource codec.avro'
+	[ "${#stderr}" -lt 200 ]
+	says 1 "nothing.avro: record 1: a block of more records than it has bytes" 'ssource nothing.avro'
+	says 1 "bomb.avro: record 1: a block that can't be decompressed" 'ssource bomb.avro'
+	says 1 "array.avro: record 1:" 'ssource array.avro'
+	says 1 "alike.avro: the Avro schema names two types alike" 'ssource alike.avro'
+}
+
 @test "debezium-json: an event is a row or two, and what is none is told" {
 	ssource a.csv | swindow --emit changes -k name 'count(*) as n' >c.frames
 	ssink -f debezium-json <c.frames >events

@@ -276,6 +276,9 @@ static uint32_t put_message(const struct messages *m, struct buf *out, const str
 	case SHAPE_LINES:
 		trim_mark(&p, end);
 		trim_end(p, &end);
+		/* A reader takes no empty lines for records before the first that isn't. */
+		while (m->shape == SHAPE_CSV && p < end && (*p == '\r' || *p == '\n'))
+			p++;
 		return p == end ? 0 : put_lines(out, p, end);
 	case SHAPE_WHOLE:
 	case SHAPE_BINARY: break;

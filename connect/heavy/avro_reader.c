@@ -23,7 +23,9 @@ enum {
 	HEADER_BYTES_MAX = 64 << 20,
 	SCHEMA_BYTES_MAX = 16 << 20,
 	BAD_RECORD_BYTES = 64 << 10,
+	EMPTY_RECORDS_MAX = 1 << 20, /* of a block: records of nulls take no bytes, but rows do */
 	SYNC_BYTES = 16,
+	NAME_BYTES_SHOWN = 32,
 	SNAPPY_CHECK_BYTES = 4,
 	WIRE_BYTES = 5,
 };
@@ -185,10 +187,10 @@ static int find_codec(struct avro_reader *r, struct text_view name, struct error
 			return 0;
 		}
 	}
-	return error_set(e, ERROR_USAGE,
-		"%s: its blocks are compressed as %.*s; null, deflate, snappy and zstandard can be "
+	return error_set(e, ERROR_DATA,
+		"%s: its blocks are compressed as '%.*s'; null, deflate, snappy and zstandard can be "
 		"read",
-		r->input, (int)name.len, name.text);
+		r->input, (int)(name.len < NAME_BYTES_SHOWN ? name.len : NAME_BYTES_SHOWN), name.text);
 }
 
 /* The pairs of the header, a block of a map at a time.  False: they aren't all here. */
@@ -379,6 +381,8 @@ static int take_block(struct avro_reader *r, int64_t count, const uint8_t *p, co
 		r->record += (uint64_t)count;
 		return 0;
 	}
+	if (count > end - p + EMPTY_RECORDS_MAX)
+		return fail(r, e, "a block of more records than it has bytes");
 	for (; count && status == 0; count--)
 		status = take_record(r, &p, end, builders, bad, e);
 	r->record += status == 1 ? (uint64_t)count : 0; /* lost with the one that broke */

@@ -216,6 +216,8 @@ static const struct avro_node *build_named(
 	if (b->named_len == NAMES_MAX)
 		return fail(b, "names too many types");
 	n->name = full_name(b, name, own ? own : space);
+	if (find_named(b, n->name))
+		return fail(b, "names two types alike");
 	b->named[b->named_len++] = n;
 	dot = strrchr(n->name, '.');
 	space = dot ? arena_strndup(b->arena, n->name, (size_t)(dot - n->name)) : "";
@@ -298,7 +300,7 @@ static const struct avro_node *build(struct builder *b, json_t *j, const char *s
 	return n;
 }
 
-/* By the letter: avro-c. */
+/* By the letter: avro-c.  It comes last because it loses the memory of many a schema it refuses. */
 static int check(const char *json, size_t len, struct error *e)
 {
 	avro_schema_t schema;
@@ -319,16 +321,14 @@ int avro_schema_parse(const char *json, size_t len, struct arena *a, const struc
 	if (!j)
 		return error_set(
 			e, ERROR_DATA, "no Avro schema: %d:%d: %s", why.line, why.column, why.text);
-	/* A name alone is a schema too, but avro-c knows only those in containers. */
-	if (!json_is_string(j) && check(json, len, e) < 0) {
-		json_decref(j);
-		return -1;
-	}
 	b = mem_zero(sizeof *b);
 	b->arena = a;
 	b->e = e;
 	*out = build(b, j, NULL);
 	mem_free(b);
+	/* A name alone is a schema too, but avro-c knows only those in containers. */
+	if (*out && !json_is_string(j) && check(json, len, e) < 0)
+		*out = NULL;
 	json_decref(j);
 	return *out ? 0 : -1;
 }

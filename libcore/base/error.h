@@ -5,6 +5,9 @@
  * the way out may put its context in front: "orders.csv:41:7: unterminated quote".
  * The code is the exit status the program ends with if nobody recovers.
  *
+ * What a text quotes may come from anybody: bytes that a terminal would obey (controls but for tab and
+ * newline), or that aren't UTF-8, are '?' in it.
+ *
  * Text is one sentence without a full stop; what helps further (the source line, a caret, a
  * suggestion) follows after a newline.  It is cut at the size of the array, never overrun. */
 #ifndef RUNNEL_BASE_ERROR_H
@@ -44,5 +47,8 @@ int error_context(struct error *e, const char *format, ...) __attribute__((forma
 int error_hint(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void error_clear(struct error *e);
+
+/* The same for another text that is shown. */
+void error_tidy(char *text);
 
 #endif

@@ -861,6 +861,7 @@ void stage_warn(struct stage *st, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
+	error_tidy(text);
 	if (!st->plan.hooks.warn)
 		return;
 	for (size_t i = 0; i < st->warned_len; i++) {
