@@ -121,7 +121,7 @@ cards() { # cards OPTIONS...: what smatch makes of them, as csv
 	2|--pattern 'A' --after-match B amount|--after-match: the pattern has no variable 'B'
 	2|--pattern 'A'|what of a match?
 	2|amount|which pattern?
-	1|--partials 3 --pattern 'PERMUTE(A, B)+ C' --define 'A: count(A.*) > 0; B: count(B.*) > 0; C: amount > 9999' amount|more than 3 partial matches at once
+	1|--partials 3 --pattern 'PERMUTE(A, B)+ C' --define 'A: sum(A.amount) > 0; B: sum(B.amount) > 0; C: amount > 9999' amount|more than 3 partial matches at once
 	END
 	run bash -c "ssource cards.csv | smatch --pattern A --within 1s amount | ssink"
 	[[ "$output" = *"smatch: error: --within needs an event time, and the stream from ssource has none"* ]]

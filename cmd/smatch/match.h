@@ -6,6 +6,7 @@
  *   pattern.c   the pattern's text to steps
  *   plan.c      options and a schema: what is stored of a row, conditions, measures, the output
  *   threads.c   ordered rows in, matches out: what a key has come to
+ *   links.c     the lists of rows that threads share, and what conditions ask of them
  *   found.c     matches to rows
  *   operator.c  intake, order, watermarks, memory
  *   state.c     snapshots
@@ -16,9 +17,18 @@
  *
  * A condition is taken apart at its `and`s: parts that look at the row, and at rows before it, are
  * evaluated for whole columns as rows come in, one bit a variable and row; only what looks into the
- * match (A.x, first, sum ...) is evaluated for each thread.  A thread holds its rows as a list that it
- * shares with those it parted from.  Where no condition looks into the match, threads at the same step
- * have the same future, and only the preferred one goes on. */
+ * match (A.x, first, sum ...) is evaluated for each thread, for all threads of a row at once.
+ *
+ * A thread holds its rows as a list that it shares with those it parted from.  With each list is kept
+ * what conditions ask of it: the last and the first row of a kind, how many there are, sums and means;
+ * so a condition costs the same for a match of three rows and of a million.
+ *
+ * Threads at the same step have the same future if whatever a condition still asks of their lists is
+ * the same: only the preferred one goes on.  Where no condition looks inside, that is every other
+ * thread at the step, and there are never more threads than steps.
+ *
+ * A row that was looked at in vain from an earlier one is looked at from many rows at once: threads of
+ * later rows are less preferred ones, and end where they have the future of an earlier one's. */
 #ifndef RUNNEL_SMATCH_MATCH_H
 #define RUNNEL_SMATCH_MATCH_H
 
@@ -63,6 +73,17 @@ struct plan_call {
 	size_t args[AGGREGATE_ARGS_MAX], args_len;
 	bool filtered;
 	size_t filter;
+
+	/* Of a condition's call that looks into the match: */
+	size_t mask, front; /* of the plan's; front: first(...) */
+	bool is_kept;  /* an aggregate with a group for every list */
+	bool is_count; /* count(A.*) */
+};
+
+/* The row that is so many of a mask's behind the first. */
+struct match_front {
+	size_t mask;
+	uint64_t offset;
 };
 
 struct plan_calls {
@@ -92,7 +113,14 @@ struct match_plan {
 	struct program *by_thread[PATTERN_VARIABLES_MAX]; /* the rest of each; NULL: there is none */
 	bool *thread_uses[PATTERN_VARIABLES_MAX]; /* which fields of condition_schema */
 	bool *row_uses;
+	struct program *by_row_alone[PATTERN_VARIABLES_MAX]; /* what by_row has of each */
 	bool looks_inside;  /* some by_thread is there */
+	uint64_t *masks;    /* of variables whose rows by_thread asks for */
+	size_t masks_len;
+	struct match_front *fronts;
+	size_t fronts_len;
+	uint64_t *needs;    /* by step: a bit for each call that will be asked for from there on */
+	size_t asked[64];   /* and the calls of those bits */
 	uint64_t start_mask; /* variables that a match may begin with */
 	uint32_t kept_rows; /* before a match: as far as prev reaches */
 	uint64_t after_mask;
@@ -116,6 +144,13 @@ void match_plan_free(struct match_plan *p);
 
 #define LINK_NONE UINT32_MAX
 
+/* As ARENA_ARRAY, of what is written before it is read. */
+#define ARENA_ROOM(arena, type, n) ((type *)arena_alloc((arena), (size_t)(n) * sizeof(type)))
+
+/* Masks of rows: a bit for each variable that a row can be. */
+#define MATCH_FAILS (UINT64_C(1) << 63) /* some condition failed on it */
+#define MATCH_ANY (MATCH_FAILS - 1)
+
 struct match_thread {
 	uint32_t tail;  /* its rows, the last first; LINK_NONE: none yet */
 	uint16_t step;  /* of the pattern: what the next row has to be */
@@ -127,20 +162,43 @@ struct match_key {
 	uint64_t first;  /* the number of rows[head] among all of the key */
 	uint64_t start;  /* of the row at which a match is looked for */
 	uint64_t at;     /* of the next one to be looked at; start: nothing has begun */
+	uint64_t tried;  /* of the first from which none has been looked for */
+	uint64_t again;  /* rows before it were looked at before, from an earlier start */
 	struct match_thread *threads; /* in the order of preference */
 	uint32_t threads_len, threads_cap;
 	uint32_t best;     /* a whole match that is given out unless a preferred one comes; LINK_NONE */
-	bool is_empty;     /* the best there is so far has no rows */
 	bool is_listed;
 	int64_t matches;
 };
 
-/* A row of a match, as threads share them. */
+/* A list of rows by its last one, as threads share them. */
 struct match_link {
 	uint32_t prev, refs;
 	uint64_t row; /* its number in its key */
 	uint8_t variable;
 	bool excluded;
+	bool holds;          /* the condition, for the row at hand */
+	uint32_t kids;       /* lists that were made of it for the row at hand, if kids_stamp is that */
+	uint32_t kids_stamp;
+	uint32_t sibling;    /* another one made of the same */
+};
+
+/* The rows of a mask in a list. */
+struct match_seen {
+	uint32_t near;     /* the list that ends with the last of them; LINK_NONE */
+	uint32_t count;
+	uint64_t sequence; /* of which they are: a number that equal sequences share; 0: none */
+};
+
+/* What was met for the row at hand, in a table by hash: a sequence that became longer by it, or a
+ * thread. */
+struct match_known {
+	uint64_t hash;
+	uint64_t before, sequence;
+	uint32_t stamp;
+	uint32_t which; /* of a sequence the mask, of a thread the step */
+	uint32_t tail;
+	bool is_sequence;
 };
 
 struct match_row { /* of a whole match, in order */
@@ -177,13 +235,23 @@ struct smatch {
 	size_t listed_cap;
 
 	struct match_link *links;
+	struct match_seen *seen; /* by link and mask */
+	uint32_t *fronts;        /* by link and front: a link */
 	uint32_t links_len, links_free;
-	size_t links_cap;
+	size_t links_cap, links_checked;
+	uint32_t *made, made_len, first_kid; /* for the row at hand; first_kid: of no rows before */
+	size_t made_cap;
+	uint64_t sequences; /* numbers given */
+	struct match_known *known;
+	size_t known_len, known_cap;
 	struct match_thread *next; /* threads after the row at hand */
 	size_t next_cap;
-	uint32_t *stamps, stamp; /* by step: when it was last taken, where threads of one step are one */
-	uint8_t *holds;  /* by thread: whether its condition does */
-	size_t holds_cap;
+	uint32_t *stamps, stamp; /* by step: the row for which it was last taken */
+	uint32_t *first_tails;   /* ... and by which list first */
+	bool *is_first;          /* ... and none but that */
+	uint32_t *candidates;    /* by thread: its list with the row at hand */
+	size_t candidates_cap;
+	size_t key_bytes;        /* of rows and threads of keys */
 	uint64_t *numbers;      /* of rows that are fed, in their keys */
 	size_t numbers_cap;
 	struct match_row *path; /* of the match at hand */
@@ -191,7 +259,7 @@ struct smatch {
 
 	struct found found;
 	struct column *columns; /* scratch: of inputs, conditions, measures */
-	struct aggregate **running; /* of defines: for one thread at a time */
+	struct aggregate **running; /* of defines: a group a list, or one at a time */
 	struct column_builder *values; /* of defines */
 	struct arena arena;
 	int64_t watermark_us;
@@ -216,9 +284,35 @@ int threads_resume(struct smatch *m, struct error *e);
 int64_t threads_earliest(const struct smatch *m);
 
 uint32_t match_key_row(const struct match_key *k, uint64_t row); /* stored row; ROW_NONE: not kept */
-void match_key_push(struct match_key *k, uint32_t stored);
+void match_key_push(struct smatch *m, struct match_key *k, uint32_t stored);
 void threads_forget(struct smatch *m, struct match_key *k); /* lets go of links */
 void threads_clear(struct smatch *m);
+
+/* ---- links.c ---- */
+
+/* Lists are counted by who holds them.  A row's lists are made between one links_next_row and the
+ * next, and m->made holds each until then. */
+void links_next_row(struct smatch *m);
+
+/* The list `prev` (LINK_NONE: none) with a row as the step's variable: one that was made before for
+ * this row, or a new one.  Not held for the caller. */
+uint32_t link_make(struct smatch *m, uint32_t prev, uint64_t row, const struct pattern_step *s);
+void link_drop(struct smatch *m, uint32_t list);
+
+/* Adds the row at hand to the aggregates of all lists that were made for it. */
+int links_add_row(struct smatch *m, uint32_t stored_row, struct error *e);
+
+/* Appends a call's value for each of n lists to m->values[call]. */
+int links_put_call(struct smatch *m, const struct match_key *k, size_t call, const uint32_t *lists,
+	uint32_t n, struct error *e);
+
+/* Whether a thread at the step with a list of the same future has been shown for this row. */
+bool links_is_known(struct smatch *m, uint16_t step, uint32_t tail);
+
+/* The rows of a list in order, into m->path; their number. */
+uint32_t links_unfold(struct smatch *m, uint32_t tail);
+size_t links_bytes(const struct smatch *m);
+void links_clear(struct smatch *m);
 
 /* ---- found.c ---- */
 
@@ -247,6 +341,8 @@ int match_load(struct smatch *m, struct error *e);
 /* ---- operator.c ---- */
 
 void match_grow_keys(struct smatch *m);
+/* Whether --memory allows what lists have come to; looks only where they have grown. */
+int match_check_growth(struct smatch *m, struct error *e);
 /* The keys of rows by their stored columns, found or inserted; in the arena. */
 uint32_t *match_find_keys(struct smatch *m, const struct column *stored, uint32_t rows);
 

@@ -45,6 +45,7 @@ uint32_t *match_find_keys(struct smatch *m, const struct column *stored, uint32_
 static void free_key(struct smatch *m, struct match_key *k)
 {
 	threads_forget(m, k);
+	m->key_bytes -= k->cap * sizeof *k->rows + k->threads_cap * sizeof *k->threads;
 	mem_free(k->rows);
 	mem_free(k->threads);
 }
@@ -142,13 +143,21 @@ static int check_memory(const struct smatch *m, struct error *e)
 
 	if (!most)
 		return 0;
-	bytes = rowstore_bytes(&m->store) + m->links_cap * sizeof *m->links + keytable_bytes(m->table) +
-		m->keys_cap * sizeof *m->keys;
+	bytes = rowstore_bytes(&m->store) + m->masks_cap * sizeof *m->masks + timequeue_bytes(&m->queue) +
+		links_bytes(m) + keytable_bytes(m->table) + m->keys_cap * sizeof *m->keys + m->key_bytes;
 	if (bytes <= most)
 		return 0;
 	error_set(e, ERROR_DATA, "rows of matches that have begun take %zu MB, more than --memory allows",
 		bytes >> 20);
 	return error_hint(e, "a larger --memory, a shorter --within, conditions that end a match sooner");
+}
+
+int match_check_growth(struct smatch *m, struct error *e)
+{
+	if (m->links_checked == m->links_cap)
+		return 0;
+	m->links_checked = m->links_cap;
+	return check_memory(m, e);
 }
 
 /* ---- schema ---- */
@@ -174,12 +183,16 @@ static int smatch_schema(struct operator* op, unsigned input, const struct schem
 	found_init(m);
 	m->columns = mem_zero((m->plan->stored.fields_len + 1) * sizeof *m->columns);
 	m->stamps = mem_zero((m->plan->pattern.steps_len + 1) * sizeof *m->stamps);
+	m->first_tails = mem_zero((m->plan->pattern.steps_len + 1) * sizeof *m->first_tails);
+	m->is_first = mem_zero((m->plan->pattern.steps_len + 1) * sizeof *m->is_first);
 	m->running = mem_zero((m->plan->defines.len + 1) * sizeof *m->running);
 	m->values = mem_alloc((m->plan->defines.len + 1) * sizeof *m->values);
 	for (size_t i = 0; i < m->plan->defines.len; i++) {
 		builder_init(&m->values[i], m->plan->defines.items[i].type);
 		if (m->plan->defines.items[i].like)
 			m->running[i] = aggregate_new_like(m->plan->defines.items[i].like);
+		if (m->plan->defines.items[i].is_kept)
+			aggregate_resize(m->running[i], 1);
 	}
 	if (stage_declare(op->stage, 0, &m->plan->out, e) < 0 ||
 		(m->options.late_output && stage_declare(op->stage, MATCH_LATE_OUTPUT, in, e) < 0))
@@ -349,6 +362,8 @@ static int smatch_tick(struct operator* op, int64_t now_us, struct error *e)
 	if (p->by_row)
 		program_set_now(p->by_row, now_us);
 	for (size_t i = 0; i < PATTERN_VARIABLES_MAX; i++) {
+		if (p->by_row_alone[i])
+			program_set_now(p->by_row_alone[i], now_us);
 		if (p->by_thread[i])
 			program_set_now(p->by_thread[i], now_us);
 	}
@@ -375,6 +390,7 @@ static void smatch_free(struct operator* op)
 		keytable_free(m->table);
 		rowstore_clear(&m->store);
 	}
+	links_clear(m);
 	threads_clear(m);
 	timequeue_clear(&m->queue);
 	arena_clear(&m->arena);

@@ -411,6 +411,9 @@ static int compile_condition(struct making *m, size_t variable, bool *uses)
 		if (add_part(m, &p->by_row, expr_join(by_row, by_row_len, &p->arena), variable) < 0)
 			return -1;
 		p->by_row_variable[program_results(p->by_row) - 1] = (uint8_t)variable;
+		if (add_part(m, &p->by_row_alone[variable], expr_join(by_row, by_row_len, &p->arena),
+				variable) < 0)
+			return -1;
 	}
 	p->looks_inside |= by_thread_len > 0;
 	return by_thread_len ? add_part(m, &p->by_thread[variable],
@@ -430,6 +433,114 @@ static int compile_conditions(struct making *m)
 		if (compile_condition(m, i, uses) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+/* ---- what is kept with the lists of threads ---- */
+
+/* Whether an aggregate is small, and has all it needs of that of one row less. */
+static bool is_small(const struct aggregate_call *a)
+{
+	static const char *const names[] = {"count", "sum", "avg", "min", "max", "bool_and", "bool_or",
+		"stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		if (strcmp(names[i], a->function) == 0)
+			return !a->distinct;
+	}
+	return false;
+}
+
+static size_t add_mask(struct match_plan *p, uint64_t mask)
+{
+	size_t i = 0;
+
+	while (i < p->masks_len && p->masks[i] != mask)
+		i++;
+	if (i == p->masks_len)
+		p->masks[p->masks_len++] = mask;
+	return i;
+}
+
+static size_t add_front(struct match_plan *p, size_t mask, uint64_t offset)
+{
+	size_t i = 0;
+
+	while (i < p->fronts_len && (p->fronts[i].mask != mask || p->fronts[i].offset != offset))
+		i++;
+	if (i == p->fronts_len)
+		p->fronts[p->fronts_len++] = (struct match_front){mask, offset};
+	return i;
+}
+
+/* The bits of the calls that a variable's condition asks for of lists; adds what isn't there yet. */
+static int ask_calls(struct making *m, size_t variable, size_t *asked_len, uint64_t *bits)
+{
+	struct match_plan *p = m->p;
+	size_t first = p->condition_schema.fields_len - p->defines.len;
+
+	*bits = 0;
+	for (size_t i = 0; i < p->defines.len; i++) {
+		struct plan_call *c = &p->defines.items[i];
+		const struct match_call *call = &c->call;
+		size_t at = 0;
+
+		if (!p->thread_uses[variable][first + i])
+			continue;
+		while (at < *asked_len && p->asked[at] != i)
+			at++;
+		if (at == sizeof p->asked / sizeof *p->asked)
+			return error_set(m->e, ERROR_USAGE, "%s: conditions ask for more than %zu things of other "
+				"rows", m->o->define_from, at);
+		if (at == *asked_len) {
+			p->asked[(*asked_len)++] = i;
+			c->mask = add_mask(p, call->of);
+			c->front = call->from_first ? add_front(p, c->mask, (uint64_t)call->offset) : 0;
+			c->is_kept = call->kind == MATCH_AGGREGATE && is_small(&call->aggregate);
+			c->is_count = c->is_kept && call->aggregate.star && !c->filtered;
+		}
+		*bits |= UINT64_C(1) << at;
+	}
+	return 0;
+}
+
+/* What is asked for at a step, or at any that it leads to. */
+static void spread_needs(struct match_plan *p)
+{
+	bool changed = true;
+
+	while (changed) {
+		changed = false;
+		for (size_t i = p->pattern.steps_len; i-- > 0;) {
+			struct pattern_next next = p->pattern.steps[i].next;
+			uint64_t before = p->needs[i];
+
+			for (uint32_t k = 0; k < next.len; k++) {
+				if (next.steps[k] != PATTERN_DONE)
+					p->needs[i] |= p->needs[next.steps[k]];
+			}
+			changed |= p->needs[i] != before;
+		}
+	}
+}
+
+static int plan_lists(struct making *m)
+{
+	struct match_plan *p = m->p;
+	uint64_t bits[PATTERN_VARIABLES_MAX];
+	size_t asked_len = 0;
+
+	p->masks = ARENA_ARRAY(&p->arena, uint64_t, p->defines.len + 1);
+	p->fronts = ARENA_ARRAY(&p->arena, struct match_front, p->defines.len + 1);
+	p->needs = ARENA_ARRAY(&p->arena, uint64_t, p->pattern.steps_len + 1);
+	for (size_t i = 0; i < p->pattern.variables_len; i++) {
+		if (ask_calls(m, i, &asked_len, &bits[i]) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < p->pattern.steps_len; i++)
+		p->needs[i] = bits[p->pattern.steps[i].variable];
+	if (asked_len)
+		spread_needs(p);
 	return 0;
 }
 
@@ -570,15 +681,13 @@ static int make(struct making *m)
 	if (compile_calls(m, &m->define_calls, &p->defines) < 0 || check_defines(m) < 0)
 		return -1;
 	describe_conditions(m);
-	if (compile_conditions(m) < 0 || describe_front(m) < 0 ||
+	if (compile_conditions(m) < 0 || plan_lists(m) < 0 || describe_front(m) < 0 ||
 		compile_calls(m, &m->measure_calls, &p->measures) < 0 || compile_measures(m) < 0)
 		return -1;
 	for (uint32_t i = 0; i < p->pattern.start.len; i++) {
 		uint16_t step = p->pattern.start.steps[i];
 
-		if (step == PATTERN_DONE)
-			p->start_mask = UINT64_MAX;
-		else
+		if (step != PATTERN_DONE)
 			p->start_mask |= UINT64_C(1) << p->pattern.steps[step].variable;
 	}
 	return 0;
@@ -623,8 +732,10 @@ void match_plan_free(struct match_plan *p)
 	program_free(p->inputs);
 	program_free(p->by_row);
 	program_free(p->results);
-	for (size_t i = 0; i < PATTERN_VARIABLES_MAX; i++)
+	for (size_t i = 0; i < PATTERN_VARIABLES_MAX; i++) {
 		program_free(p->by_thread[i]);
+		program_free(p->by_row_alone[i]);
+	}
 	calls_free(&p->defines);
 	calls_free(&p->measures);
 	schema_clear(&p->in);

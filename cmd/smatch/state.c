@@ -3,20 +3,24 @@
  *   "smatch"  unkeyed: what was asked for (pattern, define, ...), the watermark
  *   "keys"    keyed: key_group, first (the number of its first row), start, matches, the key
  *   "rows"    keyed: key_group, time, number (in its key; null: it waits for the watermark), mask,
- *             then what is stored of it
+ *             place (in the order of arrival), then what is stored of it
+ *
+ * Rows are stored again in the order in which they came: what comes out doesn't tell that there was a
+ * restore.  Of several snapshots, rows of one place stand as their files do.
  *
  * Threads aren't in it: they come again of the rows from where a match is looked for. */
 #include "cmd/smatch/match.h"
 
 #include "libcore/base/memory.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { ASKED = 5, KEY_INTS = 4, ROW_INTS = 4 };
+enum { ASKED = 5, KEY_INTS = 4, ROW_INTS = 5 };
 
 static const char *const asked_names[ASKED] = {"pattern", "define", "subset", "after", "key"};
 static const char *const key_ints[KEY_INTS] = {"key_group", "first", "start", "matches"};
-static const char *const row_ints[ROW_INTS] = {"key_group", "time", "number", "mask"};
+static const char *const row_ints[ROW_INTS] = {"key_group", "time", "number", "mask", "place"};
 
 static void add_ints(struct schema *s, const char *const *names, size_t n)
 {
@@ -169,6 +173,7 @@ static int write_rows(struct smatch *m, struct snapshot_writer *w, struct error 
 			builder_put_int(&b.columns[2], x->number);
 			builder_put_int(&b.columns[3], (int64_t)m->masks[x->row]);
 		}
+		builder_put_int(&b.columns[4], x->row);
 		for (size_t c = 0; c < m->plan->stored.fields_len; c++)
 			builder_put_from(&b.columns[ROW_INTS + c], &stored->columns[c], x->row);
 		status = flush(w, &b, false, e);
@@ -308,38 +313,82 @@ static int load_keys(struct smatch *m, struct error *e)
 	return 0;
 }
 
+struct placed {
+	int64_t place;
+	uint32_t row;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct placed *x = a, *y = b;
+
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Stores the rows of a section in the order in which they came; out: the stored row of each. */
+static uint32_t *store_rows(struct smatch *m, const struct batch *b, const struct column *times,
+	const struct column *places)
+{
+	struct batch stored = {.schema = &m->plan->stored, .rows = b->rows, .columns = m->columns};
+	struct placed *order = ARENA_ARRAY(&m->arena, struct placed, b->rows + (size_t)1);
+	uint32_t *ids = match_find_keys(m, m->columns, b->rows);
+	uint32_t *pick = ARENA_ARRAY(&m->arena, uint32_t, b->rows + (size_t)1);
+	uint32_t *keys = ARENA_ARRAY(&m->arena, uint32_t, b->rows + (size_t)1);
+	uint32_t *out = ARENA_ARRAY(&m->arena, uint32_t, b->rows + (size_t)1), first;
+	int64_t *time_us = ARENA_ARRAY(&m->arena, int64_t, b->rows + (size_t)1);
+
+	for (uint32_t i = 0; i < b->rows; i++)
+		order[i] = (struct placed){column_int(places, i), i};
+	qsort(order, b->rows, sizeof *order, compare_places);
+	for (uint32_t i = 0; i < b->rows; i++) {
+		pick[i] = order[i].row;
+		keys[i] = ids[pick[i]];
+		time_us[i] = column_int(times, pick[i]);
+	}
+	first = rowstore_add(&m->store, &stored, pick, b->rows, time_us, keys);
+	for (uint32_t i = 0; i < b->rows; i++)
+		out[pick[i]] = first + i;
+	MEM_GROW(m->masks, m->masks_cap, m->store.len + (size_t)1);
+	return out;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
 static int load_rows(struct smatch *m, struct error *e)
 {
 	const struct batch *b = sections_find(&m->saved, "rows");
 	const struct column *ints[ROW_INTS];
-	struct batch stored;
-	int64_t *times;
-	uint32_t *ids, first;
+	uint32_t *rows, *waiting, n = 0;
 
 	if (!b || !b->rows)
 		return 0;
 	if (find_ints(b, row_ints, ROW_INTS, ints, e) < 0 ||
 		find_columns(m, b, m->plan->stored.fields_len, m->columns, e) < 0)
 		return -1;
-	ids = match_find_keys(m, m->columns, b->rows);
-	times = ARENA_ARRAY(&m->arena, int64_t, b->rows + (size_t)1);
-	for (uint32_t i = 0; i < b->rows; i++)
-		times[i] = column_int(ints[1], i);
-	stored = (struct batch){.schema = &m->plan->stored, .rows = b->rows, .columns = m->columns};
-	first = rowstore_add(&m->store, &stored, NULL, b->rows, times, ids);
-	MEM_GROW(m->masks, m->masks_cap, m->store.len + (size_t)1);
+	rows = store_rows(m, b, ints[1], ints[4]);
+	waiting = ARENA_ARRAY(&m->arena, uint32_t, b->rows + (size_t)1);
 	for (uint32_t i = 0; i < b->rows; i++) {
-		struct match_key *k = &m->keys[ids[i]];
+		struct match_key *k = &m->keys[m->store.key[rows[i]]];
 
 		if (!column_is_valid(ints[2], i)) {
-			timequeue_push(&m->queue, times[i], first + i);
+			waiting[n++] = rows[i];
 			continue;
 		}
 		if ((uint64_t)column_int(ints[2], i) != k->first + k->len)
 			return error_set(e, ERROR_STATE, "rows of a key that aren't in their order");
-		m->masks[first + i] = (uint64_t)column_int(ints[3], i);
-		match_key_push(k, first + i);
+		m->masks[rows[i]] = (uint64_t)column_int(ints[3], i);
+		match_key_push(m, k, rows[i]);
 	}
+	qsort(waiting, n, sizeof *waiting, compare_rows);
+	for (uint32_t i = 0; i < n; i++)
+		timequeue_push(&m->queue, m->store.time_us[waiting[i]], waiting[i]);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- rows of a key ---- */
@@ -13,7 +14,7 @@ uint32_t match_key_row(const struct match_key *k, uint64_t row)
 	return row >= k->first && row - k->first < k->len ? k->rows[k->head + (row - k->first)] : ROW_NONE;
 }
 
-void match_key_push(struct match_key *k, uint32_t stored)
+void match_key_push(struct smatch *m, struct match_key *k, uint32_t stored)
 {
 	if (k->head + k->len == k->cap) {
 		if (k->head && k->head >= k->cap / 2) {
@@ -21,6 +22,7 @@ void match_key_push(struct match_key *k, uint32_t stored)
 		} else {
 			uint32_t cap = k->cap ? k->cap * 2 : 4, *rows = mem_alloc(cap * sizeof *rows);
 
+			m->key_bytes += (cap - k->cap) * sizeof *rows;
 			if (k->len)
 				memcpy(rows, k->rows + k->head, k->len * sizeof *rows);
 			mem_free(k->rows);
@@ -54,35 +56,7 @@ static void let_go(struct smatch *m, struct match_key *k)
 	}
 }
 
-/* ---- lists of rows that threads share ---- */
-
-static uint32_t link_new(struct smatch *m, uint32_t prev, uint64_t row, const struct pattern_step *s)
-{
-	uint32_t i = m->links_free;
-
-	if (i != LINK_NONE) {
-		m->links_free = m->links[i].prev;
-	} else {
-		MEM_GROW(m->links, m->links_cap, m->links_len + (size_t)1);
-		i = m->links_len++;
-	}
-	if (prev != LINK_NONE)
-		m->links[prev].refs++;
-	m->links[i] = (struct match_link){.prev = prev, .refs = 1, .row = row, .variable = s->variable,
-		.excluded = s->excluded};
-	return i;
-}
-
-static void link_drop(struct smatch *m, uint32_t i)
-{
-	while (i != LINK_NONE && --m->links[i].refs == 0) {
-		uint32_t prev = m->links[i].prev;
-
-		m->links[i].prev = m->links_free;
-		m->links_free = i;
-		i = prev;
-	}
-}
+/* ---- threads ---- */
 
 static void drop_threads(struct smatch *m, struct match_key *k)
 {
@@ -96,35 +70,25 @@ void threads_forget(struct smatch *m, struct match_key *k)
 	drop_threads(m, k);
 	link_drop(m, k->best);
 	k->best = LINK_NONE;
-	k->is_empty = false;
 }
 
 void threads_clear(struct smatch *m)
 {
-	mem_free(m->links);
 	mem_free(m->next);
 	mem_free(m->stamps);
-	mem_free(m->holds);
-	mem_free(m->path);
+	mem_free(m->first_tails);
+	mem_free(m->is_first);
+	mem_free(m->candidates);
 	mem_free(m->numbers);
 	mem_free(m->listed);
 }
 
-/* The rows of a list in order, into m->path; their number. */
-static uint32_t unfold(struct smatch *m, uint32_t tail)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = tail; i != LINK_NONE; i = m->links[i].prev)
-		n++;
-	MEM_GROW(m->path, m->path_cap, n + (size_t)1);
-	for (uint32_t i = tail, at = n; i != LINK_NONE; i = m->links[i].prev)
-		m->path[--at] = (struct match_row){m->links[i].row, m->links[i].variable,
-			m->links[i].excluded};
-	return n;
-}
-
 /* ---- conditions of rows, for whole columns ---- */
+
+static bool is_true(const struct column *c, uint32_t row)
+{
+	return column_is_valid(c, row) && column_bool(c, row);
+}
 
 /* The columns of conditions over stored rows; those of calls, and what isn't used, are null. */
 static void gather(struct smatch *m, const uint32_t *rows, uint32_t n, const bool *uses,
@@ -153,7 +117,7 @@ static size_t first_call(const struct match_plan *p)
 static void gather_before(struct smatch *m, const struct plan_call *c, const uint32_t *rows,
 	const uint64_t *numbers, uint32_t n, struct column *out)
 {
-	uint32_t *pick = ARENA_ARRAY(&m->arena, uint32_t, n + (size_t)1);
+	uint32_t *pick = ARENA_ROOM(&m->arena, uint32_t, n + (size_t)1);
 	const struct batch *stored = rowstore_view(&m->store);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -165,26 +129,12 @@ static void gather_before(struct smatch *m, const struct plan_call *c, const uin
 	column_gather(&stored->columns[c->arg], pick, n, &m->arena, out);
 }
 
-static bool is_true(const struct column *c, uint32_t row)
-{
-	return column_is_valid(c, row) && column_bool(c, row);
-}
-
-/* Sets the masks of rows that have just got their numbers. */
-static int mask_rows(struct smatch *m, const uint32_t *rows, const uint64_t *numbers, uint32_t n,
-	struct error *e)
+/* The columns of what is asked of rows alone. */
+static struct column *row_columns(struct smatch *m, const uint32_t *rows, const uint64_t *numbers, uint32_t n)
 {
 	const struct match_plan *p = m->plan;
-	size_t fields = p->condition_schema.fields_len;
-	struct column *columns = ARENA_ARRAY(&m->arena, struct column, fields + 1);
-	struct column *results;
-	struct batch b = {.schema = &p->condition_schema, .rows = n, .columns = columns};
+	struct column *columns = ARENA_ROOM(&m->arena, struct column, p->condition_schema.fields_len + 1);
 
-	MEM_GROW(m->masks, m->masks_cap, m->store.len + (size_t)1);
-	for (uint32_t i = 0; i < n; i++)
-		m->masks[rows[i]] = UINT64_MAX;
-	if (!p->by_row)
-		return 0;
 	gather(m, rows, n, p->row_uses, columns);
 	for (size_t i = 0; i < p->defines.len; i++) {
 		const struct plan_call *c = &p->defines.items[i];
@@ -195,9 +145,30 @@ static int mask_rows(struct smatch *m, const uint32_t *rows, const uint64_t *num
 			column_gather(&rowstore_view(&m->store)->columns[c->arg], rows, n, &m->arena,
 				&columns[first_call(p) + i]);
 	}
-	results = ARENA_ARRAY(&m->arena, struct column, program_results(p->by_row) + 1);
-	if (program_run(p->by_row, &b, results, NULL, e) < 0)
-		return -1;
+	return columns;
+}
+
+/* Sets the masks of rows that have just got their numbers.  One on which a condition fails is told so
+ * when it is asked whether it is that variable, which may never be: MATCH_FAILS. */
+static int mask_rows(struct smatch *m, const uint32_t *rows, const uint64_t *numbers, uint32_t n,
+	struct error *e)
+{
+	const struct match_plan *p = m->plan;
+	struct column *results;
+	struct batch b = {.schema = &p->condition_schema, .rows = n};
+	uint8_t *failed;
+	struct error ignored = ERROR_INIT;
+
+	MEM_GROW(m->masks, m->masks_cap, m->store.len + (size_t)1);
+	for (uint32_t i = 0; i < n; i++)
+		m->masks[rows[i]] = MATCH_ANY;
+	if (!p->by_row)
+		return 0;
+	b.columns = row_columns(m, rows, numbers, n);
+	results = ARENA_ROOM(&m->arena, struct column, program_results(p->by_row) + 1);
+	failed = ARENA_ARRAY(&m->arena, uint8_t, n / 8 + (size_t)1);
+	if (program_run(p->by_row, &b, results, failed, &ignored) < 0)
+		return error_set(e, ignored.code, "%s", ignored.text);
 	for (size_t i = 0; i < program_results(p->by_row); i++) {
 		uint64_t bit = UINT64_C(1) << p->by_row_variable[i];
 
@@ -206,126 +177,110 @@ static int mask_rows(struct smatch *m, const uint32_t *rows, const uint64_t *num
 				m->masks[rows[r]] &= ~bit;
 		}
 	}
+	for (uint32_t r = 0; ignored.code && r < n; r++) {
+		if (failed[r / 8] >> (r % 8) & 1)
+			m->masks[rows[r]] = MATCH_ANY | MATCH_FAILS;
+	}
 	return 0;
 }
 
-/* ---- conditions that look into the match, a thread at a time ---- */
-
-/* The aggregate of a define over the path. */
-static int run_aggregate(struct smatch *m, const struct match_key *k, size_t call, uint32_t n,
-	struct column_builder *out, struct error *e)
-{
-	const struct plan_call *c = &m->plan->defines.items[call];
-	const struct batch *stored = rowstore_view(&m->store);
-	uint32_t *pick = ARENA_ARRAY(&m->arena, uint32_t, n + (size_t)1), len = 0;
-	int64_t *order = ARENA_ARRAY(&m->arena, int64_t, n + (size_t)1);
-	struct column args[AGGREGATE_ARGS_MAX];
-	struct aggregate *a = m->running[call];
-	struct aggregate_rows rows = {.order = order};
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t row = match_key_row(k, m->path[i].row);
-		const struct column *filter = &stored->columns[c->filter];
-
-		if (!(c->call.of >> m->path[i].variable & 1) || (c->filtered && !is_true(filter, row)))
-			continue;
-		order[len] = len;
-		pick[len++] = row;
-	}
-	for (size_t i = 0; i < c->args_len; i++)
-		column_gather(&stored->columns[c->args[i]], pick, len, &m->arena, &args[i]);
-	rows.rows = len;
-	aggregate_reset(a);
-	aggregate_resize(a, 1);
-	if (len && aggregate_update(a, args, &rows, e) < 0)
-		return -1;
-	return aggregate_finalize(a, NULL, 1, out, e);
-}
-
-/* The values of a condition's calls for one thread, whose path has the row at hand as its last. */
-static int put_calls(struct smatch *m, const struct match_key *k, uint32_t n, const bool *uses,
+/* What a row of MATCH_FAILS can be, of the variables that its threads want. */
+static int ask_again(struct smatch *m, const struct match_key *k, uint32_t row, uint64_t *mask,
 	struct error *e)
 {
 	const struct match_plan *p = m->plan;
-	const struct batch *stored = rowstore_view(&m->store);
-	struct match_view view = {.key = k, .path = m->path, .len = n, .last = m->path[n - 1].row};
+	uint64_t wanted = 0;
 
-	for (size_t i = 0; i < p->defines.len; i++) {
-		const struct plan_call *c = &p->defines.items[i];
-		uint32_t row;
+	for (uint32_t i = 0; i < k->threads_len; i++)
+		wanted |= UINT64_C(1) << p->pattern.steps[k->threads[i].step].variable;
+	for (; wanted; wanted &= wanted - 1) {
+		int variable = __builtin_ctzll(wanted);
+		struct batch b = {.schema = &p->condition_schema, .rows = 1};
+		struct column result;
 
-		if (!uses[first_call(p) + i])
+		if (!p->by_row_alone[variable])
 			continue;
-		if (c->call.kind == MATCH_AGGREGATE) {
-			if (run_aggregate(m, k, i, n, &m->values[i], e) < 0)
-				return -1;
-			continue;
-		}
-		row = match_view_row(&view, &c->call);
-		if (row == ROW_NONE)
-			builder_put_null(&m->values[i]);
-		else
-			builder_put_from(&m->values[i], &stored->columns[c->arg], row);
+		b.columns = row_columns(m, &row, &k->at, 1);
+		if (program_run(p->by_row_alone[variable], &b, &result, NULL, e) < 0)
+			return -1;
+		if (!is_true(&result, 0))
+			*mask &= ~(UINT64_C(1) << variable);
 	}
 	return 0;
 }
 
-/* Whether threads that want the row to be this variable may have it: m->holds of each. */
-static int run_condition(struct smatch *m, const struct match_key *k, uint8_t variable, uint32_t row,
-	struct error *e)
+/* ---- conditions that look into the match, for lists that end with the row at hand ---- */
+
+static int run_some(struct smatch *m, const struct match_key *k, uint8_t variable, const uint32_t *lists,
+	uint32_t n, struct error *e)
 {
 	const struct match_plan *p = m->plan;
 	const bool *uses = p->thread_uses[variable];
-	struct column *columns = ARENA_ARRAY(&m->arena, struct column, p->condition_schema.fields_len + 1);
-	uint32_t *rows = ARENA_ARRAY(&m->arena, uint32_t, k->threads_len + (size_t)1), n = 0;
-	struct batch b = {.schema = &p->condition_schema, .columns = columns};
+	struct column *columns = ARENA_ROOM(&m->arena, struct column, p->condition_schema.fields_len + 1);
+	uint32_t *rows = ARENA_ROOM(&m->arena, uint32_t, n + (size_t)1);
+	struct batch b = {.schema = &p->condition_schema, .columns = columns, .rows = n};
 	struct column result;
 
-	for (size_t i = 0; i < p->defines.len; i++)
-		builder_reset(&m->values[i]);
-	for (uint32_t i = 0; i < k->threads_len; i++) {
-		const struct pattern_step *s = &p->pattern.steps[k->threads[i].step];
-		uint32_t len;
-
-		if (s->variable != variable)
-			continue;
-		rows[n++] = row;
-		len = unfold(m, k->threads[i].tail);
-		m->path[len] = (struct match_row){k->at, variable, false};
-		if (put_calls(m, k, len + 1, uses, e) < 0)
-			return -1;
-	}
+	for (uint32_t i = 0; i < n; i++)
+		rows[i] = match_key_row(k, k->at);
 	gather(m, rows, n, uses, columns);
 	for (size_t i = 0; i < p->defines.len; i++) {
-		if (uses[first_call(p) + i])
-			columns[first_call(p) + i] = builder_column(&m->values[i]);
+		if (!uses[first_call(p) + i])
+			continue;
+		builder_reset(&m->values[i]);
+		if (links_put_call(m, k, i, lists, n, e) < 0)
+			return -1;
+		columns[first_call(p) + i] = builder_column(&m->values[i]);
 	}
-	b.rows = n;
 	if (program_run(p->by_thread[variable], &b, &result, NULL, e) < 0)
 		return -1;
-	for (uint32_t i = 0, at = 0; i < k->threads_len; i++) {
-		if (p->pattern.steps[k->threads[i].step].variable == variable)
-			m->holds[i] = is_true(&result, at++);
+	for (uint32_t i = 0; i < n; i++)
+		m->links[lists[i]].holds = is_true(&result, i);
+	return 0;
+}
+
+static int run_condition(struct smatch *m, const struct match_key *k, uint8_t variable, struct error *e)
+{
+	size_t most = m->made_len < BATCH_ROWS ? m->made_len : BATCH_ROWS;
+	uint32_t *lists = ARENA_ROOM(&m->arena, uint32_t, most + 1), n = 0;
+
+	for (uint32_t i = 0; i < m->made_len; i++) {
+		if (m->links[m->made[i]].variable == variable)
+			lists[n++] = m->made[i];
+		if (n == BATCH_ROWS || (n && i + 1 == m->made_len)) {
+			if (run_some(m, k, variable, lists, n, e) < 0)
+				return -1;
+			n = 0;
+		}
 	}
 	return 0;
 }
 
-/* m->holds for all threads of a key and its row at hand. */
-static int check_threads(struct smatch *m, const struct match_key *k, uint32_t row, struct error *e)
+/* Every thread's list with the row at hand, as far as the row can be what the thread wants. */
+static int make_candidates(struct smatch *m, const struct match_key *k, uint32_t row, struct error *e)
 {
 	const struct match_plan *p = m->plan;
-	uint64_t asked = 0;
+	uint64_t mask = m->masks[row], asked = 0;
 
-	MEM_GROW(m->holds, m->holds_cap, k->threads_len + (size_t)1);
+	if (p->looks_inside || mask & MATCH_FAILS)
+		arena_reset(&m->arena);
+	if (mask & MATCH_FAILS && ask_again(m, k, row, &mask, e) < 0)
+		return -1;
+	links_next_row(m);
+	MEM_GROW(m->candidates, m->candidates_cap, k->threads_len + (size_t)1);
 	for (uint32_t i = 0; i < k->threads_len; i++) {
-		uint8_t variable = p->pattern.steps[k->threads[i].step].variable;
+		const struct match_thread *t = &k->threads[i];
+		const struct pattern_step *s = &p->pattern.steps[t->step];
+		bool may = mask >> s->variable & 1;
 
-		m->holds[i] = m->masks[row] >> variable & 1;
-		if (m->holds[i] && p->by_thread[variable])
-			asked |= UINT64_C(1) << variable;
+		m->candidates[i] = may ? link_make(m, t->tail, k->at, s) : LINK_NONE;
+		if (may && p->by_thread[s->variable])
+			asked |= UINT64_C(1) << s->variable;
 	}
+	if (p->looks_inside && links_add_row(m, row, e) < 0)
+		return -1;
 	for (; asked; asked &= asked - 1) {
-		if (run_condition(m, k, (uint8_t)__builtin_ctzll(asked), row, e) < 0)
+		if (run_condition(m, k, (uint8_t)__builtin_ctzll(asked), e) < 0)
 			return -1;
 	}
 	return 0;
@@ -349,8 +304,27 @@ static int refuse_partials(struct smatch *m, uint32_t key, struct error *e)
 	return error_hint(e, "conditions that exclude each other, a shorter --within, or --partials N");
 }
 
+/* Whether a preferred thread of the same future is there. */
+static bool is_known(struct smatch *m, uint16_t step, uint32_t tail)
+{
+	if (m->stamps[step] != m->stamp) {
+		m->stamps[step] = m->stamp;
+		m->first_tails[step] = tail;
+		m->is_first[step] = true;
+		return false;
+	}
+	if (!m->plan->needs[step])
+		return true;
+	if (m->is_first[step])
+		links_is_known(m, step, m->first_tails[step]);
+	m->is_first[step] = false;
+	return links_is_known(m, step, tail);
+}
+
 static void add_thread(struct smatch *m, uint32_t *len, uint16_t step, uint32_t tail)
 {
+	if (is_known(m, step, tail))
+		return;
 	MEM_GROW(m->next, m->next_cap, *len + (size_t)1);
 	if (tail != LINK_NONE)
 		m->links[tail].refs++;
@@ -365,20 +339,16 @@ static bool go_on(struct smatch *m, struct match_key *k, struct pattern_next nex
 	for (uint32_t i = 0; i < next.len; i++) {
 		uint16_t step = next.steps[i];
 
-		if (step == PATTERN_DONE) {
-			link_drop(m, k->best);
-			k->best = tail;
-			k->is_empty = tail == LINK_NONE;
-			if (tail != LINK_NONE)
-				m->links[tail].refs++;
-			return false;
+		if (step != PATTERN_DONE) {
+			add_thread(m, len, step, tail);
+			continue;
 		}
-		if (!m->plan->looks_inside) {
-			if (m->stamps[step] == m->stamp)
-				continue;
-			m->stamps[step] = m->stamp;
-		}
-		add_thread(m, len, step, tail);
+		if (tail == LINK_NONE)
+			return true; /* a match of no rows is none */
+		link_drop(m, k->best);
+		k->best = tail;
+		m->links[tail].refs++;
+		return false;
 	}
 	return true;
 }
@@ -386,21 +356,43 @@ static bool go_on(struct smatch *m, struct match_key *k, struct pattern_next nex
 static void take_next(struct smatch *m, struct match_key *k, uint32_t len)
 {
 	if (len > k->threads_cap) {
+		m->key_bytes -= k->threads_cap * sizeof *k->threads;
 		k->threads_cap = len < 4 ? 4 : len * 2;
 		k->threads = mem_resize(k->threads, k->threads_cap * sizeof *k->threads);
+		m->key_bytes += k->threads_cap * sizeof *k->threads;
 	}
 	if (len)
 		memcpy(k->threads, m->next, len * sizeof *k->threads);
 	k->threads_len = len;
 }
 
+static bool may_begin(const struct smatch *m, const struct match_key *k, uint64_t row)
+{
+	return m->masks[match_key_row(k, row)] & m->plan->start_mask;
+}
+
 static void begin(struct smatch *m, struct match_key *k)
 {
 	uint32_t len = 0;
 
-	m->stamp++;
+	links_next_row(m);
 	go_on(m, k, m->plan->pattern.start, LINK_NONE, &len);
 	take_next(m, k, len);
+	k->tried = k->at + 1;
+}
+
+/* A match may begin at the next row, too, if that has been looked at before from an earlier row in
+ * vain: so no row is looked at for every row before it.  Not for ever, which would be a thread or more
+ * for every row of a long match, and for nothing in most. */
+static void begin_again(struct smatch *m, struct match_key *k, uint32_t *len)
+{
+	enum { THREADS_AGAIN_MAX = 1024 };
+
+	if (k->at != k->tried || k->at >= k->again || k->best != LINK_NONE || *len >= THREADS_AGAIN_MAX)
+		return;
+	k->tried++;
+	if (may_begin(m, k, k->at))
+		go_on(m, k, m->plan->pattern.start, LINK_NONE, len);
 }
 
 /* The row at hand of every thread: those that may not have it end. */
@@ -408,30 +400,34 @@ static int take_row(struct smatch *m, uint32_t key, struct error *e)
 {
 	struct match_key *k = &m->keys[key];
 	const struct pattern *pattern = &m->plan->pattern;
-	uint32_t row = match_key_row(k, k->at), len = 0;
-	uint64_t mask = m->masks[row];
+	uint32_t len = 0;
 	bool goes_on = true;
 
-	if (m->plan->looks_inside && check_threads(m, k, row, e) < 0)
+	if (make_candidates(m, k, match_key_row(k, k->at), e) < 0)
 		return -1;
-	m->stamp++;
 	for (uint32_t i = 0; i < k->threads_len; i++) {
-		const struct match_thread t = k->threads[i];
-		const struct pattern_step *s = &pattern->steps[t.step];
-		bool holds = m->plan->looks_inside ? m->holds[i] : mask >> s->variable & 1;
+		uint32_t list = m->candidates[i];
 
-		if (goes_on && holds) {
-			uint32_t link = link_new(m, t.tail, k->at, s);
-
-			goes_on = go_on(m, k, s->next, link, &len);
-			link_drop(m, link);
-		}
-		link_drop(m, t.tail);
+		if (goes_on && list != LINK_NONE && m->links[list].holds)
+			goes_on = go_on(m, k, pattern->steps[k->threads[i].step].next, list, &len);
+		link_drop(m, k->threads[i].tail);
 	}
+	for (uint32_t i = 0; i < m->made_len; i++)
+		link_drop(m, m->made[i]);
 	k->threads_len = 0;
-	take_next(m, k, len);
 	k->at++;
-	return len > m->options.partials_max ? refuse_partials(m, key, e) : 0;
+	if (goes_on)
+		begin_again(m, k, &len);
+	take_next(m, k, len);
+	if (len <= m->options.partials_max)
+		return match_check_growth(m, e);
+	if (k->tried == k->start + 1)
+		return refuse_partials(m, key, e);
+	/* Of several rows at once: they are looked for one after the other. */
+	threads_forget(m, k);
+	k->at = k->start;
+	k->again = 0;
+	return 0;
 }
 
 /* ---- matches ---- */
@@ -447,7 +443,7 @@ static int find_start(struct smatch *m, const struct match_key *k, uint32_t n, u
 		*out = m->path[n - 1].row + 1;
 		return 0;
 	}
-	*out = k->start + 1;
+	*out = m->path[0].row + 1;
 	if (m->options.after == AFTER_NEXT_ROW)
 		return 0;
 	for (uint32_t i = 0; i < n && !(found && is_first); i++) {
@@ -457,7 +453,7 @@ static int find_start(struct smatch *m, const struct match_key *k, uint32_t n, u
 	if (!found)
 		return error_set(e, ERROR_DATA, "--after-match: no row of a match is %s",
 			m->options.after_variable);
-	if (found->row == k->start)
+	if (found->row == m->path[0].row)
 		return error_set(e, ERROR_DATA, "--after-match: the match begins with %s, so the next one "
 			"would be the same again", m->options.after_variable);
 	*out = found->row;
@@ -468,10 +464,10 @@ static int find_start(struct smatch *m, const struct match_key *k, uint32_t n, u
 static int settle(struct smatch *m, uint32_t key, struct error *e)
 {
 	struct match_key *k = &m->keys[key];
-	uint64_t start = k->start + 1;
+	uint64_t start = k->tried;
 
 	if (k->best != LINK_NONE) {
-		uint32_t n = unfold(m, k->best);
+		uint32_t n = links_unfold(m, k->best);
 
 		k->matches++;
 		if (found_put(m, key, n, e) < 0 || find_start(m, k, n, &start, e) < 0)
@@ -479,6 +475,7 @@ static int settle(struct smatch *m, uint32_t key, struct error *e)
 		k = &m->keys[key];
 	}
 	threads_forget(m, k);
+	k->again = m->options.has_within ? 0 : k->at; /* threads of several rows don't end together */
 	k->start = k->at = start;
 	let_go(m, k);
 	return 0;
@@ -509,7 +506,7 @@ static int drive(struct smatch *m, uint32_t key, uint64_t until, struct error *e
 	while (k->at < until) {
 		if (k->at == k->start) {
 			/* Most rows begin nothing. */
-			if (!(m->masks[match_key_row(k, k->at)] & m->plan->start_mask)) {
+			if (!may_begin(m, k, k->at)) {
 				k->start = ++k->at;
 				continue;
 			}
@@ -539,17 +536,60 @@ int threads_feed(struct smatch *m, const uint32_t *rows, uint32_t n, struct erro
 		struct match_key *k = &m->keys[m->store.key[rows[i]]];
 
 		numbers[i] = end_of(k);
-		match_key_push(k, rows[i]);
+		match_key_push(m, k, rows[i]);
 	}
 	if (mask_rows(m, rows, numbers, n, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
-		if (m->plan->looks_inside)
-			arena_reset(&m->arena);
 		if (drive(m, m->store.key[rows[i]], numbers[i] + 1, e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+struct listed {
+	int64_t time_us;
+	uint32_t row, key;
+};
+
+static int compare_listed(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+
+	if (x->time_us != y->time_us)
+		return x->time_us < y->time_us ? -1 : 1;
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* The row at which the earliest match that may still come begins.  Nothing before it is alive, though
+ * k->start may be further back. */
+static uint64_t earliest_row(const struct smatch *m, const struct match_key *k)
+{
+	uint32_t i = k->threads_len ? k->threads[0].tail : k->best;
+
+	if (i == LINK_NONE)
+		return k->threads_len ? k->at : k->start;
+	while (m->links[i].prev != LINK_NONE)
+		i = m->links[i].prev;
+	return m->links[i].row;
+}
+
+/* By the rows with which matches may begin: an order that a restore keeps. */
+static void order_listed(struct smatch *m)
+{
+	struct listed *all = mem_alloc((m->listed_len + (size_t)1) * sizeof *all);
+
+	for (uint32_t i = 0; i < m->listed_len; i++) {
+		const struct match_key *k = &m->keys[m->listed[i]];
+
+		all[i].key = m->listed[i];
+		all[i].row = match_key_row(k, earliest_row(m, k));
+		all[i].time_us = all[i].row == ROW_NONE ? INT64_MAX : m->store.time_us[all[i].row];
+	}
+	qsort(all, m->listed_len, sizeof *all, compare_listed);
+	for (uint32_t i = 0; i < m->listed_len; i++)
+		m->listed[i] = all[i].key;
+	mem_free(all);
 }
 
 /* Settles the keys whose matches can't grow: all, or those that --within ends. */
@@ -590,6 +630,7 @@ int threads_resume(struct smatch *m, struct error *e)
 
 int threads_finish(struct smatch *m, struct error *e)
 {
+	order_listed(m);
 	return settle_listed(m, true, 0, e);
 }
 
