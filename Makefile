@@ -197,12 +197,13 @@ test: all tests $(fault) $(fuzzers:%=$(O)/fuzz/%) $(O)/tests/tools/pipeline_word
 check:
 	@tests/check $(MAKE)
 
-# Jobs killed hundreds of times, for CHAOS_SECONDS, then two of ten minutes that are killed every few
-# seconds.
+# Jobs killed hundreds of times, for CHAOS_SECONDS; as long with a broker that is killed, too; then two
+# of ten minutes that are killed every few seconds.
 CHAOS_SECONDS ?= 600
 .PHONY: chaos
-chaos: all $(fault)
+chaos: all $(fault) $(O)/tests/tools/kafka
 	@BIN=$(BIN) FAULT_SO=$(fault) tests/chaos --seconds $(CHAOS_SECONDS)
+	@BIN=$(BIN) FAULT_SO=$(fault) KAFKA_TOOL=$(O)/tests/tools/kafka tests/chaos --seconds $(CHAOS_SECONDS) --only topic
 	@BIN=$(BIN) FAULT_SO=$(fault) tests/chaos --only 'a session' --length 600 --pause 1,5 --seconds 1
 
 .PHONY: bench

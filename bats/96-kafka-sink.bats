@@ -32,6 +32,10 @@ setup() {
 	printf '%s\n' card,amount,who 1,2,x ,3,y 3,4,z 1,5, >a.csv
 }
 
+teardown() { # of a test that failed
+	[ -z "${job:-}" ] || kill -9 "$job" 2>/dev/null || true
+}
+
 messages() { # messages TOPIC FORMAT: those that are committed
 	kcat -q -b "$brokers" -C -t "$1" -e -X isolation.level=read_committed -f "$2"
 }
@@ -103,10 +107,28 @@ for k, h in (("21", -973932308), ("foobar", -790332482), ("a-little-bit-long-str
 	python3 -c 'print("s"); print("x" * 2000000)' >big.csv
 	run bash -c "ssource big.csv | ssink kafka://$brokers/$topic"
 	[ "$status" -eq 1 ]
-	[[ "$output" = *"a row is larger than the topic's max.message.bytes"* ]]
+	[[ "$output" = *"a row is 2000008 bytes as a message, too large for the topic"* ]]
+	[[ "$output" = *"max.message.bytes, which is 1048588, says"* ]]
 	run bash -c "ssource a.csv | timeout 60 ssink kafka://127.0.0.1:1/$topic"
 	[ "$status" -eq 5 ]
 	[[ "$output" = *"no broker answers"* ]]
+}
+
+@test "a topic's own limit counts: small rows go in batches that fit, a large one alone" {
+	"$tool" "$brokers" create small$topic 1 max.message.bytes=20000
+	ssource 'nexmark:bid?events=5000' | ssink kafka://$brokers/small$topic
+	[ "$(messages small$topic '%s\n' | wc -l)" -eq 4600 ]
+	"$tool" "$brokers" create large$topic 1 max.message.bytes=12000000
+	python3 -c 'print("s"); print("x" * 10000000)' >big.csv
+	ssource big.csv | ssink kafka://$brokers/large$topic
+	[ "$(messages large$topic '%s' | wc -c)" -eq 10000008 ]
+	[ "$(ssource --until end kafka://$brokers/large$topic | ssink -f ndjson | wc -c)" -eq 10000009 ]
+	# Under a supervisor: one error, no restarts.
+	echo "ssource big.csv | ssink kafka://$brokers/small$topic" >p.sh
+	run timeout 20 runnel --state state p.sh
+	[ "$status" -eq 1 ]
+	[[ "$output" = *"a row is 10000008 bytes as a message"* ]]
+	[[ "$output" != *restart* ]]
 }
 
 @test "under runnel every row is there once, whoever is killed, the broker too" {
@@ -189,6 +211,25 @@ has_any() { [ "$(kcat -q -b "$brokers" -C -t "$1" -e -X isolation.level=read_unc
 	wait $job || { cat log; false; }
 	ssource 'nexmark:bid?events=6000' | smap 'auction, price, dateTime' | ssink -f ndjson | sort >wanted
 	messages $topic '%s\n' | sort | diff -q - wanted
+}
+
+@test "best.job: the best bids of README's example, of windows that have ended" {
+	"$tool" "$brokers" create bids 2
+	"$tool" "$brokers" create best 2
+	export brokers
+	bids="nexmark:bid?events=3000&rate=100" # of half a minute
+	ssource "$bids" | ssink --message-key auction kafka://$brokers/bids
+	runnel -q --state state --checkpoint 200ms "$root/bats/examples/best.job" 2>log 3>&- &
+	job=$!
+	ssource "$bids" | swindow --tumble 10s -k auction 'count(*) as bids, max(price) as best' |
+		smap -w "window_end <= '2026-01-01T00:00:20Z'" '*' | ssink -f ndjson | sort >wanted
+	[ "$(wc -l <wanted)" -gt 100 ]
+	ended() { messages best '%s\n' | sort | cmp -s - wanted; }
+	within ended || { cat log; messages best '%s\n' | sort | diff - wanted | head; false; }
+	sctl stop ./state
+	wait $job
+	ended
+	[ "$(messages best '%k\n' | head -n 1)" = "$(messages best '%s\n' | head -n 1 | grep -o '[0-9]*' | head -n 1)" ]
 }
 
 @test "epochs that should be known and aren't are an error, not sent again" {

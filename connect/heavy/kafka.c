@@ -537,3 +537,54 @@ int kafka_partitions(struct kafka *k, const char *topic, int32_t *out, struct er
 	}
 	return status;
 }
+
+static int64_t read_limit(rd_kafka_event_t *event)
+{
+	const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(
+		event);
+	const rd_kafka_ConfigResource_t **topics;
+	const rd_kafka_ConfigEntry_t **entries;
+	size_t n = 0, len = 0;
+	int64_t bytes = 0;
+
+	if (rd_kafka_event_error(event) || !result)
+		return 0;
+	topics = rd_kafka_DescribeConfigs_result_resources(result, &n);
+	if (!n || rd_kafka_ConfigResource_error(topics[0]))
+		return 0;
+	entries = rd_kafka_ConfigResource_configs(topics[0], &len);
+	for (size_t i = 0; i < len; i++) {
+		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+		if (value &&
+			strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") == 0 &&
+			int_parse(value, strlen(value), &bytes) != NUMBER_OK)
+			bytes = 0;
+	}
+	return bytes;
+}
+
+int kafka_topic_limit(struct kafka *k, const char *topic, int64_t *out_bytes, struct error *e)
+{
+	rd_kafka_ConfigResource_t *asked = rd_kafka_ConfigResource_new(
+		RD_KAFKA_RESOURCE_TOPIC, topic);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(k->rk);
+	int64_t since_us = clock_mono_us();
+	rd_kafka_event_t *event = NULL;
+	int status = 0;
+
+	*out_bytes = 0;
+	rd_kafka_DescribeConfigs(k->rk, &asked, 1, NULL, queue);
+	while (status == 0 && !event) {
+		event = rd_kafka_queue_poll(queue, KAFKA_SLICE_MS);
+		if (!event)
+			status = kafka_wait(k, since_us, e);
+	}
+	if (event) {
+		*out_bytes = read_limit(event);
+		rd_kafka_event_destroy(event);
+	}
+	rd_kafka_queue_destroy(queue);
+	rd_kafka_ConfigResource_destroy(asked);
+	return status;
+}

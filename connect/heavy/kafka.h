@@ -105,6 +105,9 @@ int kafka_partitions(struct kafka *k, const char *topic, int32_t *out, struct er
 int kafka_look_partitions(
 	struct kafka *k, const char *topic, int timeout_ms, int32_t *out, struct error *e);
 
+/* The topic's max.message.bytes; 0 where the brokers don't tell. */
+int kafka_topic_limit(struct kafka *k, const char *topic, int64_t *out_bytes, struct error *e);
+
 /* ---- errors ---- */
 
 /* "BROKERS: WHAT: Broker: Not leader for partition", with the code of its kind; what NULL: without.

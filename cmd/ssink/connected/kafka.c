@@ -39,23 +39,6 @@ static void sink_free(struct operator* op)
 
 /* ---- rows ---- */
 
-/* What can be wrong is said before the first row waits for its commit. */
-static int check_topic(struct kafka_sink *s, struct error *e)
-{
-	struct kafka_producer *p;
-	int32_t partitions;
-
-	if (s->has_topic)
-		return 0;
-	p = kafka_sink_producer(s, e);
-	if (!p || kafka_partitions(producer_client(p), s->target.topic, &partitions, e) < 0)
-		return -1;
-	if (s->files && kafka_sink_begin(s, e) < 0)
-		return -1;
-	s->has_topic = true;
-	return 0;
-}
-
 /* The stage is known with the first call. */
 static void open_files(struct kafka_sink *s)
 {
@@ -92,9 +75,9 @@ static int sink_schema(
 	schema_copy(&s->schema, in);
 	s->has_schema = true;
 	open_files(s);
-	if (check_topic(s, e) < 0)
-		return -1;
-	return s->files ? epoch_files_schema(s->files, in, e) : 0;
+	if (!s->files)
+		return kafka_sink_producer(s, e) ? 0 : -1;
+	return kafka_sink_begin(s, e) < 0 ? -1 : epoch_files_schema(s->files, in, e);
 }
 
 static int sink_batch(struct operator* op, unsigned input, const struct batch *in, struct error *e)

@@ -42,6 +42,29 @@ static size_t find_id(const struct kafka_sink *s, const char *id)
 	return i;
 }
 
+/* What can be wrong with the topic is said before anything else is begun. */
+static int look_at_topic(struct kafka_sink *s, struct error *e)
+{
+	struct kafka_setup setup = {.target = &s->target,
+		.type = RD_KAFKA_PRODUCER,
+		.properties = (const struct kafka_property[]){{NULL, NULL, false}},
+		.wait = {sink_alive, s}};
+	int32_t partitions;
+	struct kafka *k;
+	int status;
+
+	if (s->has_topic)
+		return 0;
+	if (kafka_open(&setup, &k, e) < 0)
+		return -1;
+	status = kafka_partitions(k, s->target.topic, &partitions, e);
+	if (status == 0)
+		status = kafka_topic_limit(k, s->target.topic, &s->message_bytes, e);
+	kafka_close(k);
+	s->has_topic = status == 0;
+	return status;
+}
+
 /* The producer of a transactional id, which is taken; NULL: without one. */
 static struct kafka_producer *find_producer(struct kafka_sink *s, const char *id, struct error *e)
 {
@@ -55,6 +78,9 @@ static struct kafka_producer *find_producer(struct kafka_sink *s, const char *id
 
 	if (i < s->producers_len)
 		return s->producers[i];
+	if (look_at_topic(s, e) < 0)
+		return NULL;
+	o.message_bytes = s->message_bytes;
 	if (producer_open(&o, &p, e) < 0)
 		return NULL;
 	s->has_read = false; /* whoever had it until now may have committed */

@@ -99,7 +99,7 @@ static int create(struct kafka *k, const char *topic, struct error *e)
 	return status;
 }
 
-/* A client that is told of a topic only by a message to it looks where it is a second later. */
+/* Waits until it is known, also to the client. */
 static int look(struct kafka *k, const char *topic, struct error *e)
 {
 	int64_t since_us = clock_mono_us();

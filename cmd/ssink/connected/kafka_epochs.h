@@ -5,9 +5,9 @@
  *   key     job/stage/subtask      value   the epoch's number
  *
  * The first is 0, before there is any epoch: one that isn't there has been lost.
- * Numbers only grow, so the last record of a key tells.  They are read to the end that the topic has
- * at that moment, as a reader of committed transactions sees it: an open one of somebody else in
- * between is waited for. */
+ * Numbers only grow, so the last record of a key tells.  They are read to the end that the topic
+ * has at that moment, as a reader of committed transactions sees it: an open one of somebody else
+ * in between is waited for. */
 #ifndef RUNNEL_SSINK_KAFKA_EPOCHS_H
 #define RUNNEL_SSINK_KAFKA_EPOCHS_H
 

@@ -9,6 +9,7 @@
 enum {
 	FULL_MS = 20,
 	CLOSE_MS = 2000,
+	MESSAGE_BYTES = 1000000, /* librdkafka's own, of a message and of a batch */
 };
 
 struct kafka_producer {
@@ -18,6 +19,7 @@ struct kafka_producer {
 	bool in_transaction;
 	bool has_warned;
 	rd_kafka_resp_err_t failed; /* the first message that wasn't delivered */
+	size_t failed_bytes;
 };
 
 /* ---- life ---- */
@@ -26,8 +28,10 @@ static void hear_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, voi
 {
 	struct kafka_producer *p = kafka_context(opaque);
 
-	if (message->err && !p->failed)
+	if (message->err && !p->failed) {
 		p->failed = message->err;
+		p->failed_bytes = message->len + message->key_len;
+	}
 }
 
 static void configure(rd_kafka_conf_t *conf, void *context)
@@ -111,13 +115,22 @@ static int take_id(struct kafka_producer *p, struct error *e)
 	return status;
 }
 
+static int64_t limit(int64_t n, int64_t least, int64_t most)
+{
+	return n < least ? least : n > most ? most : n;
+}
+
 int producer_open(const struct producer_options *o, struct kafka_producer **out, struct error *e)
 {
-	char timeout[16];
+	int64_t most = o->message_bytes ? limit(o->message_bytes, 1000, 1000000000) : MESSAGE_BYTES;
+	char timeout[16], message[16], batch[16];
+	int32_t partitions;
 	const struct kafka_property plain[] = {{"enable.idempotence", "true", true},
+		{"message.max.bytes", message, false}, {"batch.size", batch, false},
 		{"partitioner", "murmur2_random", false}, {"linger.ms", "20", false},
 		{"queue.buffering.max.kbytes", "65536", false}, {NULL, NULL, false}};
 	const struct kafka_property transactional[] = {{"transactional.id", o->id, true},
+		{"message.max.bytes", message, false}, {"batch.size", batch, false},
 		{"enable.idempotence", "true", true}, {"partitioner", "murmur2_random", false},
 		{"transaction.timeout.ms", timeout, false}, {"linger.ms", "20", false},
 		{"queue.buffering.max.kbytes", "65536", false}, {NULL, NULL, false}};
@@ -130,9 +143,15 @@ int producer_open(const struct producer_options *o, struct kafka_producer **out,
 		.wait = o->wait};
 
 	snprintf(timeout, sizeof timeout, "%d", PRODUCER_TIMEOUT_MS);
+	snprintf(message, sizeof message, "%d", (int)most);
+	/* Several small ones go together, and may then be too large for the topic, too. */
+	snprintf(batch, sizeof batch, "%d", (int)limit(most, 1, MESSAGE_BYTES));
 	p->o = *o;
 	p->id = o->id ? mem_strdup(o->id) : NULL;
-	if (kafka_open(&setup, &p->k, e) < 0 || (o->id && take_id(p, e) < 0)) {
+	/* A client that is told of a topic only by a message to it looks where it is a second
+	 * later. */
+	if (kafka_open(&setup, &p->k, e) < 0 || (o->id && take_id(p, e) < 0) ||
+		kafka_partitions(p->k, o->target->topic, &partitions, e) < 0) {
 		producer_close(p);
 		return -1;
 	}
@@ -211,6 +230,21 @@ enum producer_status producer_begin(struct kafka_producer *p, struct error *e)
 		     : PRODUCER_OK;
 }
 
+static void too_large(const struct kafka_producer *p, struct error *e)
+{
+	struct buf limit = BUF_INIT;
+
+	if (p->o.message_bytes)
+		buf_printf(&limit, ", which is %lld", (long long)p->o.message_bytes);
+	error_set(e, ERROR_DATA, "%s: %s: a row is %zu bytes as a message, too large for the topic",
+		kafka_brokers(p->k), p->o.target->topic, p->failed_bytes);
+	error_hint(e,
+		"its max.message.bytes%s, says how large one may be, and message.max.bytes, "
+		"if it is in the URL",
+		buf_cstr(&limit));
+	buf_clear(&limit);
+}
+
 /* A message that can never be delivered ends it all; others the transaction aborts for. */
 static enum producer_status check_failed(struct kafka_producer *p, struct error *e)
 {
@@ -220,9 +254,7 @@ static enum producer_status check_failed(struct kafka_producer *p, struct error 
 		return give_up(p, PRODUCER_AGAIN);
 	kafka_error(p->k, p->failed, p->o.target->topic, e);
 	if (p->failed == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-		error_hint(e,
-			"a row is larger than the topic's max.message.bytes, or message.max.bytes "
-			"in the URL");
+		too_large(p, e);
 	return PRODUCER_ERROR;
 }
 
@@ -309,6 +341,7 @@ enum producer_status producer_send(struct kafka_producer *p, const char *topic,
 		if (p->id && (err == RD_KAFKA_RESP_ERR__STATE || kafka_may_pass(err)))
 			return give_up(p, PRODUCER_AGAIN);
 		p->failed = err;
+		p->failed_bytes = v->value_len + v->key_len;
 		return check_failed(p, e);
 	}
 }

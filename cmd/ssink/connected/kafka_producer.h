@@ -1,16 +1,17 @@
 /* A producer: idempotent, or transactional under an id.
  *
  * With an id: opening it fences whoever had it, and what that had begun is aborted; then
- * begin -> send* -> commit.  What may go away by itself (a broker that is gone) is waited for, calling
- * alive meanwhile, with one warning.  PRODUCER_AGAIN: the transaction was aborted, and may be sent
- * again from its start. */
+ * begin -> send* -> commit.  What may go away by itself (a broker that is gone) is waited for,
+ * calling alive meanwhile, with one warning.  PRODUCER_AGAIN: the transaction was aborted, and may
+ * be sent again from its start. */
 #ifndef RUNNEL_SSINK_KAFKA_PRODUCER_H
 #define RUNNEL_SSINK_KAFKA_PRODUCER_H
 
 #include "cmd/ssink/connected/kafka_messages.h"
 #include "connect/heavy/kafka.h"
 
-/* transaction.timeout.ms, unless the URL says otherwise: below the brokers' own limit of 15 minutes. */
+/* transaction.timeout.ms, unless the URL says otherwise: below the brokers' own limit of 15
+ * minutes. */
 enum { PRODUCER_TIMEOUT_MS = 600000 };
 
 struct kafka_producer;
@@ -18,6 +19,7 @@ struct kafka_producer;
 struct producer_options {
 	const struct kafka_target *target; /* outlives it */
 	const char *id;                    /* transactional; NULL: none */
+	int64_t message_bytes;             /* that the topic takes at most; 0: unknown */
 	struct kafka_wait wait;
 	void (*warn)(void *context, const char *text);
 	void *context;
@@ -26,7 +28,8 @@ struct producer_options {
 enum producer_status { PRODUCER_ERROR = -1, PRODUCER_OK = 0, PRODUCER_AGAIN = 1 };
 
 int producer_open(const struct producer_options *o, struct kafka_producer **out, struct error *e);
-void producer_close(struct kafka_producer *p); /* NULL is nothing; what isn't committed is aborted */
+void producer_close(
+	struct kafka_producer *p); /* NULL is nothing; what isn't committed is aborted */
 const char *producer_id(const struct kafka_producer *p);
 struct kafka *producer_client(struct kafka_producer *p);
 

@@ -3,15 +3,14 @@
  * Under a supervisor a row is written to its epoch's file (epoch_file.h) and, if it can be, sent at
  * once in a transaction that stays open until the epoch is committed:
  *
- *   LIVE_NEXT      nothing waits for a commit: the next rows begin a transaction, which gets all that
- *                  the epoch has by now
- *   LIVE_OPEN      the epoch's rows go into it as they come
- *   LIVE_PREPARED  it has the whole of epoch `through`, and its number; rows of the next one only go to
- *                  their file
- *   LIVE_OFF       the transaction is gone, or never was: until its commit the epoch is in its file only
+ *   LIVE_NEXT      nothing waits for a commit: the next rows begin a transaction, which gets all
+ * that the epoch has by now LIVE_OPEN      the epoch's rows go into it as they come LIVE_PREPARED
+ * it has the whole of epoch `through`, and its number; rows of the next one only go to their file
+ *   LIVE_OFF       the transaction is gone, or never was: until its commit the epoch is in its file
+ * only
  *
- * So a commit has little to do, and rows hardly wait for it.  The file is what counts: whatever happens
- * to the transaction, the epoch is sent again from there. */
+ * So a commit has little to do, and rows hardly wait for it.  The file is what counts: whatever
+ * happens to the transaction, the epoch is sent again from there. */
 #ifndef RUNNEL_SSINK_KAFKA_SINK_H
 #define RUNNEL_SSINK_KAFKA_SINK_H
 
@@ -41,7 +40,8 @@ struct kafka_sink {
 	bool has_schema, has_topic, is_ready;
 	enum kafka_live live;
 	uint64_t through;
-	int64_t live_us; /* since when the transaction is open */
+	int64_t live_us;       /* since when the transaction is open */
+	int64_t message_bytes; /* that the topic takes at most; 0: unknown */
 	uint64_t rows;
 	struct buf header_text[KAFKA_HEADERS_MAX];
 };
@@ -54,7 +54,8 @@ int kafka_sink_send(struct kafka_sink *s, const struct batch *b, struct error *e
 
 /* ---- under a supervisor ---- */
 
-/* Once: takes the transactional ids that earlier starts have left, and reads what they committed. */
+/* Once: takes the transactional ids that earlier starts have left, and reads what they committed.
+ */
 int kafka_sink_begin(struct kafka_sink *s, struct error *e);
 
 /* Rows that are in the epoch's file by now; the epoch whose file is prepared. */

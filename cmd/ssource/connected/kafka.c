@@ -340,7 +340,7 @@ static void clear_wake(const struct kafka_source *s)
 /* Up to max messages (or words that are no message), without waiting. */
 static size_t take_messages(struct kafka_source *s, size_t max)
 {
-	size_t left = s->held_len - s->held_at, n = left < max ? left : max;
+	size_t left = s->held_len - s->held_at, n = left < max ? left : max, bytes = 0;
 	ssize_t got;
 
 	if (n) {
@@ -349,7 +349,12 @@ static size_t take_messages(struct kafka_source *s, size_t max)
 		return n;
 	}
 	got = rd_kafka_consume_batch_queue(s->reach.queue, 0, s->turn, max);
-	return got > 0 ? (size_t)got : 0;
+	if (got <= 0)
+		return 0;
+	for (size_t i = 0; i < (size_t)got; i++)
+		bytes += s->turn[i]->len + s->turn[i]->key_len;
+	kafka_reach_nudge(&s->reach, &s->parts, bytes / (size_t)got);
+	return (size_t)got;
 }
 
 /* The end of what is there by now. */
@@ -383,7 +388,7 @@ static int take_word(struct kafka_source *s, const rd_kafka_message_t *m, struct
 }
 
 /* Whether a message counts.  Its time may be the event time, and then has to be one. */
-static int check_message(struct kafka_source *s, const struct kafka_partition *p,
+static int check_message(struct kafka_source *s, struct kafka_partition *p,
 	rd_kafka_message_t *const *m, struct error *e)
 {
 	struct bad_record bad = {.line = 1, .record = (*m)->payload, .record_len = (*m)->len};
@@ -392,8 +397,12 @@ static int check_message(struct kafka_source *s, const struct kafka_partition *p
 	int64_t ms;
 	int status;
 
-	if (!p || (*m)->offset < p->next || (p->end != OFFSET_UNKNOWN && (*m)->offset >= p->end))
+	if (!p || (*m)->offset < p->next)
 		return 0;
+	if (p->end != OFFSET_UNKNOWN && (*m)->offset >= p->end) {
+		take_end(s, p, p->end); /* what stands before the end is no message */
+		return 0;
+	}
 	if (s->time_meta < 0)
 		return 1;
 	ms = rd_kafka_message_timestamp(*m, &kind);

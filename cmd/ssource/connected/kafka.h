@@ -26,6 +26,9 @@
 #include "libcore/base/arena.h"
 #include "libcore/state/snapshot.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 /* ---- what is asked for ---- */
 
 enum kafka_meta {
@@ -106,6 +109,8 @@ void kafka_partitions_clear(struct kafka_partitions *p);
 
 /* ---- reaching it ---- */
 
+enum { KAFKA_NUDGES_MAX = 64 };
+
 struct kafka_reach {
 	const struct kafka_input *in;
 	struct kafka *client;
@@ -114,6 +119,14 @@ struct kafka_reach {
 	int wake_fd;             /* readable when there may be something */
 	int look_ms;             /* patience with metadata */
 	int64_t looked_us;
+	bool was_full;          /* so much was ahead that librdkafka stopped fetching */
+	int64_t ahead_max, ahead_bytes_max; /* messages; 0: not asked yet */
+	/* The thread that wakes it, and whom it asks. */
+	pthread_t nudger;
+	bool has_nudger;
+	atomic_bool is_asking;
+	int32_t nudged[KAFKA_NUDGES_MAX];
+	size_t nudged_len;
 };
 
 /* Connects and learns how many partitions there are. */
@@ -128,6 +141,10 @@ int kafka_reach_settle(
 
 /* Begins to fetch what isn't fetched yet. */
 int kafka_reach_start(struct kafka_reach *r, struct kafka_partitions *parts, struct error *e);
+
+/* After messages were taken, each of about so many bytes.  A client that has as much ahead as it may
+ * sleeps for up to a second, whatever is taken meanwhile: it is woken before it has nothing left. */
+void kafka_reach_nudge(struct kafka_reach *r, const struct kafka_partitions *parts, size_t bytes);
 
 /* Looks for new partitions when it is time for that: parts->count grows. */
 int kafka_reach_look(

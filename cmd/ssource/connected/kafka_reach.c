@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -80,6 +81,13 @@ int kafka_reach_open(struct kafka_reach *r, const struct kafka_input *in, struct
 	return 0;
 }
 
+static void join_nudge(struct kafka_reach *r)
+{
+	if (r->has_nudger)
+		pthread_join(r->nudger, NULL);
+	r->has_nudger = false;
+}
+
 /* librdkafka waits for ever for a consumer of a group that wasn't stopped. */
 static void stop(struct kafka_reach *r, const struct kafka_partitions *parts)
 {
@@ -94,6 +102,7 @@ void kafka_reach_close(struct kafka_reach *r, const struct kafka_partitions *par
 {
 	if (!r->client)
 		return;
+	join_nudge(r);
 	if (r->topic)
 		stop(r, parts);
 	if (r->queue)
@@ -259,6 +268,60 @@ int kafka_reach_look(
 	if (count > parts->count)
 		parts->count = count;
 	return 0;
+}
+
+/* Any question to a partition's leader wakes the thread that fetches from it; its answer comes
+ * behind what is fetched then, so that it is waited for elsewhere. */
+static void *ask_leaders(void *context)
+{
+	struct kafka_reach *r = context;
+	int64_t low, high;
+
+	for (size_t i = 0; i < r->nudged_len; i++)
+		rd_kafka_query_watermark_offsets(kafka_handle(r->client), r->in->target.topic,
+			r->nudged[i], &low, &high, KAFKA_SLICE_MS);
+	atomic_store(&r->is_asking, false);
+	return NULL;
+}
+
+static void nudge(struct kafka_reach *r, const struct kafka_partitions *parts)
+{
+	sigset_t all, before;
+
+	if (atomic_load(&r->is_asking))
+		return;
+	join_nudge(r);
+	r->nudged_len = 0;
+	for (size_t i = 0; i < parts->len && r->nudged_len < KAFKA_NUDGES_MAX; i++) {
+		if (parts->items[i]->is_started)
+			r->nudged[r->nudged_len++] = parts->items[i]->number;
+	}
+	atomic_store(&r->is_asking, true);
+	sigfillset(&all); /* signals are this thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r->has_nudger = pthread_create(&r->nudger, NULL, ask_leaders, r) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!r->has_nudger)
+		atomic_store(&r->is_asking, false);
+}
+
+void kafka_reach_nudge(struct kafka_reach *r, const struct kafka_partitions *parts, size_t bytes)
+{
+	int64_t ahead = (int64_t)rd_kafka_queue_length(r->queue);
+	int64_t ahead_bytes = ahead * (int64_t)bytes;
+
+	if (!r->ahead_max) {
+		r->ahead_max = kafka_property_int(r->client, "queued.min.messages");
+		r->ahead_bytes_max = kafka_property_int(r->client, "queued.max.messages.kbytes") *
+				     1024;
+	}
+	if (ahead > r->ahead_max / 2 || ahead_bytes > r->ahead_bytes_max / 2) {
+		r->was_full = true;
+	} else if (r->was_full && !kafka_is_away(r->client) && ahead < r->ahead_max / 4 &&
+		   ahead_bytes < r->ahead_bytes_max / 4) {
+		r->was_full = false;
+		nudge(r, parts);
+	}
 }
 
 int kafka_reach_fail_range(struct kafka_reach *r, const struct kafka_partition *p, struct error *e)
