@@ -162,6 +162,17 @@ says() { grep -qF -- "$1" "${2:-messages}"; }
 	[ "$(rows -s 'a int' --bad bad.ndjson 2>messages | tr -d '\n')" = '{"a":1}{"a":3}{"a":5}' ]
 	[ "$(grep -o '"input":"[^"]*"' bad.ndjson | tr '\n' ' ')" = "\"input\":\"$T[0]@1\" \"input\":\"$T[0]@3\" " ]
 	grep -qF '"record":"{\"a\":"' bad.ndjson
+	# What no reader could go on behind, also while types are inferred, is one message's matter.
+	T=${T}b
+	kafka create "$T" 1
+	printf '\x05\xc1\x81\xa1n' >m0
+	printf '\x81\xa1n\x05' >m1
+	kcat -b "$B" -P -t "$T" -p 0 m0 m1
+	for schema in '*' 'n int'; do
+		[ "$(rows -f msgpack -s "$schema" --bad skip 2>messages)" = '{"n":5}' ]
+		says "1 malformed record skipped"
+	done
+	fails 1 "$T[0]@0: " -f msgpack "kafka://$B/$T" --until end
 }
 
 @test "csv, lines, several objects and lines in a message" {

@@ -401,8 +401,9 @@ static int parse_text(struct messages *m, const uint8_t *text, size_t len,
 
 		if (m->reader->ops->parse(m->reader, text + at, len - at, true,
 			    (uint32_t)(len / ROW_BYTES_MIN + 2), columns, &keep, &n, e) < 0) {
-			if (!m->is_bad && e->code == ERROR_DATA) {
-				blame(m, e->text);
+			if (e->code == ERROR_DATA) {
+				if (!m->is_bad)
+					blame(m, e->text);
 				error_clear(e);
 				return 0;
 			}
@@ -719,10 +720,45 @@ int messages_need_sample(const struct messages_options *o, bool *out, struct err
 	return status;
 }
 
+static int infer_text(
+	struct messages *m, const struct buf *text, struct schema *found, struct error *e)
+{
+	uint32_t rows = m->o.infer_rows ? m->o.infer_rows : MESSAGES_SAMPLE_ROWS;
+
+	schema_clear(found);
+	schema_init(found);
+	return m->reader->ops->infer(m->reader, text->data, text->len, true, rows, found, e);
+}
+
+/* Of the messages alone that make sense each by itself: what is wrong with others is told when they are
+ * parsed.  1: there is none. */
+static int infer_apart(struct messages *m, const struct message *sample, size_t n,
+	struct schema *found, struct error *e)
+{
+	struct buf good = BUF_INIT;
+	int status = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		struct error ignored = ERROR_INIT;
+
+		buf_reset(&m->text);
+		if (!sample[i].value || !sample[i].value_len)
+			continue;
+		put_message(m, &m->text, &sample[i]);
+		if (infer_text(m, &m->text, found, &ignored) == 0 && found->fields_len)
+			buf_put(&good, m->text.data, m->text.len);
+	}
+	if (good.len) {
+		error_clear(e);
+		status = infer_text(m, &good, found, e);
+	}
+	buf_clear(&good);
+	return status;
+}
+
 static int infer(struct messages *m, const struct message *sample, size_t n, struct error *e)
 {
 	struct schema found = SCHEMA_INIT;
-	uint32_t rows = m->o.infer_rows ? m->o.infer_rows : MESSAGES_SAMPLE_ROWS;
 	int status;
 
 	buf_reset(&m->text);
@@ -731,7 +767,9 @@ static int infer(struct messages *m, const struct message *sample, size_t n, str
 		if (sample[i].value)
 			put_message(m, &m->text, &sample[i]);
 	}
-	status = m->reader->ops->infer(m->reader, m->text.data, m->text.len, true, rows, &found, e);
+	status = infer_text(m, &m->text, &found, e);
+	if (status < 0 && e->code == ERROR_DATA && infer_apart(m, sample, n, &found, e) == 0)
+		status = 0;
 	if (status == 0)
 		status = schema_spec_settle(&m->spec, &found, m->o.reader.input, &m->arena, e);
 	schema_clear(&found);
