@@ -2,6 +2,7 @@
 """Random patterns over short random sequences: smatch against a matcher that tries everything.
 
     tests/match_oracle.py [--seed N] [--rounds N]        BIN=build/bin
+    tests/match_oracle.py --flink [--seed N]             beside Apache Flink's MATCH_RECOGNIZE, row by row
 
 The judge has nothing in common with the program.  It writes out, in the order of preference, all ways
 to be a pattern: SQL's definition of which match counts is the first of them that the conditions allow.
@@ -299,12 +300,122 @@ def run(bin_dir, question, rows, timed, schema):
     return 0, [json.loads(line) for line in c.stdout.splitlines()]
 
 
+# ---- beside Flink: what both can (tests/peers/match_flink.py says what that is) ----
+
+# name, pattern, [(variable, our condition, Flink's)], [(name, our measure, Flink's)], after, within
+# Flink's LAST(A.x, 1) in A's own condition is the A before the row at hand, as ours.
+FLINK_PATTERNS = [
+    ("fixed counts", "A{2} B", [("A", "x > 2", "A.x > 2"), ("B", "x <= 2", "B.x <= 2")],
+     [("a", "first(A.x)", "first(A.x)"), ("b", "B.x", "B.x"), ("s", "sum(A.x)", "sum(A.x)")], "last", None),
+    ("ranges", "A{1,3} B", [("A", "x > 1", "A.x > 1"), ("B", "x <= 1", "B.x <= 1")],
+     [("n", "count(A.x)", "count(A.x)"), ("b", "B.x", "B.x"), ("at", "A.t", "A.t")], "last", None),
+    ("as many as possible", "A+ B", [("A", "x >= 2", "A.x >= 2"), ("B", "x < 2", "B.x < 2")],
+     [("n", "count(A.x)", "count(A.x)"), ("f", "first(A.x)", "first(A.x)"), ("l", "last(A.x)", "last(A.x)"),
+      ("b", "B.t", "B.t")], "last", None),
+    ("as few as possible", "A B+? C", [("A", "x = 0", "A.x = 0"), ("C", "x = 3", "C.x = 3")],
+     [("a", "A.t", "A.t"), ("n", "count(B.x)", "count(B.x)"), ("c", "C.t", "C.t")], "last", None),
+    ("none or more", "A B* C", [("A", "x = 1", "A.x = 1"), ("B", "x > 2", "B.x > 2"), ("C", "x <= 2", "C.x <= 2")],
+     [("a", "A.t", "A.t"), ("n", "count(B.x)", "count(B.x)"), ("m", "max(B.x)", "max(B.x)"), ("c", "C.x", "C.x")],
+     "last", None),
+    ("perhaps one", "A B? C", [("A", "x = 4", "A.x = 4"), ("B", "x < 2", "B.x < 2"), ("C", "x >= 2", "C.x >= 2")],
+     [("a", "A.t", "A.t"), ("b", "B.x", "B.x"), ("c", "C.t", "C.t")], "last", None),
+    ("every start", "A+ B", [("A", "x >= 2", "A.x >= 2"), ("B", "x < 2", "B.x < 2")],
+     [("f", "first(A.t)", "first(A.t)"), ("n", "count(A.x)", "count(A.x)"), ("b", "B.t", "B.t")], "next", None),
+    ("from a variable's last row", "A B+ C", [("A", "x < 2", "A.x < 2"), ("B", "x >= 2", "B.x >= 2"),
+                                              ("C", "x < 2", "C.x < 2")],
+     [("a", "A.t", "A.t"), ("n", "count(B.x)", "count(B.x)"), ("c", "C.t", "C.t")], "last:C", None),
+    ("from a variable's first row", "A B+ C", [("A", "x >= 1", "A.x >= 1"), ("B", "x > A.x", "B.x > A.x"),
+                                               ("C", "x <= A.x", "C.x <= A.x")],
+     [("a", "A.t", "A.t"), ("n", "count(B.x)", "count(B.x)"), ("c", "C.t", "C.t")], "first:B", None),
+    ("within", "A B+ C", [("A", "x < 3", "A.x < 3"), ("B", "x >= 3", "B.x >= 3"), ("C", "x < 3", "C.x < 3")],
+     [("a", "A.t", "A.t"), ("n", "count(B.x)", "count(B.x)"), ("c", "C.t", "C.t")], "last", 6),
+    ("another's row", "A B+ C", [("B", "x > A.x", "B.x > A.x"), ("C", "x <= A.x", "C.x <= A.x")],
+     [("a", "A.x", "A.x"), ("b", "last(B.x)", "last(B.x)"), ("c", "C.x", "C.x"), ("t", "C.t", "C.t")], "last", None),
+    ("the row before", "S D+ U",
+     [("D", "x < prev(x)", "D.x < last(D.x, 1) or (last(D.x, 1) is null and D.x < S.x)"),
+      ("U", "x >= prev(x)", "U.x >= last(D.x)")],
+     [("s", "S.x", "S.x"), ("d", "last(D.x)", "last(D.x)"), ("e", "first(D.x, 1)", "first(D.x, 1)"),
+      ("p", "last(D.x, 1)", "last(D.x, 1)"), ("u", "U.t", "U.t")], "last", None),
+    ("a sum so far", "A+ B", [("A", "sum(A.x) < 7", "sum(A.x) < 7"), ("B", "sum(A.x) + x >= 7", "sum(A.x) + B.x >= 7")],
+     [("n", "count(A.x)", "count(A.x)"), ("s", "sum(A.x)", "sum(A.x)"), ("t", "B.t", "B.t")], "last", None),
+    ("a mean, the first, how many", "A B+ C",
+     [("B", "x >= first(A.x) and count(B.x) <= 3", "B.x >= first(A.x) and count(B.x) <= 3"),
+      ("C", "x < first(A.x)", "C.x < first(A.x)")],
+     [("a", "A.t", "A.t"), ("m", "avg(B.x * 1.0)", "avg(cast(B.x as double))"), ("l", "min(B.x)", "min(B.x)"),
+      ("c", "C.x", "C.x")], "next", None),
+]
+FLINK_AFTER = {"last": "past last row", "next": "to next row", "last:C": "to last C", "first:B": "to first B"}
+
+
+def ask_both(cluster, folder, number, question, table):
+    from match_flink import statement
+    name, pattern, define, measures, after, within = question
+    theirs = [row for _, row in cluster.run(statement(
+        "events", "`key`", "ts", [(n, x) for n, _, x in measures], pattern, [(v, x) for v, _, x in define],
+        FLINK_AFTER[after], "'%d' second" % within if within else None))]
+    options = ["-k", "key", "--pattern", pattern, "--define", "; ".join("%s: %s" % (v, x) for v, x, _ in define),
+               "--after-match", after] + (["--within", "%dms" % (within * 1000 - 1)] if within else [])
+    got = []
+    for delay in ([], ["-d", "0s"]):
+        source = [table[0], "-f", "csv", "--header", "no", "-s", "key int, t int, x int, at timestamp(ms)", "-t", "at"]
+        a = subprocess.run(source + delay + [folder + "/events.csv"], capture_output=True, check=True)
+        b = subprocess.run([table[1]] + options + [", ".join("%s as %s" % (x, n) for n, x, _ in measures)],
+                           input=a.stdout, capture_output=True, check=True)
+        c = subprocess.run([table[2], "-f", "ndjson"], input=b.stdout, capture_output=True, check=True)
+        got.append([[r["key"]] + [r[n] for n, _, _ in measures] for r in map(json.loads, c.stdout.splitlines())])
+
+    def canonical(rows):
+        return sorted((tuple("null" if v is None else "%.9g" % float(v) for v in r) for r in rows))
+    a, b, c = canonical(theirs), canonical(got[0]), canonical(got[1])
+    same_rows = a == b == c
+    print("%-30s %6d matches %s" % (name, len(a), "agree" if same_rows else "DIFFER"), flush=True)
+    if not same_rows:
+        extra, missing = [r for r in b if r not in a], [r for r in a if r not in b]
+        print("  ours %d, streamed %d; only ours: %s; only Flink's: %s" % (len(b), len(c), extra[:3], missing[:3]))
+    return same_rows and len(a) > 0
+
+
+def beside_flink(seed, bin_dir):
+    """Rows of 40 keys, some at one time; numbers of rows as another column to know them by."""
+    import tempfile
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers"))
+    import flink
+    if not flink.is_there():
+        print("no Flink here: tests/peers/flink.py fetch gets it")
+        return 77
+    r, failed = random.Random(seed), 0
+    with tempfile.TemporaryDirectory() as folder, flink.Flink() as cluster:
+        at = 0
+        with open(folder + "/events.csv", "w") as f:
+            for n in range(20000):
+                at += r.choice([0, 1, 10, 50, 200])
+                f.write("%d,%d,%d,%d\n" % (r.randrange(40), n, r.randrange(6), at))
+            for key in range(40):  # ends what has begun: Flink gives out nothing that waits for it at the end
+                f.write("%d,%d,%d,%d\n" % (key, 20000 + key, -100, at + 60000))
+        cluster.run("set 'table.local-time-zone' = 'UTC'")
+        cluster.run("create table events (`key` int, t int, x int, ms bigint, ts as to_timestamp_ltz(ms, 3), watermark for "
+                    "ts as ts - interval '0.001' second) with ('connector' = 'filesystem', 'path' = 'file://%s/events.csv', "
+                    "'format' = 'csv')" % folder)
+        table = [os.path.join(bin_dir, n) for n in ("ssource", "smatch", "ssink")]
+        for number, question in enumerate(FLINK_PATTERNS):
+            try:
+                failed += not ask_both(cluster, folder, number, question, table)
+            except RuntimeError as problem:
+                failed += 1
+                print("%-30s Flink can't: %s" % (question[0], str(problem).splitlines()[-1][:300]))
+    print("%d patterns, %d differ (seed %d)" % (len(FLINK_PATTERNS), failed, seed))
+    return 1 if failed else 0
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--seed", type=int, default=int(os.environ.get("SEED", time.time())))
     p.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", 300)))
     p.add_argument("--bin", default=os.environ.get("BIN", "build/bin"))
+    p.add_argument("--flink", action="store_true")
     args = p.parse_args()
+    if args.flink:
+        sys.exit(beside_flink(args.seed, args.bin))
     print("seed", args.seed, flush=True)
     found = errors = 0
     for round_ in range(args.rounds):
