@@ -203,14 +203,21 @@ has_any() { [ "$(kcat -q -b "$brokers" -C -t "$1" -e -X isolation.level=read_unc
 	  ssink 'kafka://$brokers/$topic?transaction.timeout.ms=2000'" >p.sh
 	runnel -q --state state --checkpoint 1500ms --heartbeat 1m p.sh 2>log 3>&- &
 	job=$!
+	"$tool" "$brokers" create late$topic 1
+	printf '%s' "ssource 'nexmark:bid?events=6000' --rate 1500 | smap 'auction, price, dateTime' |
+	  ssink 'kafka://$brokers/late$topic?transaction.timeout.ms=2000'" >late.sh
+	runnel -q --state late --checkpoint 0s late.sh 2>late.log 3>&- & # one epoch of four seconds
+	late=$!
 	within has_any $topic
 	stage=$(pgrep -P $job ssink)
 	kill -STOP $stage
 	sleep 3
 	kill -CONT $stage
 	wait $job || { cat log; false; }
+	wait $late || { cat late.log; false; }
 	ssource 'nexmark:bid?events=6000' | smap 'auction, price, dateTime' | ssink -f ndjson | sort >wanted
 	messages $topic '%s\n' | sort | diff -q - wanted
+	messages late$topic '%s\n' | sort | diff -q - wanted
 }
 
 @test "best.job: the best bids of README's example, of windows that have ended" {

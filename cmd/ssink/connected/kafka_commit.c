@@ -362,15 +362,20 @@ static int live_begin(
 						      : epoch_files_replay(s->files, &take, e);
 }
 
-/* One that is nearly as old as the brokers allow is given up, before they do it. */
-static void give_up_old(struct kafka_sink *s, struct kafka_producer *p)
+static int64_t live_limit_us(struct kafka_producer *p)
 {
-	int64_t limit_us = kafka_property_int(producer_client(p), "transaction.timeout.ms") * MS_US;
+	return kafka_property_int(producer_client(p), "transaction.timeout.ms") * MS_US;
+}
 
-	if (s->live != LIVE_OPEN || clock_mono_us() - s->live_us < limit_us / 4 * 3)
-		return;
-	producer_abort(p);
+/* From now on the epoch is in its file only.  p is gone after, if the brokers have ended its
+ * transaction, which ends the producer, too. */
+static void give_up_live(struct kafka_sink *s, struct kafka_producer *p)
+{
 	s->live = LIVE_OFF;
+	if (clock_mono_us() - s->live_us < live_limit_us(p))
+		producer_abort(p);
+	else
+		close_producers(s, false);
 }
 
 int kafka_live_rows(struct kafka_sink *s, const struct batch *b, struct error *e)
@@ -380,7 +385,9 @@ int kafka_live_rows(struct kafka_sink *s, const struct batch *b, struct error *e
 
 	if (!x.p)
 		return -1;
-	give_up_old(s, x.p);
+	/* One that is nearly as old as the brokers allow is given up, before they do it. */
+	if (s->live == LIVE_OPEN && clock_mono_us() - s->live_us > live_limit_us(x.p) / 4 * 3)
+		give_up_live(s, x.p);
 	if (s->live != LIVE_NEXT && s->live != LIVE_OPEN)
 		return 0;
 	status = s->live == LIVE_NEXT ? live_begin(s, &x, b, e) : send_rows(&x, b, e);
@@ -408,13 +415,6 @@ int kafka_live_prepare(struct kafka_sink *s, uint64_t epoch, struct error *e)
 
 /* ---- commits ---- */
 
-static bool has_expired(const struct kafka_sink *s, struct kafka_producer *p)
-{
-	int64_t limit_ms = kafka_property_int(producer_client(p), "transaction.timeout.ms");
-
-	return clock_mono_us() - s->live_us >= limit_ms * MS_US;
-}
-
 /* The open transaction, if it is what f is about: 1 if f has to be sent from its file. */
 static int commit_live(struct kafka_sink *s, const struct epoch_file *f, struct error *e)
 {
@@ -426,15 +426,9 @@ static int commit_live(struct kafka_sink *s, const struct epoch_file *f, struct 
 	p = kafka_sink_producer(s, e);
 	if (!p)
 		return -1;
-	if (s->live == LIVE_PREPARED && has_expired(s, p)) {
-		/* The brokers have ended it, and this producer with it. */
-		close_producers(s, false);
-		s->live = LIVE_OFF;
-		return 1;
-	}
-	if (s->live != LIVE_PREPARED || f->epoch != s->through || !epoch_files_has(s->files, f)) {
-		producer_abort(p);
-		s->live = LIVE_OFF;
+	if (s->live != LIVE_PREPARED || f->epoch != s->through || !epoch_files_has(s->files, f) ||
+		clock_mono_us() - s->live_us >= live_limit_us(p)) {
+		give_up_live(s, p);
 		return 1;
 	}
 	s->live = LIVE_OFF;

@@ -77,7 +77,9 @@ static int settle_call(
 			kafka_brokers(p->k));
 	else if (again || err == RD_KAFKA_RESP_ERR__TIMED_OUT) {
 		if (err != RD_KAFKA_RESP_ERR__TIMED_OUT || kafka_is_away(p->k))
-			warn_once(p, rd_kafka_error_string(error));
+			warn_once(p, kafka_is_away(p->k) && *kafka_trouble(p->k)
+					     ? kafka_trouble(p->k)
+					     : rd_kafka_error_string(error));
 		status = CALL_AGAIN;
 	} else if (aborts && kafka_may_pass(err)) {
 		warn_once(p, rd_kafka_error_string(error));
