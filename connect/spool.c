@@ -32,13 +32,14 @@ struct spool_file {
 	uint64_t bytes; /* received */
 	uint64_t behind;  /* bytes that won't be read again */
 	uint64_t hole_to; /* given back to the file system, but for the head */
-	bool dirty, ended;
+	bool dirty, ended, hidden;
 };
 
 struct spool {
 	char *directory;
 	uint64_t bytes_max, held; /* in files, and not behind their readers */
 	uint64_t number; /* of the newest file */
+	uint64_t opened; /* hidden ones so far */
 	int lock_fd;
 	bool has_new;    /* names that aren't on disk */
 	struct spool_file *files;
@@ -94,6 +95,8 @@ static void take_left(struct spool *s, const char *name)
 	struct spool_file *f;
 	struct stat st;
 
+	if (strncmp(name, ".open-", 6) == 0)
+		unlink(path);
 	if (!isdigit((unsigned char)*name) || stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
 		mem_free(path);
 		return;
@@ -179,6 +182,21 @@ bool spool_has_room(const struct spool *s)
 	return s->held < s->bytes_max;
 }
 
+uint64_t spool_room(const struct spool *s)
+{
+	return s->held < s->bytes_max ? s->bytes_max - s->held : 0;
+}
+
+void spool_number_after(struct spool *s, uint64_t number)
+{
+	s->number = number > s->number ? number : s->number;
+}
+
+uint64_t spool_number(const struct spool *s)
+{
+	return s->number;
+}
+
 const char *spool_left(const struct spool *s, size_t i)
 {
 	return i < s->left_len ? s->left[i] : NULL;
@@ -186,26 +204,43 @@ const char *spool_left(const struct spool *s, size_t i)
 
 /* ---- files ---- */
 
-int spool_begin(struct spool *s, const char *peer, struct spool_file **out, struct error *e)
+static char *next_name(struct spool *s, const char *peer)
 {
 	char name[PEER_BYTES_MAX + 1];
-	char *path;
-	int fd;
 
 	snprintf(name, sizeof name, "%s", peer);
 	for (char *c = name; *c; c++) {
 		if (!isalnum((unsigned char)*c) && !strchr(".:-_[]", *c))
 			*c = '_';
 	}
-	path = mem_printf("%s/%012" PRIu64 "-%s", s->directory, ++s->number, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, FILE_MODE);
+	return mem_printf("%s/%012" PRIu64 "-%s", s->directory, ++s->number, name);
+}
+
+/* Takes path. */
+static int create(struct spool *s, char *path, struct spool_file **out, struct error *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, FILE_MODE);
+
 	if (fd < 0) {
 		error_errno(e, "%s: can't create", path);
 		mem_free(path);
 		return -1;
 	}
-	s->has_new = true;
 	*out = add_file(s, path, fd);
+	return 0;
+}
+
+int spool_begin(struct spool *s, const char *peer, struct spool_file **out, struct error *e)
+{
+	s->has_new = true;
+	return create(s, next_name(s, peer), out, e);
+}
+
+int spool_begin_hidden(struct spool *s, struct spool_file **out, struct error *e)
+{
+	if (create(s, mem_printf("%s/.open-%" PRIu64, s->directory, ++s->opened), out, e) < 0)
+		return -1;
+	(*out)->hidden = true;
 	return 0;
 }
 
@@ -233,10 +268,27 @@ void spool_end(struct spool_file *f)
 	f->fd = -1;
 }
 
+int spool_seal(struct spool_file *f, const char *peer, struct error *e)
+{
+	struct spool *s = f->spool;
+	char *path = next_name(s, peer);
+
+	if (fdatasync(f->fd) < 0 || rename(f->path, path) < 0) {
+		error_errno(e, "%s: can't be kept", path);
+		mem_free(path);
+		return -1;
+	}
+	mem_free(f->path);
+	f->path = path;
+	f->dirty = f->hidden = false;
+	spool_end(f);
+	return outfile_sync_directory(path, e);
+}
+
 int spool_sync(struct spool *s, struct error *e)
 {
 	for (struct spool_file *f = s->files; f; f = f->next) {
-		if (!f->dirty)
+		if (!f->dirty || f->hidden)
 			continue;
 		if (fdatasync(f->fd) < 0)
 			return error_errno(e, "%s: can't sync", f->path);
@@ -294,15 +346,28 @@ void spool_trim(struct spool *s, const char *path, uint64_t offset)
 	punch(f);
 }
 
+/* What find found: forgotten. */
+static void forget(struct spool *s, struct spool_file **at)
+{
+	struct spool_file *f = *at;
+
+	s->held -= f->bytes - f->behind;
+	*at = f->next;
+	free_file(f);
+}
+
+void spool_drop(struct spool_file *f)
+{
+	unlink(f->path);
+	forget(f->spool, find(f->spool, f->path));
+}
+
 int spool_remove(struct spool *s, const char *path, struct error *e)
 {
-	struct spool_file **at = find(s, path), *f = *at;
+	struct spool_file **at = find(s, path);
 
-	if (f) {
-		s->held -= f->bytes - f->behind;
-		*at = f->next;
-		free_file(f);
-	}
+	if (*at)
+		forget(s, at);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return error_errno(e, "%s: can't remove", path);
 	return 0;

@@ -2,6 +2,7 @@
  * connection, which only grows while somebody reads behind it.
  *
  *   DIR/000000000007-127.0.0.1:51000     bytes as they came
+ *   DIR/.open-3                          what gets its name, and number, when it is whole
  *   DIR/.lock                            held by whoever spools there
  *
  * What is behind its reader for good is given back to the file system from the front (holes), but for
@@ -28,8 +29,9 @@ struct spool_file;
 int spool_open(const char *directory, uint64_t bytes_max, struct spool **out, struct error *e);
 void spool_close(struct spool *s); /* NULL is nothing; files stay */
 
-/* Whether more may be received. */
+/* Whether more may be received; for how much. */
 bool spool_has_room(const struct spool *s);
+uint64_t spool_room(const struct spool *s);
 
 /* What lies there from before, in the order in which it was begun: i from 0, NULL behind the last. */
 const char *spool_left(const struct spool *s, size_t i);
@@ -39,6 +41,17 @@ int spool_begin(struct spool *s, const char *peer, struct spool_file **out, stru
 const char *spool_path(const struct spool_file *f);
 int spool_append(struct spool_file *f, const void *bytes, size_t len, struct error *e);
 void spool_end(struct spool_file *f); /* nothing more comes; *f is gone, the file stays */
+
+/* A file that is there whole or not at all: spool_seal gives it its number and name, and returns when
+ * it is on disk; f stays until it is removed.  spool_drop: it never was.  What was open when a process
+ * died is dropped by the next. */
+int spool_begin_hidden(struct spool *s, struct spool_file **out, struct error *e);
+int spool_seal(struct spool_file *f, const char *peer, struct error *e);
+void spool_drop(struct spool_file *f);
+
+/* Numbers go on behind this one, whatever files are there. */
+void spool_number_after(struct spool *s, uint64_t number);
+uint64_t spool_number(const struct spool *s); /* the newest given */
 
 /* All that was appended so far is on disk when it returns. */
 int spool_sync(struct spool *s, struct error *e);

@@ -57,6 +57,7 @@ static int read_any_kind(const struct frame *f, const struct schema *s, struct e
 	struct batch batch;
 	struct hello hello;
 	char source[64];
+	struct epoch_note note;
 	uint64_t rows;
 	uint32_t id;
 	int64_t v;
@@ -82,6 +83,7 @@ static int read_any_kind(const struct frame *f, const struct schema *s, struct e
 	case FRAME_STATUS: status = frame_read_status(f, &idle, e); break;
 	case FRAME_MARKER: status = frame_read_marker(f, source, &v, e); break;
 	case FRAME_ERROR: status = frame_read_error(f, &texts[0], &texts[1], e); break;
+	case FRAME_EPOCH: status = frame_read_epoch(f, &note, e); break;
 	case FRAME_PACKED: status = frame_read_packed(f, &texts[0], e); break;
 	case FRAME_SKIP_FIRST:
 	case FRAME_SKIP_LAST: break;
@@ -168,6 +170,12 @@ static const struct malformed_case malformed_cases[] = {
 	BAD(ERROR, "\x91\xa1s", "ERROR is no array of two"),
 	BAD(ERROR, "\x92\x01\xa1s", "ERROR: no stage"),
 	BAD(ERROR, "\x92\xa1s\xc0", "ERROR: no message"),
+	BAD(EPOCH, "\x91\x01", "EPOCH is no array of six"),
+	BAD(EPOCH, "\x96\xc0\xa0\xa0\0\0\0", "EPOCH: no verb"),
+	BAD(EPOCH, "\x96\0\xa0\xa0\0\0\xff", "EPOCH: no count"),
+	BAD(EPOCH, "\x96\x01\xa1x\xa1y\0\0\0", "a job has 32 digits"),
+	BAD(EPOCH, "\x96\x04\xd9\x20" "0123456789abcdef0123456789abcdef\xa1y\0\0\0", "unknown verb"),
+	BAD(EPOCH, "\x96\x01\xd9\x20" "0123456789abcdef0123456789abcdef\xa0\0\0\0", "a name of up to"),
 	BAD(PACKED, "\x92\xa3lz4\x01", "PACKED is no array of three"),
 	BAD(PACKED, "\x93\x01\x01\xc4\x00", "PACKED: no codec"),
 	BAD(PACKED, "\x93\xa3lz4\xff\xc4\x00", "PACKED: no length"),

@@ -158,6 +158,20 @@ static struct leftovers leftovers_of(const struct epoch_files *f)
 		.subtasks = stage_subtasks(f->stage)};
 }
 
+int epoch_files_watermark(struct epoch_files *f, int64_t event_us, struct error *e)
+{
+	struct buf b = BUF_INIT;
+	int status = f->writer ? 0 : open_file(f, e);
+
+	if (status == 0 && f->has_schema && !f->told)
+		status = tell_schema(f, e);
+	frame_put_watermark(&b, event_us);
+	if (status == 0)
+		status = channel_write(f->writer, &b, e);
+	buf_clear(&b);
+	return status;
+}
+
 static void sweep(struct epoch_files *f)
 {
 	char *hidden = mem_printf(".%s", f->prefix);
@@ -334,13 +348,46 @@ static int read_rows(struct reading *r, const struct frame *f, struct error *e)
 	return 0;
 }
 
-static int read_frame(struct reading *r, const struct frame *f, struct error *e)
+static int read_schema(struct reading *r, const struct frame *f, struct error *e)
 {
 	const struct schema *s;
+
+	if (schema_set_declare(&r->schemas, f, &s, e) < 0)
+		return -1;
+	/* Who wants watermarks hands on a stream; others are told with the first row. */
+	if (!r->take->watermark)
+		return 0;
+	r->refused = true;
+	if (r->take->schema(r->take->context, s, e) < 0)
+		return -1;
+	r->refused = false;
+	r->last = s;
+	return 0;
+}
+
+static int read_watermark(struct reading *r, const struct frame *f, struct error *e)
+{
+	int64_t us;
+
+	if (!r->take->watermark)
+		return 0;
+	if (frame_read_int(f, &us, e) < 0)
+		return -1;
+	r->refused = true;
+	if (r->take->watermark(r->take->context, us, e) < 0)
+		return -1;
+	r->refused = false;
+	return 0;
+}
+
+static int read_frame(struct reading *r, const struct frame *f, struct error *e)
+{
 	uint64_t rows;
 
 	if (f->kind == FRAME_SCHEMA)
-		return schema_set_declare(&r->schemas, f, &s, e);
+		return read_schema(r, f, e);
+	if (f->kind == FRAME_WATERMARK)
+		return read_watermark(r, f, e);
 	if (f->kind == FRAME_BATCH)
 		return read_rows(r, f, e);
 	if (f->kind != FRAME_END)

@@ -39,7 +39,10 @@ int epoch_files_rows(struct epoch_files *f, const struct batch *b, struct error 
 
 uint64_t epoch_files_count(const struct epoch_files *f); /* of rows since the last prepare */
 
-/* Nothing is written for an epoch without rows. */
+/* ... and how far event time has come behind them, for who hands that on. */
+int epoch_files_watermark(struct epoch_files *f, int64_t event_us, struct error *e);
+
+/* Nothing is written for an epoch without rows or watermarks. */
 int epoch_files_prepare(struct epoch_files *f, uint64_t epoch, struct buf *handle, struct error *e);
 
 /* One of a handle. */
@@ -54,6 +57,7 @@ int epoch_file_next(const char **at, const char *end, struct epoch_file *out, st
 struct epoch_file_take {
 	int (*schema)(void *context, const struct schema *s, struct error *e);
 	int (*rows)(void *context, const struct batch *b, struct error *e);
+	int (*watermark)(void *context, int64_t event_us, struct error *e); /* NULL: not wanted */
 	void *context;
 };
 

@@ -141,6 +141,7 @@ static void put_details(const struct frame *f, struct buf *out)
 				(int)strcspn(buf_cstr(&message), "\n"), buf_cstr(&message));
 		break;
 	case FRAME_MARKER:
+	case FRAME_EPOCH:
 	case FRAME_PACKED:
 	case FRAME_SKIP_FIRST:
 	case FRAME_SKIP_LAST: break;

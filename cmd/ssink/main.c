@@ -221,6 +221,15 @@ static int read_avro(struct writer_options *w, const char *output, struct error 
 	return 0;
 }
 
+/* Frames, to a socket. */
+static bool hands_on_epochs(const struct sink_options *o)
+{
+	struct sink_format chosen;
+
+	sink_format_choose(o, &chosen);
+	return net_is(o->output) && strcmp(chosen.name, "frames") == 0;
+}
+
 static bool wants_twin(const struct stage_setup *setup)
 {
 	const char *output = setup->arguments_len ? setup->arguments[0] : "-";
@@ -264,6 +273,8 @@ static int create(struct stage_setup *setup, struct operator **out, struct error
 		return sink_new_kafka(&o, &setup->about, out, e);
 	if (is_postgres(o.output))
 		return sink_new_postgres(&o, &setup->about, out, e);
+	if (setup->supervised && hands_on_epochs(&o))
+		return sink_new_epochs(&o, &setup->about, out, e);
 	describe(o.output, &setup->about);
 	return sink_operator_new(&o, out, e);
 }

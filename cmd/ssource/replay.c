@@ -252,6 +252,7 @@ static int take_frame(struct replay *r, const struct frame *f, struct error *e)
 	case FRAME_BARRIER:
 	case FRAME_STATUS:
 	case FRAME_MARKER:
+	case FRAME_EPOCH:
 	case FRAME_PACKED:
 	case FRAME_SKIP_FIRST:
 	case FRAME_SKIP_LAST: break;

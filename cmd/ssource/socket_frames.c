@@ -2,56 +2,20 @@
  * that haven't ended is the source's.  All have the columns of the first.
  *
  * A connection whose frames are wrong, that breaks off before END, or has other columns is told of and
- * let go; what came of it counts.  Nothing here can be read again. */
-#include "cmd/ssource/clockwork.h"
+ * let go; what came of it counts.  With a spool what counts is what has been kept there, and can be
+ * read again. */
+#include "cmd/ssource/socket_frames.h"
 
-#include "connect/net.h"
-#include "libcore/base/arena.h"
+#include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
-#include "libcore/frame/channel.h"
+#include "libcore/table/builder.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
-enum {
-	LINKS_MAX = 1000,
-	FRAMES_A_TURN = 16, /* of one connection before the others' turn */
-	EVENTS_AT_ONCE = 64,
-};
-
-/* A connection. */
-struct link {
-	int fd;
-	char *peer;
-	uint32_t input;
-	struct channel_reader *reader;
-	struct schema_set schemas;
-	const struct schema *current; /* of the last batch; checked */
-	int64_t watermark_us;
-	uint64_t rows;
-	bool ready, has_ended, is_over;
-};
-
-struct port {
-	struct net_listener *listener; /* NULL: it connects */
-	bool ready, is_done, is_connected;
-};
-
-struct socket_frames {
-	struct operator base;
-	const struct source_options *o;
-	struct clockwork clockwork;
-	struct net_options net;
-	struct port *ports;
-	struct link **links;
-	size_t links_len, links_cap;
-	struct schema schema;
-	struct arena arena;
-	int epoll;
-	int64_t watermark_us, tick_us;
-	bool has_schema, is_open, draining, told_many;
-};
+enum { FRAMES_A_TURN = 16 }; /* of one connection before the others' turn */
 
 static struct socket_frames *self(struct operator* op)
 {
@@ -68,156 +32,95 @@ static void warn(void *context, const char *text)
 	stage_warn(((struct socket_frames *)context)->base.stage, "%s", text);
 }
 
-/* ---- connections ---- */
+/* ---- senders ---- */
 
-static void watch(struct socket_frames *s, int fd, bool *ready)
+struct frame_sender *frame_sender_add(struct socket_frames *s)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = ready};
-
-	epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
-}
-
-static void add_link(struct socket_frames *s, uint32_t input, int fd, const char *peer)
-{
-	struct link *l = mem_zero(sizeof *l);
-
-	*l = (struct link){.fd = fd, .input = input, .peer = mem_strdup(peer),
-		.watermark_us = WATERMARK_NONE, .ready = true};
-	l->reader = channel_reader_new(fd, peer);
-	MEM_GROW(s->links, s->links_cap, s->links_len + 1);
-	s->links[s->links_len++] = l;
-	watch(s, fd, &l->ready);
-}
-
-static void free_link(struct link *l)
-{
-	channel_reader_free(l->reader);
-	schema_set_clear(&l->schemas);
-	if (l->fd >= 0)
-		close(l->fd);
-	mem_free(l->peer);
-	mem_free(l);
-}
-
-/* why->code: it is let go for that. */
-static void end_link(struct socket_frames *s, struct link *l, struct error *why)
-{
-	struct error cut = ERROR_INIT;
-	int status;
-
-	epoll_ctl(s->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	/* Who sends garbage isn't waited for, with all others. */
-	status = why->code ? net_drop(l->fd, &cut) : net_finish(l->fd, false, &s->net, &cut);
-	if (status < 0 && !l->has_ended) {
-		error_clear(why);
-		*why = cut;
-	} else if (why->code == ERROR_NONE && !l->has_ended) {
-		error_set(why, ERROR_IO, "the connection ended without END, after %llu rows",
-			(unsigned long long)l->rows);
-	}
-	l->fd = -1;
-	l->is_over = true;
-	if (why->code && strncmp(why->text, l->peer, strlen(l->peer)) == 0)
-		stage_warn(s->base.stage, "%s", why->text);
-	else if (why->code)
-		stage_warn(s->base.stage, "%s: %s", l->peer, why->text);
-	error_clear(why);
-	if (!s->ports[l->input].listener) {
-		s->ports[l->input].is_done = true;
-		s->ports[l->input].is_connected = false;
-	}
-}
-
-static void forget_links(struct socket_frames *s)
-{
+	struct frame_sender *x = mem_zero(sizeof *x);
 	size_t kept = 0;
 
-	for (size_t i = 0; i < s->links_len; i++) {
-		if (s->links[i]->is_over)
-			free_link(s->links[i]);
+	/* Connections that have gone; of a job's subtasks it is kept in mind how far they were. */
+	for (size_t i = 0; i < s->senders_len; i++) {
+		if (s->senders[i]->is_over && !s->epochs)
+			mem_free(s->senders[i]);
 		else
-			s->links[kept++] = s->links[i];
+			s->senders[kept++] = s->senders[i];
 	}
-	s->links_len = kept;
+	s->senders_len = kept;
+	*x = (struct frame_sender){.watermark_us = WATERMARK_NONE, .active_us = s->now_us};
+	MEM_GROW(s->senders, s->senders_cap, s->senders_len + 1);
+	return s->senders[s->senders_len++] = x;
 }
 
-static int accept_all(struct socket_frames *s, uint32_t input, struct error *e)
+static struct frame_sender *find_sender(struct socket_frames *s, const struct epoch_note *who)
 {
-	struct port *p = &s->ports[input];
-	int status = 0;
+	for (size_t i = 0; i < s->senders_len; i++) {
+		struct frame_sender *x = s->senders[i];
 
-	while (status == 0) {
-		struct buf peer = BUF_INIT;
-		int fd = -1;
-
-		status = net_accept(p->listener, &fd, &peer, e);
-		if (status < 0 && fd < 0 && peer.len) {
-			stage_warn(s->base.stage, "%s: %s", buf_cstr(&peer), e->text);
-			error_clear(e);
-			status = 0;
-		} else if (status == 0 && s->links_len >= LINKS_MAX) {
-			if (!s->told_many)
-				stage_warn(s->base.stage, "more than %d clients; more are turned away", LINKS_MAX);
-			s->told_many = true;
-			net_drop(fd, e);
-			error_clear(e);
-		} else if (status == 0) {
-			add_link(s, input, fd, buf_cstr(&peer));
-		}
-		buf_clear(&peer);
+		if (x->who.subtask == who->subtask && strcmp(x->who.job, who->job) == 0 &&
+			strcmp(x->who.stage, who->stage) == 0)
+			return x;
 	}
-	p->ready = false;
-	return status < 0 ? -1 : 0;
+	return NULL;
 }
 
-static int open_ports(struct socket_frames *s, struct error *e)
+/* A job that runs in fewer subtasks than before: those that are left over have nothing to say. */
+static void retire_senders(struct socket_frames *s, const struct epoch_note *n)
 {
-	const struct records_options *r = &s->o->records;
+	for (size_t i = 0; i < s->senders_len && n->count; i++) {
+		struct frame_sender *x = s->senders[i];
 
-	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (s->epoll < 0)
-		return error_errno(e, "can't wait for input");
-	for (uint32_t i = 0; i < r->inputs_len; i++) {
-		struct port *p = &s->ports[i];
-		int fd;
-
-		if (net_listens(r->inputs[i])) {
-			if (net_listen(r->inputs[i], &s->net, &p->listener, e) < 0)
-				return -1;
-			if (strstr(r->inputs[i], ":0"))
-				stage_warn(s->base.stage, "listening at %s", net_address(p->listener));
-			watch(s, net_listener_fd(p->listener), &p->ready);
-		} else {
-			if (net_connect(r->inputs[i], &s->net, &fd, e) < 0)
-				return -1;
-			p->is_connected = true;
-			add_link(s, i, fd, r->inputs[i]);
-		}
+		if (strcmp(x->who.job, n->job) == 0 && strcmp(x->who.stage, n->stage) == 0)
+			x->is_over |= x->who.subtask >= n->count;
 	}
-	return 0;
 }
 
 /* ---- frames ---- */
 
-static int take_schema(struct socket_frames *s, const struct schema *in, struct error *e)
+int frame_schema_check(const struct socket_frames *s, const struct schema *in, struct error *e)
 {
-	if (!s->has_schema) {
-		schema_copy(&s->schema, in);
-		s->has_schema = true;
-		if (clockwork_set_schema(&s->clockwork, &s->schema, e) < 0)
-			return -1;
-		return stage_declare(s->base.stage, 0, &s->schema, e);
-	}
-	return schema_equal(&s->schema, in) ? 0 : error_set(e, ERROR_DATA,
+	return !s->has_schema || schema_equal(&s->schema, in) ? 0 : error_set(e, ERROR_DATA,
 		"it has other columns than the streams before");
 }
 
+static int take_schema(struct socket_frames *s, const struct schema *in, struct error *e)
+{
+	if (s->has_schema)
+		return frame_schema_check(s, in, e);
+	schema_copy(&s->schema, in);
+	s->has_schema = true;
+	if (clockwork_set_schema(&s->clockwork, &s->schema, e) < 0)
+		return -1;
+	return stage_declare(s->base.stage, 0, &s->schema, e);
+}
+
 /* 1: the limit is reached. */
-static int take_rows(struct socket_frames *s, struct link *l, const struct frame *f, struct error *e)
+static int send_rows(struct socket_frames *s, struct batch *b, struct error *e)
+{
+	b->schema = &s->schema;
+	while (b->rows) {
+		uint32_t n = clockwork_rows_max(&s->clockwork);
+		struct batch part;
+
+		if (!n)
+			return 1;
+		n = n < b->rows ? n : b->rows;
+		batch_slice(b, 0, n, &s->arena, &part);
+		if (clockwork_send(&s->clockwork, s->base.stage, &part, e) < 0)
+			return -1;
+		batch_slice(b, n, b->rows - n, &s->arena, &part);
+		*b = part;
+	}
+	return 0;
+}
+
+/* 1: the limit is reached. */
+static int take_rows(struct socket_frames *s, struct frame_link *l, const struct frame *f,
+	struct error *e)
 {
 	const struct schema *in;
-	struct batch b;
-	uint32_t id;
+	struct batch b, rest;
+	uint32_t id, skip;
 
 	if (frame_read_schema_id(f, &id, e) < 0)
 		return -1;
@@ -228,27 +131,16 @@ static int take_rows(struct socket_frames *s, struct link *l, const struct frame
 		return -1;
 	l->current = in;
 	arena_reset(&s->arena);
-	if (frame_read_batch(f, in, true, &s->arena, &b, e) < 0)
+	if (frame_read_batch(f, in, !s->epochs, &s->arena, &b, e) < 0)
 		return -1;
 	l->rows += b.rows;
-	b.schema = &s->schema;
-	while (b.rows) {
-		uint32_t n = clockwork_rows_max(&s->clockwork);
-		struct batch part;
-
-		if (!n)
-			return 1;
-		n = n < b.rows ? n : b.rows;
-		batch_slice(&b, 0, n, &s->arena, &part);
-		if (clockwork_send(&s->clockwork, s->base.stage, &part, e) < 0)
-			return -1;
-		batch_slice(&b, n, b.rows - n, &s->arena, &part);
-		b = part;
-	}
-	return 0;
+	skip = l->skip < b.rows ? (uint32_t)l->skip : b.rows;
+	l->skip -= skip;
+	batch_slice(&b, skip, b.rows - skip, &s->arena, &rest);
+	return send_rows(s, &rest, e);
 }
 
-static int take_end(struct link *l, const struct frame *f, struct error *e)
+static int take_end(struct frame_link *l, const struct frame *f, struct error *e)
 {
 	uint64_t rows;
 
@@ -261,7 +153,7 @@ static int take_end(struct link *l, const struct frame *f, struct error *e)
 	return 0;
 }
 
-static int take_failure(const struct frame *f, struct error *e)
+int frame_take_failure(const struct frame *f, struct error *e)
 {
 	struct buf stage = BUF_INIT, message = BUF_INIT;
 	int status = frame_read_error(f, &stage, &message, e);
@@ -285,12 +177,55 @@ static int take_tick(struct socket_frames *s, const struct frame *f, struct erro
 	return stage_emit_tick(s->base.stage, us, e);
 }
 
-static int take_frame(struct socket_frames *s, struct link *l, const struct frame *f, struct error *e)
+static int take_watermark(struct socket_frames *s, struct frame_link *l, const struct frame *f,
+	struct error *e)
+{
+	int64_t us;
+
+	if (frame_read_int(f, &us, e) < 0)
+		return -1;
+	if (l->sender && us > l->sender->watermark_us)
+		l->sender->watermark_us = us;
+	if (l->sender && us == WATERMARK_FINAL)
+		l->sender->is_over = true;
+	return 0;
+}
+
+/* Of a file: whose it is. */
+static int take_note(struct socket_frames *s, struct frame_link *l, const struct frame *f,
+	struct error *e)
+{
+	struct epoch_note n;
+
+	l->is_job = true;
+	if (!s->epochs)
+		return error_set(e, ERROR_DATA, "the sink of a supervised job wants its epochs kept, and "
+			"this ssource has no --spool DIR");
+	if (frame_read_epoch(f, &n, e) < 0)
+		return -1;
+	if (n.verb != EPOCH_BEGIN)
+		return 0;
+	l->sender = find_sender(s, &n);
+	if (!l->sender) {
+		l->sender = frame_sender_add(s);
+		l->sender->who = n;
+	}
+	/* What an earlier, wider start of the job had left comes first: it holds nothing. */
+	l->sender->is_over = n.count && n.subtask >= n.count;
+	retire_senders(s, &n);
+	return 0;
+}
+
+/* 1: the limit is reached. */
+static int take_frame(struct socket_frames *s, struct frame_link *l, const struct frame *f,
+	struct error *e)
 {
 	const struct schema *declared;
 
 	if (l->has_ended)
 		return error_set(e, ERROR_DATA, "a frame behind END");
+	if (l->sender)
+		l->sender->active_us = s->now_us;
 	switch ((enum frame_kind)f->kind) {
 	case FRAME_SCHEMA:
 		if (schema_set_declare(&l->schemas, f, &declared, e) < 0)
@@ -298,10 +233,11 @@ static int take_frame(struct socket_frames *s, struct link *l, const struct fram
 		return take_schema(s, declared, e);
 	case FRAME_BATCH:
 	case FRAME_ROWS: return take_rows(s, l, f, e);
-	case FRAME_WATERMARK: return frame_read_int(f, &l->watermark_us, e);
+	case FRAME_WATERMARK: return take_watermark(s, l, f, e);
 	case FRAME_TICK: return take_tick(s, f, e);
 	case FRAME_END: return take_end(l, f, e);
-	case FRAME_ERROR: return take_failure(f, e);
+	case FRAME_ERROR: return frame_take_failure(f, e);
+	case FRAME_EPOCH: return take_note(s, l, f, e);
 	case FRAME_HELLO:
 	case FRAME_BARRIER:
 	case FRAME_STATUS:
@@ -313,9 +249,24 @@ static int take_frame(struct socket_frames *s, struct link *l, const struct fram
 	return 0;
 }
 
-/* Some frames of a connection.  What is wrong with them is its own end, not the source's: -1 is of what
- * stands behind.  1: the limit is reached. */
-static int read_link(struct socket_frames *s, struct link *l, struct error *e)
+/* ---- connections ---- */
+
+/* What is wrong with its frames, or with itself, is a connection's own end, not the source's. */
+static int end_link(struct socket_frames *s, struct frame_link *l, struct error *why, struct error *e)
+{
+	if (s->epochs && frame_spool_end(s, l, e) < 0)
+		return -1;
+	frame_link_end(s, l, why);
+	return 0;
+}
+
+static bool is_its_own(const struct socket_frames *s, const struct error *why)
+{
+	return why->code == ERROR_DATA || why->code == ERROR_UPSTREAM;
+}
+
+/* Some frames of a connection.  -1 is of what stands behind.  1: the limit is reached. */
+static int read_link(struct socket_frames *s, struct frame_link *l, struct error *e)
 {
 	struct error why = ERROR_INIT;
 
@@ -325,17 +276,15 @@ static int read_link(struct socket_frames *s, struct link *l, struct error *e)
 
 		switch (channel_read(l->reader, false, &f, &why)) {
 		case CHANNEL_ERROR:
-		case CHANNEL_EOF: end_link(s, l, &why); return 0;
+		case CHANNEL_EOF: return end_link(s, l, &why, e);
 		case CHANNEL_AGAIN: l->ready = false; return 0;
 		case CHANNEL_FRAME: break;
 		}
-		status = take_frame(s, l, &f, &why);
+		status = s->epochs ? frame_spool(s, l, &f, &why) : take_frame(s, l, &f, &why);
 		if (status > 0)
 			return 1;
-		if (status < 0 && (why.code == ERROR_DATA || why.code == ERROR_UPSTREAM)) {
-			end_link(s, l, &why);
-			return 0;
-		}
+		if (status < 0 && is_its_own(s, &why))
+			return end_link(s, l, &why, e);
 		if (status < 0) {
 			*e = why;
 			return -1;
@@ -344,79 +293,214 @@ static int read_link(struct socket_frames *s, struct link *l, struct error *e)
 	return 0;
 }
 
+/* While there is no room nothing is received, and nobody is told of what there is. */
+static void pause_link(struct socket_frames *s, struct frame_link *l)
+{
+	bool has_room = !s->epochs || epochs_has_room(s->epochs, l->receipt);
+
+	if (l->is_paused == !has_room)
+		return;
+	l->is_paused = !has_room;
+	frame_link_watch(s, l, has_room);
+	l->ready = true;
+	if (!has_room && !s->told_full)
+		stage_warn(s->base.stage, "%s is full: its clients wait until there is a checkpoint, or "
+			"what it holds has been read", s->o->sockets.spool);
+	s->told_full |= !has_room;
+}
+
+/* 1: the limit is reached; *more: there may be something at once. */
+static int read_links(struct socket_frames *s, bool *more, int64_t *wait_us, struct error *e)
+{
+	for (size_t i = 0; i < s->links_len; i++) {
+		struct frame_link *l = s->links[i];
+		int64_t us = -1;
+		int status;
+
+		if (l->is_over)
+			continue;
+		pause_link(s, l);
+		status = l->ready && !l->is_paused ? read_link(s, l, e) : 0;
+		if (status)
+			return status;
+		if (s->epochs && !l->is_over && frame_spool_rest(s, l, &us, e) < 0)
+			return -1;
+		if (us >= 0 && (*wait_us < 0 || us < *wait_us))
+			*wait_us = us;
+		*more |= l->is_over || (l->ready && !l->is_paused);
+	}
+	return 0;
+}
+
+/* ---- files ---- */
+
+/* The next file.  0; 1: there is none by now. */
+static int open_file(struct socket_frames *s, struct error *e)
+{
+	const char *path;
+	int fd;
+
+	if (!s->number)
+		s->number = epochs_first(s->epochs);
+	if (s->number >= epochs_next(s->epochs))
+		return 1;
+	path = epochs_path(s->epochs, s->number);
+	if (!path)
+		return error_set(e, ERROR_STATE, "%s no longer has file %llu, from which to go on",
+			s->o->sockets.spool, (unsigned long long)s->number);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(e, "%s: can't open", path);
+	s->file = frame_link_new(fd, path);
+	s->file->skip = s->restored_rows;
+	s->restored_rows = 0;
+	return 0;
+}
+
+static int end_file(struct socket_frames *s, struct error *e)
+{
+	if (!s->file->has_ended)
+		return error_set(e, ERROR_STATE, "%s: it is cut off", s->file->peer);
+	frame_link_free(s->file);
+	s->file = NULL;
+	s->number++;
+	return s->o->supervised ? 0 : epochs_remove_before(s->epochs, s->number, e);
+}
+
+/* Some frames of the files.  As read_links. */
+static int read_files(struct socket_frames *s, bool *more, struct error *e)
+{
+	for (int i = 0; i < FRAMES_A_TURN; i++) {
+		struct frame f;
+		int status = s->file ? 0 : open_file(s, e);
+
+		if (status)
+			return status < 0 ? -1 : 0;
+		switch (channel_read(s->file->reader, true, &f, e)) {
+		case CHANNEL_ERROR: return -1;
+		case CHANNEL_AGAIN: break;
+		case CHANNEL_EOF:
+			if (end_file(s, e) < 0)
+				return -1;
+			break;
+		case CHANNEL_FRAME:
+			status = take_frame(s, s->file, &f, e);
+			if (status)
+				return status < 0 ? channel_context(s->file->reader, e) : 1;
+			break;
+		}
+	}
+	*more = true;
+	return 0;
+}
+
 /* ---- time ---- */
 
 static int place_watermark(struct socket_frames *s, struct error *e)
 {
-	int64_t least = INT64_MAX;
+	int64_t least = INT64_MAX, idle_us = s->o->idle_us;
+	bool is_idle = true;
 
-	for (size_t i = 0; i < s->links_len; i++) {
-		const struct link *l = s->links[i];
+	for (size_t i = 0; i < s->senders_len; i++) {
+		const struct frame_sender *x = s->senders[i];
 
-		if (!l->has_ended && !l->is_over && l->watermark_us < least)
-			least = l->watermark_us;
+		if (x->is_over || (idle_us && s->now_us - x->active_us >= idle_us))
+			continue;
+		is_idle = false;
+		if (x->watermark_us < least)
+			least = x->watermark_us;
 	}
-	if (least == INT64_MAX || least == WATERMARK_NONE || least <= s->watermark_us)
+	if (least != INT64_MAX && least > s->watermark_us) {
+		if (stage_emit_watermark(s->base.stage, least, e) < 0)
+			return -1;
+		s->watermark_us = least;
+		s->is_idle = false;
+	}
+	if (!idle_us || is_idle == s->is_idle)
 		return 0;
-	s->watermark_us = least;
-	return stage_emit_watermark(s->base.stage, least, e);
+	s->is_idle = is_idle;
+	return stage_emit_idle(s->base.stage, is_idle, e);
+}
+
+static int64_t until_idle(const struct socket_frames *s)
+{
+	int64_t least = -1;
+
+	for (size_t i = 0; i < s->senders_len && s->o->idle_us; i++) {
+		const struct frame_sender *x = s->senders[i];
+		int64_t left = x->active_us + s->o->idle_us - s->now_us;
+
+		if (!x->is_over && left > 0 && (least < 0 || left < least))
+			least = left;
+	}
+	return least;
 }
 
 /* ---- the operator ---- */
 
-static void collect(struct socket_frames *s)
+static int64_t lesser(int64_t a, int64_t b)
 {
-	struct epoll_event events[EVENTS_AT_ONCE];
-	int n = epoll_wait(s->epoll, events, EVENTS_AT_ONCE, 0);
-
-	for (int i = 0; i < n; i++)
-		*(bool *)events[i].data.ptr = true;
+	return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-static bool is_over(const struct socket_frames *s)
+static int open_all(struct socket_frames *s, struct error *e)
 {
-	if (s->draining)
-		return true;
-	for (uint32_t i = 0; i < s->o->records.inputs_len; i++) {
-		if (!s->ports[i].is_done)
-			return false;
+	const struct sockets_options *o = &s->o->sockets;
+
+	if (s->is_open)
+		return 0;
+	s->is_open = true;
+	if (o->spool && epochs_open(o->spool, o->spool_bytes, &s->epochs, e) < 0)
+		return -1;
+	if (s->epochs && s->number && s->number < epochs_first(s->epochs))
+		return error_set(e, ERROR_STATE, "%s: what was to be read again has been removed: a later "
+			"checkpoint was complete", o->spool);
+	return frame_links_open(s, e);
+}
+
+static int begin_turn(struct socket_frames *s, struct error *e)
+{
+	s->now_us = clock_mono_us();
+	if (open_all(s, e) < 0 || (s->epochs && clockwork_tick(&s->clockwork, s->base.stage, e) < 0))
+		return -1;
+	if (s->draining) {
+		for (size_t i = 0; i < s->links_len && s->epochs; i++) {
+			if (!s->links[i]->is_over && frame_spool_end(s, s->links[i], e) < 0)
+				return -1;
+		}
+		frame_links_close(s);
 	}
-	return true;
+	return frame_links_turn(s, e);
 }
 
 static enum produce_status frames_produce(struct operator* op, struct error *e)
 {
 	struct socket_frames *s = self(op);
+	int64_t wait_us = -1;
 	bool more = false;
+	int status;
 
 	op->wait_fd = -1;
 	if ((op->wait_us = clockwork_wait_us(&s->clockwork)))
 		return PRODUCE_WAIT;
-	if (!s->is_open && open_ports(s, e) < 0)
+	if (begin_turn(s, e) < 0)
 		return PRODUCE_ERROR;
-	s->is_open = true;
-	collect(s);
-	for (uint32_t i = 0; i < s->o->records.inputs_len; i++) {
-		if (s->ports[i].ready && accept_all(s, i, e) < 0)
-			return PRODUCE_ERROR;
-	}
-	for (size_t i = 0; i < s->links_len; i++) {
-		struct link *l = s->links[i];
-		int status = l->ready ? read_link(s, l, e) : 0;
-
-		if (status)
-			return status < 0 ? PRODUCE_ERROR : PRODUCE_END;
-		more |= l->ready && !l->is_over;
-	}
+	status = read_links(s, &more, &wait_us, e);
+	if (status == 0 && s->epochs)
+		status = read_files(s, &more, e);
+	if (status)
+		return status < 0 ? PRODUCE_ERROR : PRODUCE_END;
 	if (place_watermark(s, e) < 0)
 		return PRODUCE_ERROR;
-	forget_links(s);
 	if (more)
 		return PRODUCE_MORE;
-	if (is_over(s))
+	if (frame_links_are_over(s))
 		return PRODUCE_END;
+	wait_us = lesser(lesser(wait_us, frame_links_wait_us(s)), until_idle(s));
+	if (s->epochs)
+		wait_us = lesser(wait_us, clockwork_until_tick(&s->clockwork));
 	op->wait_fd = s->epoll;
-	op->wait_us = -1;
+	op->wait_us = wait_us;
 	return PRODUCE_WAIT;
 }
 
@@ -429,17 +513,150 @@ static void frames_free(struct operator* op)
 {
 	struct socket_frames *s = self(op);
 
-	for (size_t i = 0; i < s->links_len; i++)
-		free_link(s->links[i]);
-	for (uint32_t i = 0; i < s->o->records.inputs_len; i++)
-		net_listener_close(s->ports[i].listener);
+	frame_links_close(s);
+	frame_link_free(s->file);
+	epochs_close(s->epochs);
 	if (s->epoll >= 0)
 		close(s->epoll);
+	for (size_t i = 0; i < s->senders_len; i++)
+		mem_free(s->senders[i]);
 	schema_clear(&s->schema);
 	arena_clear(&s->arena);
+	mem_free(s->senders);
 	mem_free(s->links);
 	mem_free(s->ports);
 	mem_free(s);
+}
+
+/* ---- what is spooled ---- */
+
+static int frames_prepare(struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
+{
+	const struct socket_frames *s = self(op);
+
+	buf_put(handle, &s->number, sizeof s->number);
+	return 0;
+}
+
+static int frames_commit(struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len,
+	struct error *e)
+{
+	struct socket_frames *s = self(op);
+	uint64_t number;
+
+	if (len != sizeof number)
+		return error_set(e, ERROR_STATE, "a damaged handle of spooled frames");
+	memcpy(&number, handle, sizeof number);
+	s->now_us = clock_mono_us();
+	return open_all(s, e) < 0 ? -1 : epochs_remove_before(s->epochs, number, e);
+}
+
+static const char *const position_names[] = {"number", "rows", "emitted"};
+enum { POSITION_NUMBER, POSITION_ROWS, POSITION_EMITTED, POSITION_LEN };
+
+static void senders_schema(struct schema *s)
+{
+	schema_add(s, "job", 3, TYPE_OF(TYPE_STRING));
+	schema_add(s, "stage", 5, TYPE_OF(TYPE_STRING));
+	schema_add(s, "subtask", 7, TYPE_OF(TYPE_INT));
+	schema_add(s, "watermark", 9, TYPE_OF(TYPE_INT));
+	schema_add(s, "over", 4, TYPE_OF(TYPE_BOOL));
+	schema_set_name(s, "senders");
+}
+
+static int frames_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
+{
+	const struct socket_frames *s = self(op);
+	const int64_t position[POSITION_LEN] = {
+		[POSITION_NUMBER] = (int64_t)s->number,
+		[POSITION_ROWS] = (int64_t)(s->file ? s->file->rows + s->file->skip : s->restored_rows),
+		[POSITION_EMITTED] = (int64_t)s->clockwork.rows};
+	struct schema schema = SCHEMA_INIT;
+	struct batch_builder b;
+	int status;
+
+	senders_schema(&schema);
+	batch_builder_init(&b, &schema);
+	for (size_t i = 0; i < s->senders_len; i++) {
+		const struct frame_sender *x = s->senders[i];
+
+		builder_put_text(&b.columns[0], x->who.job, strlen(x->who.job));
+		builder_put_text(&b.columns[1], x->who.stage, strlen(x->who.stage));
+		builder_put_int(&b.columns[2], (int64_t)x->who.subtask);
+		builder_put_int(&b.columns[3], x->watermark_us);
+		builder_put_bool(&b.columns[4], x->is_over);
+	}
+	status = snapshot_put_ints(w, "spooled", position_names, position, POSITION_LEN, e);
+	if (status == 0)
+		status = snapshot_section(w, &schema, e);
+	if (status == 0 && s->senders_len)
+		status = snapshot_put(w, batch_builder_view(&b), e);
+	batch_builder_clear(&b);
+	schema_clear(&schema);
+	return status;
+}
+
+static void copy_text(char *to, size_t room, struct text_view t)
+{
+	size_t n = t.len < room ? t.len : room - 1;
+
+	if (n)
+		memcpy(to, t.text, n);
+	to[n] = 0;
+}
+
+static int take_senders(struct socket_frames *s, const struct batch *b, struct error *e)
+{
+	const struct column *job, *stage, *subtask, *watermark, *over;
+
+	if (snapshot_column(b, "job", TYPE_OF(TYPE_STRING), &job, e) < 0 ||
+		snapshot_column(b, "stage", TYPE_OF(TYPE_STRING), &stage, e) < 0 ||
+		snapshot_column(b, "subtask", TYPE_OF(TYPE_INT), &subtask, e) < 0 ||
+		snapshot_column(b, "watermark", TYPE_OF(TYPE_INT), &watermark, e) < 0 ||
+		snapshot_column(b, "over", TYPE_OF(TYPE_BOOL), &over, e) < 0)
+		return -1;
+	for (uint32_t r = 0; r < b->rows; r++) {
+		struct frame_sender *x = frame_sender_add(s);
+
+		copy_text(x->who.job, sizeof x->who.job, column_text(job, r));
+		copy_text(x->who.stage, sizeof x->who.stage, column_text(stage, r));
+		x->who.subtask = (uint64_t)column_int(subtask, r);
+		x->watermark_us = column_int(watermark, r);
+		x->is_over = column_bool(over, r);
+	}
+	return 0;
+}
+
+static int take_section(struct socket_frames *s, const struct batch *b, struct error *e)
+{
+	int64_t position[POSITION_LEN];
+	bool found;
+
+	if (b->schema->name && strcmp(b->schema->name, "senders") == 0)
+		return take_senders(s, b, e);
+	if (source_check_section(b, "spooled", e) < 0 || snapshot_read_ints(b, "spooled",
+			position_names, position, POSITION_LEN, &found, e) < 0)
+		return -1;
+	if (!found)
+		return 0;
+	s->number = (uint64_t)position[POSITION_NUMBER];
+	s->restored_rows = (uint64_t)position[POSITION_ROWS];
+	s->clockwork.rows = (uint64_t)position[POSITION_EMITTED];
+	return 0;
+}
+
+static int frames_restore(struct operator* op, struct snapshot_reader *r, struct error *e)
+{
+	struct socket_frames *s = self(op);
+	const struct batch *b;
+	int status;
+
+	s->now_us = clock_mono_us();
+	while ((status = snapshot_next(r, &b, e)) == 0) {
+		if (take_section(s, b, e) < 0)
+			return -1;
+	}
+	return status < 0 ? -1 : 0;
 }
 
 static const struct operator_ops frames_ops = {
@@ -449,6 +666,17 @@ static const struct operator_ops frames_ops = {
 	.drain = frames_drain,
 };
 
+static const struct operator_ops spooled_ops = {
+	.type = SOURCE_TYPE,
+	.free = frames_free,
+	.produce = frames_produce,
+	.drain = frames_drain,
+	.snapshot = frames_snapshot,
+	.restore = frames_restore,
+	.prepare = frames_prepare,
+	.commit = frames_commit,
+};
+
 int source_new_socket_frames(const struct source_options *o, struct operator** out, struct error *e)
 {
 	struct socket_frames *s;
@@ -456,10 +684,9 @@ int source_new_socket_frames(const struct source_options *o, struct operator** o
 	if (o->time_column || o->has_delay || o->records.schema_text)
 		return error_set(e, ERROR_USAGE, "-t, -d and -s are for records; frames bring their columns and "
 			"time with them\nsmap --assign-time gives another");
-	if (o->sockets.spool)
-		return error_set(e, ERROR_USAGE, "--spool keeps records; frames from sockets can't be spooled yet");
 	s = mem_zero(sizeof *s);
-	s->base = (struct operator){.ops = &frames_ops, .outputs = 1, .wait_fd = -1, .wait_us = -1};
+	s->base = (struct operator){.ops = o->sockets.spool ? &spooled_ops : &frames_ops,
+		.outputs = 1, .wait_fd = -1, .wait_us = -1};
 	s->o = o;
 	s->epoll = -1;
 	s->net = o->sockets.net;

@@ -198,7 +198,7 @@ static enum channel_status frame_at(struct channel_reader *r, const uint8_t *p, 
 
 static bool is_known(uint8_t kind)
 {
-	return kind <= FRAME_PACKED;
+	return kind <= FRAME_EPOCH;
 }
 
 /* ---- filling the buffer ---- */

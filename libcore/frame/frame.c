@@ -23,7 +23,7 @@ const char *barrier_kind_name(enum barrier_kind kind)
 const char *frame_kind_name(uint8_t kind)
 {
 	static const char *const names[] = {"HELLO", "SCHEMA", "BATCH", "ROWS", "WATERMARK", "BARRIER",
-		"END", "STATUS", "MARKER", "ERROR", "TICK", "PACKED"};
+		"END", "STATUS", "MARKER", "ERROR", "TICK", "PACKED", "EPOCH"};
 
 	return kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
@@ -72,6 +72,14 @@ static void put_message(struct buf *b, const char *text)
 		copy += good + 1;
 		len -= good + 1;
 	}
+}
+
+void frame_put(struct buf *b, const struct frame *f)
+{
+	size_t at = frame_begin(b);
+
+	buf_put(b, f->body, f->body_bytes);
+	frame_finish(b, at, (enum frame_kind)f->kind);
 }
 
 void frame_put_hello(struct buf *b, const struct hello *h)
@@ -214,6 +222,20 @@ void frame_put_error(struct buf *b, const char *stage, const char *message)
 	put_message(b, stage);
 	put_message(b, message);
 	frame_finish(b, at, FRAME_ERROR);
+}
+
+void frame_put_epoch(struct buf *b, const struct epoch_note *n)
+{
+	size_t at = frame_begin(b);
+
+	msgpack_put_array(b, 6);
+	msgpack_put_uint(b, n->verb);
+	put_text(b, n->job);
+	put_text(b, n->stage);
+	msgpack_put_uint(b, n->subtask);
+	msgpack_put_uint(b, n->number);
+	msgpack_put_uint(b, n->count);
+	frame_finish(b, at, FRAME_EPOCH);
 }
 
 /* ---- reading ---- */
@@ -575,6 +597,44 @@ int frame_read_error(const struct frame *f, struct buf *stage, struct buf *messa
 		return -1;
 	buf_put(stage, name.bytes, name.bytes_len);
 	buf_put(message, text.bytes, text.bytes_len);
+	return 0;
+}
+
+static int take_count(struct msgpack *m, uint64_t *out, const char *what, struct error *e)
+{
+	struct msgpack_item item;
+
+	if (take_kind(m, MSGPACK_INT, &item, what, e) < 0)
+		return -1;
+	if (item.integer < 0)
+		return malformed(e, what);
+	*out = (uint64_t)item.integer;
+	return 0;
+}
+
+int frame_read_epoch(const struct frame *f, struct epoch_note *out, struct error *e)
+{
+	struct msgpack m = body_of(f);
+	struct msgpack_item job, stage;
+	uint64_t verb;
+	uint32_t count;
+
+	if (take_array(&m, 6, &count, "EPOCH is no array of six", e) < 0 ||
+		take_count(&m, &verb, "EPOCH: no verb", e) < 0 ||
+		take_text(&m, &job, "EPOCH: no job", e) < 0 ||
+		take_text(&m, &stage, "EPOCH: no stage", e) < 0 ||
+		take_count(&m, &out->subtask, "EPOCH: no subtask", e) < 0 ||
+		take_count(&m, &out->number, "EPOCH: no number", e) < 0 ||
+		take_count(&m, &out->count, "EPOCH: no count", e) < 0)
+		return -1;
+	if (verb > EPOCH_COMPLETE)
+		return malformed(e, "EPOCH: an unknown verb");
+	if (job.bytes_len != EPOCH_JOB_BYTES - 1 || !stage.bytes_len ||
+		stage.bytes_len >= EPOCH_STAGE_BYTES)
+		return malformed(e, "EPOCH: a job has 32 digits, a stage a name of up to 63 bytes");
+	out->verb = (enum epoch_verb)verb;
+	copy_text(out->job, sizeof out->job, &job);
+	copy_text(out->stage, sizeof out->stage, &stage);
 	return 0;
 }
 

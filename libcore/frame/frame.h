@@ -25,6 +25,7 @@ enum frame_kind {
 	FRAME_ERROR = 9,
 	FRAME_TICK = 10,
 	FRAME_PACKED = 11,
+	FRAME_EPOCH = 12, /* between two jobs only, never on an edge */
 	FRAME_SKIP_FIRST = 0x40, /* unknown kinds from here to 0x7f are skipped */
 	FRAME_SKIP_LAST = 0x7f,
 };
@@ -65,8 +66,29 @@ struct hello {
 	bool bounded;
 };
 
+/* What the sink of one job and the source of another say to each other over a socket, so that each
+ * epoch arrives once (runnel-frames(5), EPOCHS). */
+enum epoch_verb {
+	EPOCH_ASK = 0,      /* sink: which epochs of this stage and subtask are there? */
+	EPOCH_HAVE = 1,     /* source: all up to this number are kept */
+	EPOCH_BEGIN = 2,    /* sink: the frames of this epoch follow */
+	EPOCH_COMPLETE = 3, /* sink: they have come, so many rows */
+};
+
+enum { EPOCH_JOB_BYTES = 33, EPOCH_STAGE_BYTES = 64 }; /* with their NUL */
+
+struct epoch_note {
+	enum epoch_verb verb;
+	char job[EPOCH_JOB_BYTES]; /* its uuid, 32 hex digits */
+	char stage[EPOCH_STAGE_BYTES];
+	uint64_t subtask;
+	uint64_t number;           /* of the epoch; 0: none */
+	uint64_t count;            /* ASK: subtasks of the stage; BEGIN: bytes at most; COMPLETE: rows */
+};
+
 /* ---- encoding: each appends one whole frame to b.  BATCH lies in frame_batch_put (channel.h has
  * the way that copies no columns). ---- */
+void frame_put(struct buf *b, const struct frame *f); /* as it was read */
 void frame_put_hello(struct buf *b, const struct hello *h);
 void frame_put_schema(struct buf *b, uint32_t id, const struct schema *s);
 void frame_put_batch(struct buf *b, uint32_t schema_id, const struct batch *batch);
@@ -77,6 +99,7 @@ void frame_put_status(struct buf *b, bool idle);
 void frame_put_marker(struct buf *b, const char *source, int64_t sent_us);
 void frame_put_error(struct buf *b, const char *stage, const char *message);
 void frame_put_tick(struct buf *b, int64_t now_us);
+void frame_put_epoch(struct buf *b, const struct epoch_note *n);
 
 /* Wraps the whole frames in raw (at most FRAME_BODY_MAX) into one PACKED frame.  codec "lz4" or
  * "zstd". */
@@ -103,6 +126,8 @@ int frame_read_end(const struct frame *f, uint64_t *rows, struct error *e);
 int frame_read_status(const struct frame *f, bool *idle, struct error *e);
 int frame_read_marker(const struct frame *f, char source[64], int64_t *sent_us, struct error *e);
 int frame_read_error(const struct frame *f, struct buf *stage, struct buf *message, struct error *e);
+
+int frame_read_epoch(const struct frame *f, struct epoch_note *out, struct error *e);
 
 /* Decompresses a PACKED frame; raw is replaced. */
 int frame_read_packed(const struct frame *f, struct buf *raw, struct error *e);

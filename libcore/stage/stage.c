@@ -687,6 +687,7 @@ int stage_take(struct stage *st, size_t channel, const struct frame *f, struct e
 	case FRAME_MARKER: return stage_take_marker(st, f, e);
 	case FRAME_ERROR: return stage_take_error(st, f, e);
 	case FRAME_TICK: return stage_take_tick(st, f, e);
+	case FRAME_EPOCH:
 	case FRAME_PACKED:
 	case FRAME_SKIP_FIRST:
 	case FRAME_SKIP_LAST: break;

@@ -57,6 +57,7 @@ static void read_frame(const struct frame *f, struct schema_set *set, struct are
 	struct hello hello;
 	char source[64];
 	uint64_t rows;
+	struct epoch_note note;
 	int64_t v;
 	bool idle;
 
@@ -72,6 +73,7 @@ static void read_frame(const struct frame *f, struct schema_set *set, struct are
 	case FRAME_STATUS: frame_read_status(f, &idle, &e); break;
 	case FRAME_MARKER: frame_read_marker(f, source, &v, &e); break;
 	case FRAME_ERROR: frame_read_error(f, &stage, &message, &e); break;
+	case FRAME_EPOCH: frame_read_epoch(f, &note, &e); break;
 	case FRAME_PACKED:
 	case FRAME_SKIP_FIRST:
 	case FRAME_SKIP_LAST: MUST(!"never handed out");

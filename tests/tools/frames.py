@@ -15,7 +15,7 @@ import sys
 import msgpack
 
 KINDS = {0: "HELLO", 1: "SCHEMA", 2: "BATCH", 3: "ROWS", 4: "WATERMARK", 5: "BARRIER", 6: "END",
-         7: "STATUS", 8: "MARKER", 9: "ERROR", 10: "TICK", 11: "PACKED"}
+         7: "STATUS", 8: "MARKER", 9: "ERROR", 10: "TICK", 11: "PACKED", 12: "EPOCH"}
 FIXED = {"bool": "B", "int": "q", "float": "d", "timestamp": "q", "duration": "q", "date": "i"}
 
 
