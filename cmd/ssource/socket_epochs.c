@@ -78,6 +78,7 @@ static void drop(struct frame_link *l)
 		epochs_drop(l->receipt);
 	l->receipt = NULL;
 	l->receipt_rows = 0;
+	l->receipt_is_final = false;
 }
 
 static int keep(struct frame_link *l, struct error *e)
@@ -87,7 +88,10 @@ static int keep(struct frame_link *l, struct error *e)
 
 	l->receipt = NULL;
 	l->receipt_rows = 0;
-	return epochs_complete(r, rows, e);
+	if (epochs_complete(r, rows, e) < 0)
+		return -1;
+	l->is_final |= l->receipt_is_final;
+	return 0;
 }
 
 static int begin(struct socket_frames *s, struct frame_link *l, struct error *e)
@@ -141,11 +145,11 @@ static int take_note(struct socket_frames *s, struct frame_link *l, const struct
 {
 	struct epoch_note n;
 
-	if (frame_read_epoch(f, &n, e) < 0)
-		return -1;
 	if (!l->is_job && l->rows)
 		return error_set(e, ERROR_DATA, "an EPOCH in a stream that began without");
 	l->is_job = true;
+	if (frame_read_epoch(f, &n, e) < 0)
+		return -1;
 	switch (n.verb) {
 	case EPOCH_ASK:
 		l->who = n;
@@ -210,8 +214,10 @@ static int spool_watermark(struct socket_frames *s, struct frame_link *l, const 
 
 	if (frame_read_int(f, &us, e) < 0)
 		return -1;
-	l->is_final |= us == WATERMARK_FINAL;
-	return put(s, l, f, e);
+	if (put(s, l, f, e) < 0)
+		return -1;
+	l->receipt_is_final |= us == WATERMARK_FINAL;
+	return 0;
 }
 
 int frame_spool(struct socket_frames *s, struct frame_link *l, const struct frame *f, struct error *e)

@@ -184,10 +184,10 @@ static int take_watermark(struct socket_frames *s, struct frame_link *l, const s
 
 	if (frame_read_int(f, &us, e) < 0)
 		return -1;
-	if (l->sender && us > l->sender->watermark_us)
-		l->sender->watermark_us = us;
 	if (l->sender && us == WATERMARK_FINAL)
 		l->sender->is_over = true;
+	else if (l->sender && us > l->sender->watermark_us)
+		l->sender->watermark_us = us;
 	return 0;
 }
 
@@ -398,19 +398,23 @@ static int read_files(struct socket_frames *s, bool *more, struct error *e)
 
 static int place_watermark(struct socket_frames *s, struct error *e)
 {
-	int64_t least = INT64_MAX, idle_us = s->o->idle_us;
+	int64_t least = INT64_MAX, farthest = WATERMARK_NONE, idle_us = s->o->idle_us;
 	bool is_idle = true;
 
 	for (size_t i = 0; i < s->senders_len; i++) {
 		const struct frame_sender *x = s->senders[i];
 
+		farthest = x->watermark_us > farthest ? x->watermark_us : farthest;
 		if (x->is_over || (idle_us && s->now_us - x->active_us >= idle_us))
 			continue;
 		is_idle = false;
 		if (x->watermark_us < least)
 			least = x->watermark_us;
 	}
-	if (least != INT64_MAX && least > s->watermark_us) {
+	/* Nobody holds it: as far as anybody was.  It isn't final, another may come. */
+	if (is_idle)
+		least = farthest;
+	if (least > s->watermark_us) {
 		if (stage_emit_watermark(s->base.stage, least, e) < 0)
 			return -1;
 		s->watermark_us = least;

@@ -37,7 +37,7 @@ struct frame_link {
 	struct frame_sender *sender;
 	uint64_t rows;
 	uint64_t skip;                /* rows of it that were taken before a restore */
-	bool ready, has_ended, is_over, is_final;
+	bool ready, has_ended, is_over;
 
 	/* Spooled: */
 	bool is_job;                  /* it speaks of epochs */
@@ -46,6 +46,8 @@ struct frame_link {
 	struct epoch_receipt *receipt;
 	uint64_t receipt_rows;
 	int64_t receipt_us;           /* since when it is open */
+	bool receipt_is_final;        /* it has the final watermark */
+	bool is_final;                /* one that has it is kept */
 };
 
 struct frame_port {

@@ -65,7 +65,8 @@ static void add_link(struct socket_frames *s, uint32_t input, int fd, const char
 	frame_link_watch(s, l, true);
 }
 
-/* A job that is started again comes again; a stream of no job's has said that it is over, or is lost. */
+/* A job that is started again comes again; so may what has brought nothing.  A stream of no job's has
+ * said that it is over, or is lost. */
 static void settle_port(struct socket_frames *s, const struct frame_link *l)
 {
 	struct frame_port *p = &s->ports[l->input];
@@ -73,7 +74,7 @@ static void settle_port(struct socket_frames *s, const struct frame_link *l)
 	if (p->listener)
 		return;
 	p->is_connected = false;
-	p->is_done = !l->is_job || l->has_ended || l->is_final;
+	p->is_done = !s->epochs || l->has_ended || l->is_final || (!l->is_job && l->rows);
 	p->due_us = s->now_us + p->pause_us;
 }
 

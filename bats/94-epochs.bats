@@ -1,0 +1,194 @@
+#!/usr/bin/env bats
+# Frames from one supervised job to another, and into a spool.  Under fire: tests/epochs_oracle.py.
+
+setup() {
+	root="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
+	PATH="${BIN:-$root/build/bin}:$PATH"
+	cd "$BATS_TEST_TMPDIR"
+	export NO_COLOR=1 LC_ALL=C XDG_STATE_HOME=$PWD/home
+	pids=
+}
+
+teardown() {
+	for pid in $pids; do
+		kill -9 $pid 2>/dev/null || true
+	done
+	wait 2>/dev/null || true
+}
+
+eventually() { # eventually COMMAND: until it succeeds, at most half a minute
+	for _ in $(seq 600); do
+		if eval "$1"; then return 0; fi
+		sleep 0.05
+	done
+	echo "never: $1"
+	cat *.log
+	return 1
+}
+
+job() { # job NAME TEXT: runs it under a supervisor, its pid is $NAME
+	echo "$2" >"$1.sh"
+	runnel -q --state "$1.state" --checkpoint 100ms "$1.sh" 2>>"$1.log" 3>&- &
+	eval "$1=$!"
+	pids="$pids $!"
+}
+
+rows() { cat out/part-* 2>/dev/null | wc -l; }
+
+@test "--plan tells what is promised, at both ends" {
+	run runnel --plan -c 'ssource a.csv | ssink -f frames tcp://localhost:9'
+	[[ "$output" = *"tcp://localhost:9: exactly once, at each checkpoint, for the job at the other end"* ]]
+	run runnel --plan -c 'ssource a.csv | ssink -f csv tcp://localhost:9'
+	[[ "$output" = *"at least once"* ]]
+	run runnel -c 'ssource -f frames unix-listen:s | ssink out/'
+	[ "$status" -eq 2 ]
+	[[ "$output" = *"--spool"* ]]
+}
+
+@test "each row once, over TLS and packed, with windows; nothing is left in the spool" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+		-out cert.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	job takes "ssource -f frames --spool kept --cert cert.pem --key key.pem tls-listen://:$port |
+		swindow --tumble 1s -k auction 'count(*) as n' | ssink -f csv --header no out/"
+	job sends "ssource 'nexmark:bid?events=50000' -d 0s |
+		ssink -f frames --pack zstd --ca cert.pem tls://localhost:$port"
+	wait $sends
+	ssource 'nexmark:bid?events=50000' -d 0s | swindow --tumble 1s -k auction 'count(*) as n' |
+		ssink -f csv --header no - | sort >wanted
+	# The last second's windows are still open: another sender may come.
+	eventually '[ "$(rows)" -gt 0 ] && [ -z "$(ls kept)" ]'
+	sleep 0.3
+	kill -TERM $takes
+	wait $takes || true
+	sort out/part-* >have
+	[ -z "$(comm -13 wanted have)" ]
+	[ "$(wc -l <have)" -gt "$(($(wc -l <wanted) / 2))" ]
+}
+
+@test "who receives may come later, or go and come again; epochs wait, and none is doubled" {
+	job sends "ssource 'nexmark:bid?events=100000' --rate 40000 -d 0s | smap 'auction, price' | ssink -f frames unix:s"
+	sleep 0.5
+	[ -n "$(find sends.state -name 'socket-*')" ]
+	receiver='ssource -f frames --spool kept unix-listen:s | ssink -f csv --header no out/'
+	job takes "$receiver"
+	eventually '[ "$(rows)" -gt 0 ]'
+	kill -9 $takes
+	wait $takes || true
+	sleep 0.3
+	job takes "$receiver"
+	wait $sends
+	eventually '[ "$(rows)" -eq 92000 ]'
+	sleep 0.3
+	[ "$(rows)" -eq 92000 ]
+	[ "$(sort out/part-* | md5sum)" = "$(ssource 'nexmark:bid?events=100000' | smap 'auction, price' |
+		ssink -f csv --header no - | sort | md5sum)" ]
+}
+
+@test "the sender may be the one that listens" {
+	job takes "ssource -f frames --spool kept unix:s | ssink -f csv --header no out/"
+	job sends "ssource 'nexmark:bid?events=50000' --rate 40000 | smap auction | ssink -f frames unix-listen:s"
+	wait $sends
+	# That was all, so it ends, too.
+	wait $takes
+	[ "$(rows)" -eq 46000 ]
+}
+
+@test "a source without a spool, or with other columns, refuses; the rows wait" {
+	ssource -f frames unix-listen:s >frames 2>takes.log 3>&- &
+	pids=$!
+	eventually '[ -S s ]'
+	echo "ssource 'nexmark:bid?events=5000' | ssink -f frames unix:s" >sends.sh
+	run timeout 20 runnel -q --restart 0/1s --state sends.state sends.sh
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "$output" = *"unix:s: refused by ssource: the sink of a supervised job wants its epochs kept, and this ssource has no --spool DIR"* ]]
+	[[ "$output" = *"the rows wait in"* ]]
+	kill -9 $pids
+	job takes "ssource -f frames --spool kept unix-listen:s | ssink -f csv --header no out/"
+	eventually '[ -S s ]'
+	runnel -q --state sends.state sends.sh
+	eventually '[ "$(rows)" -eq 4600 ]'
+	run timeout 20 runnel -q --restart 0/1s --state other -c "ssource 'nexmark:auction?events=5000' | ssink -f frames unix:s"
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "$output" = *"refused by ssource: it has other columns than the streams before"* ]]
+}
+
+@test "a plain pipeline's frames are spooled, too; what was kept isn't lost with a process" {
+	job takes "ssource -f frames --spool kept unix-listen:s | ssink -f csv --header no out/"
+	eventually '[ -S s ]'
+	for i in 1 2 3; do
+		ssource 'nexmark:bid?events=50000' | smap 'auction, price' | ssink -f frames unix:s
+		[ $i -ne 2 ] || { sleep 0.2; kill -9 $takes; wait $takes || true
+			job takes "ssource -f frames --spool kept unix-listen:s | ssink -f csv --header no out/"; }
+	done
+	eventually '[ "$(rows)" -eq 138000 ]'
+	kill -TERM $takes
+	wait $takes || true
+	[ "$(rows)" -eq 138000 ]
+	[ "$(sort out/part-* | uniq -c | awk '{n[$1 % 3]++} END {print n[1] + n[2]}')" -eq 0 ]
+}
+
+@test "a spool that isn't one, and one whose files have been taken away, are told of" {
+	mkdir kept
+	echo hello >kept/000000000001-x
+	run timeout 20 ssource -f frames --spool kept unix-listen:s
+	[ "$status" -eq 4 ]
+	[[ "$output" = *"kept/000000000001-x is no kept epoch; move it out of the spool's directory"* ]]
+	rm kept/*
+	echo rubbish >kept/.epochs
+	run timeout 20 ssource -f frames --spool kept unix-listen:s
+	[ "$status" -eq 4 ]
+	[[ "$output" = *"kept/.epochs is damaged"* ]]
+}
+
+@test "what isn't in order is the connection's end, and nothing of it is kept" {
+	ssource -f frames --spool kept unix-listen:s >frames 2>takes.log 3>&- &
+	pids=$!
+	eventually '[ -S s ]'
+	python3 - <<-'END'
+	import msgpack, socket
+	def frame(kind, body):
+	    body = msgpack.packb(body)
+	    return b"\xc9" + len(body).to_bytes(4, "big") + bytes([kind]) + body
+	JOB, hello, schema = "0" * 31 + "1", frame(0, ["runnel", 1, {}]), frame(1, [1, [["a", "int"]], {}])
+	def epoch(verb, number=0, count=0): return frame(12, [verb, JOB, "x", 0, number, count])
+	def says(*frames):
+	    s = socket.socket(socket.AF_UNIX)
+	    s.settimeout(10)
+	    s.connect("s")
+	    s.sendall(hello + b"".join(frames))
+	    s.shutdown(socket.SHUT_WR)
+	    data = b""
+	    try:
+	        while x := s.recv(65536):
+	            data += x
+	    except ConnectionResetError:
+	        pass
+	    return data
+	rows = frame(3, [1, [[1], [2]]])
+	good = [epoch(2, 1, 1), schema, rows, epoch(3, 1, 2)]
+	assert epoch(1, 0) in says(epoch(0))
+	for wrong, why in [
+	        ([epoch(0), schema], b"SCHEMA outside an epoch"),
+	        ([epoch(2, 1, 1), rows], b"was not declared"),
+	        ([epoch(3, 1, 0)], b"that didn't begin"),
+	        ([epoch(2, 1, 1), schema, rows, epoch(3, 1, 3)], b"has 3 rows, but 2 came"),
+	        ([epoch(2, 1, 1), schema, frame(3, [1, [["x"]]])], b"is no int"),
+	        ([epoch(1, 7)], b"only a source says"),
+	        ([epoch(9)], b"unknown verb"),
+	        ([frame(12, [0, "x", "y", 0, 0, 0])], b"32 digits")]:
+	    said = says(*wrong)
+	    assert why in said, (why, said)
+	says(*good[:3])  # breaks off
+	assert epoch(1, 0) in says(epoch(0))
+	assert epoch(1, 1) in says(*good)
+	assert epoch(1, 1) in says(*good)  # once more: kept once
+	assert epoch(1, 1) in says(epoch(0))
+	END
+	kill -INT $pids
+	wait $pids
+	pids=
+	[ "$(ssource frames | ssink -f csv --header no | tr '\n' ' ')" = "1 2 " ]
+}
