@@ -91,7 +91,7 @@ static int see_rows(void *context, const struct batch *b, struct error *e)
 
 static int read_file(const struct epoch_file *x, struct seen *seen, struct error *e)
 {
-	struct epoch_file_take take = {see_schema, see_rows, seen};
+	struct epoch_file_take take = {.schema = see_schema, .rows = see_rows, .context = seen};
 
 	return epoch_file_read(x, &take, e);
 }
@@ -188,7 +188,7 @@ static int ignore_rows(void *context, const struct batch *b, struct error *e)
 static int read_blindly(const struct epoch_file *x, struct error *e)
 {
 	struct seen seen = {.next = 0};
-	struct epoch_file_take take = {see_schema, ignore_rows, &seen};
+	struct epoch_file_take take = {.schema = see_schema, .rows = ignore_rows, .context = &seen};
 
 	error_clear(e);
 	return epoch_file_read(x, &take, e);

@@ -266,7 +266,8 @@ static int send_watermark(void *context, int64_t event_us, struct error *e)
 /* From its beginning to the word that it is kept. */
 static int send_epoch(struct epoch_sink *s, const struct epoch_file *f, struct error *e)
 {
-	struct epoch_file_take take = {send_schema, send_rows, send_watermark, s};
+	struct epoch_file_take take = {.schema = send_schema, .rows = send_rows,
+		.watermark = send_watermark, .context = s};
 	struct epoch_note n = note_of(s, f), answer = {.number = 0};
 
 	s->schema_id = 0;

@@ -255,7 +255,7 @@ static int pause_for(struct kafka_sink *s, int64_t us, struct error *e)
 /* One transaction with all of a file's rows (f NULL: with none), and a number. */
 static enum producer_status try_file(struct sending *x, const struct epoch_file *f, struct error *e)
 {
-	struct epoch_file_take take = {take_schema, send_rows, x};
+	struct epoch_file_take take = {.schema = take_schema, .rows = send_rows, .context = x};
 
 	x->status = producer_begin(x->p, e);
 	if (x->status != PRODUCER_OK)
@@ -351,7 +351,7 @@ static int live_status(struct kafka_sink *s, enum producer_status status, struct
 static int live_begin(
 	struct kafka_sink *s, struct sending *x, const struct batch *b, struct error *e)
 {
-	struct epoch_file_take take = {take_schema, send_rows, x};
+	struct epoch_file_take take = {.schema = take_schema, .rows = send_rows, .context = x};
 
 	s->live_us = clock_mono_us();
 	s->live = LIVE_OPEN;

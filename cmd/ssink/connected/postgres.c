@@ -279,7 +279,7 @@ static int check_known(
 /* What the database hasn't of one file. */
 static int commit_file(struct postgres_sink *s, const struct epoch_file *x, struct error *e)
 {
-	struct epoch_file_take take = {take_schema, take_rows, s};
+	struct epoch_file_take take = {.schema = take_schema, .rows = take_rows, .context = s};
 	struct postgres *p = apply_connection(s->apply);
 	const char *job = stage_job(s->op.stage);
 	uint64_t epoch;
