@@ -98,7 +98,7 @@ gives() { # gives NAME: the example's standard output, nothing else, status 0
 }
 
 @test "README shows what goes elsewhere as it is" {
-	for file in best.job capture.job cookbook/fraud.sh; do
+	for file in best.job capture.job edge.job collect.job cookbook/fraud.sh; do
 		python3 - "bats/examples/$file" <<-'END'
 		import sys
 		text = open(sys.argv[1], encoding="utf-8").read()

@@ -33,6 +33,11 @@ job() { # job NAME TEXT: runs it under a supervisor, its pid is $NAME
 	pids="$pids $!"
 }
 
+kill_source() { # kill_source SUPERVISOR: once it is there
+	eventually "pgrep -P $1 ssource"
+	kill -9 $(pgrep -P $1 ssource)
+}
+
 rows() { cat out/part-* 2>/dev/null | wc -l; }
 
 @test "--plan tells what is promised, at both ends" {
@@ -64,6 +69,36 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	sort out/part-* >have
 	[ -z "$(comm -13 wanted have)" ]
 	[ "$(wc -l <have)" -gt "$(($(wc -l <wanted) / 2))" ]
+}
+
+@test "README's example: two machines' errors are collected, each once" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+		-out cert.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	export collector=localhost:$port
+	for machine in a b; do
+		mkdir $machine
+		cp cert.pem $machine/ca.pem
+		touch $machine/access.log
+		(cd $machine && exec runnel -q --state state --checkpoint 100ms "$root/bats/examples/edge.job") 2>$machine.log 3>&- &
+		pids="$pids $!"
+	done
+	runnel -q --state state --checkpoint 100ms "$root/bats/examples/collect.job" 2>collect.log 3>&- &
+	collect=$!
+	pids="$pids $collect"
+	for minute in 0 1 2 3; do
+		for machine in a b; do
+			for second in 10 20 30; do
+				echo "2026-01-01T00:0$minute:$second $machine 50$((second / 10 - 1))"
+				echo "2026-01-01T00:0$minute:$second $machine 200"
+			done >>$machine/access.log
+		done
+		sleep 0.2
+		[ $minute -ne 1 ] || kill_source $collect
+	done
+	eventually '[ "$(cat errors/part-* 2>/dev/null | wc -l)" -ge 6 ]'
+	sleep 0.3
+	[ "$(sed 's/.*"host":"\(.\)".*"errors":\(.*\)}/\1 \2/' errors/part-* | sort | uniq -c | tr -s ' ' | tr '\n' ,)" = " 3 a 3, 3 b 3," ]
 }
 
 @test "who receives may come later, or go and come again; epochs wait, and none is doubled" {

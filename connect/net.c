@@ -349,10 +349,11 @@ static int bind_tcp(struct net_listener *l, const struct url *u, struct error *e
 	return status;
 }
 
-/* Whether nobody listens behind the file any more. */
+/* Whether nobody listens behind the file any more.  Asked with a socket of another kind, which who
+ * listens would not take for a client: EPROTOTYPE says that somebody is there. */
 static bool is_dead(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
 		errno == ECONNREFUSED;
 

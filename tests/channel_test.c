@@ -83,7 +83,7 @@ static const struct stream_case stream_cases[] = {
 		"ace", ERROR_NONE},
 	{BYTES(HELLO "\xc7\x00\x04\xd4\x04\x01"), "aee", ERROR_NONE},
 	/* kinds: c, then 0x40 to 0x7f skipped */
-	{BYTES(HELLO "\xd4\x0c\x01"), "a!in: frame 2 at byte 12: unknown kind of frame 0x0c", ERROR_DATA},
+	{BYTES(HELLO "\xd4\x0d\x01"), "a!in: frame 2 at byte 12: unknown kind of frame 0x0d", ERROR_DATA},
 	{BYTES(HELLO "\xd4\x3f\x01"), "a!in: frame 2 at byte 12: unknown kind of frame 0x3f", ERROR_DATA},
 	{BYTES(HELLO "\xd4\x80\x01"), "a!in: frame 2 at byte 12: unknown kind of frame 0x80", ERROR_DATA},
 	{BYTES(HELLO "\xd4\xff\x01"), "a!in: frame 2 at byte 12: unknown kind of frame 0xff", ERROR_DATA},

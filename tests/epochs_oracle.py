@@ -141,6 +141,18 @@ class Side:
             self.kills += 1
             self.start()
 
+    def alive(self):
+        """Whether it runs; a stage that was killed before the job had begun ends it, to be started again."""
+        if self.process.poll() == 5 and "before it said what it is" in self.log().splitlines()[-1]:
+            self.start()
+        return self.process.poll() is None
+
+    def wait(self, seconds):
+        until = time.monotonic() + seconds
+        while self.alive() and time.monotonic() < until:
+            time.sleep(0.02)
+        return self.process.poll()
+
     def log(self):
         with open(os.path.join(self.directory, self.name + ".log")) as f:
             return f.read()
@@ -186,7 +198,7 @@ def play(rng, directory, length):
     sends = Side("out", f"{bids} --rate {rate} -d 0s | {ROWS} | ssink -f frames{pack} {sender}", directory, wide)
     sides = (sends, takes)
     until = time.monotonic() + length * 0.8
-    while time.monotonic() < until and sends.process.poll() is None:
+    while time.monotonic() < until and sends.alive():
         time.sleep(rng.random() * 0.5 * SLOW)
         what = rng.random()
         side = rng.choice(sides)
@@ -196,24 +208,21 @@ def play(rng, directory, length):
             side.kill_all()
         else:
             carrier.cut()
-    try:
-        if sends.process.wait(timeout=60 * SLOW):
-            return fail(f"the sender ended with {sends.process.returncode}", *sides)
-    except subprocess.TimeoutExpired:
+    if sends.wait(60 * SLOW) is None:
         return fail("the sender doesn't come to its end", *sides)
+    if sends.process.returncode:
+        return fail(f"the sender ended with {sends.process.returncode}", *sides)
     wanted = pipeline(f"{bids} -d 0s | {ROWS} | {tail} | ssink -f csv --header no", directory)
     out = os.path.join(directory, "out")
     give_up = time.monotonic() + 20 * SLOW
     # The last windows are still open: nobody has said that no other sender comes.
     enough = (lambda have: sum(have.values()) >= sum(wanted.values()) * 0.7) if windows else (
         lambda have: sum(have.values()) >= sum(wanted.values()))
-    while not enough(lines_of(out)) and time.monotonic() < give_up and takes.process.poll() is None:
+    while not enough(lines_of(out)) and time.monotonic() < give_up and takes.alive():
         time.sleep(0.1)
     time.sleep(0.5 * SLOW)
     takes.process.send_signal(signal.SIGTERM)
-    try:
-        takes.process.wait(timeout=30 * SLOW)
-    except subprocess.TimeoutExpired:
+    if takes.wait(30 * SLOW) is None:
         kill(takes.process.pid)
         return fail("the receiver doesn't stop", *sides)
     carrier.stop()

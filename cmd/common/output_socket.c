@@ -12,7 +12,11 @@ static int keep_alive(void *context, struct error *e)
 {
 	struct output *o = context;
 
-	return o->o.stage && o->o.supervised ? stage_alive(o->o.stage, e) : 0;
+	if (!o->o.stage)
+		return 0;
+	if (stage_interrupted(o->o.stage))
+		return error_set(e, ERROR_INTERRUPTED, "%s: interrupted before anybody took the rows", o->path);
+	return o->o.supervised ? stage_alive(o->o.stage, e) : 0;
 }
 
 static void warn(void *context, const char *text)

@@ -423,10 +423,12 @@ static void describe(struct stage_description *about, bool nexmark, bool recorde
 /* What the options of live inputs need, and exclude. */
 static int check_live(bool nexmark, bool recorded, struct error *e)
 {
+	/* A stream brings its times and watermarks with it. */
+	bool idle = opt.idle_given && !(recorded && has_socket(&source.records));
 	const char *which = opt.follow			? "--follow"
 			    : opt.merge			? "--merge"
 			    : source.time_is_now	? "-t now"
-			    : opt.idle_given		? "--idle"
+			    : idle			? "--idle"
 			    : opt.max_ahead_given	? "--max-ahead"
 							: NULL;
 
@@ -461,12 +463,12 @@ static int check_live(bool nexmark, bool recorded, struct error *e)
 	if (which && (nexmark || recorded))
 		return error_set(e, ERROR_USAGE, "%s is for inputs of records, not for %s", which,
 			nexmark ? "nexmark:" : "a recorded stream");
-	if ((opt.idle_given || opt.max_ahead_given) && !opt.time)
+	if ((idle || opt.max_ahead_given) && !opt.time)
 		return error_set(e, ERROR_USAGE, "%s needs the column of the event time: -t COLUMN",
-			opt.idle_given ? "--idle" : "--max-ahead");
+			idle ? "--idle" : "--max-ahead");
 	if (opt.max_ahead_given && source.time_is_now)
 		return error_set(e, ERROR_USAGE, "--max-ahead: with -t now no time is ahead");
-	if (opt.idle_given && !opt.delay_given && !opt.follow && !source.time_is_now)
+	if (idle && !opt.delay_given && !opt.follow && !source.time_is_now)
 		return error_set(e, ERROR_USAGE,
 			"--idle needs watermarks, which a bounded input has with -d DURATION");
 	for (size_t i = 0; source.from_end && i < source.records.inputs_len; i++) {

@@ -213,6 +213,10 @@ int stage_wait_writable(struct stage *st, int fd, struct error *e);
  * call, so not for every row. */
 int stage_alive(struct stage *st, struct error *e);
 
+/* Whether a signal has asked the pipeline to come to its end: what comes is still written, but nobody
+ * outside who isn't there yet is waited for. */
+bool stage_interrupted(const struct stage *st);
+
 /* A warning, printed once per text on standard error by the runtime ("swindow: warning: ..."). */
 void stage_warn(struct stage *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -180,6 +180,12 @@ static int run_wait_writable(void *context, int fd, struct error *e)
 	return wait.wait(wait.context, fd, e);
 }
 
+static bool run_interrupted(void *context)
+{
+	(void)context;
+	return interrupts > 0;
+}
+
 static void print_warning(void *context, const char *text)
 {
 	const struct run *r = context;
@@ -733,6 +739,7 @@ int run_stage(const struct run_options *o, struct operator *op, struct control *
 		plan.hooks.checkpoint = run_checkpoint;
 		plan.hooks.wait = run_wait_writable;
 	} else {
+		plan.hooks.interrupted = run_interrupted;
 		catch_signals();
 	}
 	if (open_inputs(r, op, e) < 0 || open_outputs(r, op, outputs, e) < 0) {

@@ -885,6 +885,11 @@ int stage_alive(struct stage *st, struct error *e)
 	return stage_wait_writable(st, -1, e);
 }
 
+bool stage_interrupted(const struct stage *st)
+{
+	return st->plan.hooks.interrupted && st->plan.hooks.interrupted(st->plan.hooks.context);
+}
+
 int64_t stage_watermark(const struct stage *st)
 {
 	return st->watermark;

@@ -41,6 +41,7 @@ struct stage_hooks {
 	/* Waits until a descriptor may be written, hearing the supervisor meanwhile (-1: only hears it);
 	 * NULL: nothing else is to be heard. */
 	int (*wait)(void *context, int fd, struct error *e);
+	bool (*interrupted)(void *context); /* NULL: never */
 };
 
 struct stage_plan {
