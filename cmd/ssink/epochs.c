@@ -36,6 +36,7 @@ struct epoch_sink {
 	uint32_t schema_id;            /* in the epoch that is being sent */
 	char *guarantee;
 	uint64_t rows;
+	uint64_t last_epoch;           /* nothing comes behind it; 0: not known yet */
 	bool has_ended, is_refused;
 };
 
@@ -426,8 +427,13 @@ static int sink_end(struct operator* op, struct error *e)
 
 static int sink_prepare(struct operator* op, uint64_t epoch, struct buf *handle, struct error *e)
 {
-	open_files(sink_of(op));
-	return epoch_files_prepare(sink_of(op)->files, epoch, handle, e);
+	struct epoch_sink *s = sink_of(op);
+
+	/* An epoch may be committed when the end has come already, which is in the next. */
+	if (s->has_ended && !s->last_epoch)
+		s->last_epoch = epoch;
+	open_files(s);
+	return epoch_files_prepare(s->files, epoch, handle, e);
 }
 
 static int sink_commit(struct operator* op, uint64_t epoch, const uint8_t *handle, size_t len,
@@ -445,7 +451,7 @@ static int sink_commit(struct operator* op, uint64_t epoch, const uint8_t *handl
 	}
 	if (status < 0)
 		return -1;
-	return s->has_ended ? say_end(s, e) : 0;
+	return s->last_epoch && epoch >= s->last_epoch ? say_end(s, e) : 0;
 }
 
 static const struct operator_ops sink_ops = {
