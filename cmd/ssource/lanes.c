@@ -1,7 +1,7 @@
 #include "cmd/ssource/lanes.h"
 
 #include "libcore/base/memory.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <stdlib.h>
 
@@ -104,10 +104,7 @@ void lane_advance(struct lane *l, uint64_t event)
 
 enum { L_LANE, L_LANES, L_EVENT, L_ROWS, L_GREATEST, L_COLUMNS };
 
-static const struct {
-	const char *name;
-	enum type_kind kind;
-} columns[L_COLUMNS] = {
+static const struct named_column columns[L_COLUMNS] = {
 	[L_LANE] = {"lane", TYPE_INT},
 	[L_LANES] = {"lanes", TYPE_INT},
 	[L_EVENT] = {"event", TYPE_INT},
@@ -115,56 +112,38 @@ static const struct {
 	[L_GREATEST] = {"greatest_time", TYPE_TIMESTAMP},
 };
 
-static void put_row(struct batch_builder *b, const struct lane *l)
-{
-	builder_put_int(&b->columns[L_LANE], (int64_t)l->lane);
-	builder_put_int(&b->columns[L_LANES], (int64_t)l->lanes);
-	builder_put_int(&b->columns[L_EVENT], (int64_t)l->event);
-	builder_put_int(&b->columns[L_ROWS], (int64_t)l->rows);
-	if (l->greatest_us == WATERMARK_NONE)
-		builder_put_null(&b->columns[L_GREATEST]);
-	else
-		builder_put_int(&b->columns[L_GREATEST], l->greatest_us);
-}
-
 int lanes_put(const struct lanes *l, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct named_section s;
 
-	schema_set_name(&schema, "lanes");
-	for (size_t i = 0; i < L_COLUMNS; i++)
-		schema_add(&schema, columns[i].name, strlen(columns[i].name),
-			TYPE_OF(columns[i].kind));
-	batch_builder_init(&b, &schema);
-	for (size_t i = 0; i < l->len; i++)
-		put_row(&b, &l->items[i]);
-	status = snapshot_section(w, &schema, e);
-	if (!status)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	named_section_begin(&s, w, "lanes", columns, L_COLUMNS, e);
+	for (size_t i = 0; i < l->len; i++) {
+		const struct lane *x = &l->items[i];
+
+		builder_put_int(&s.columns[L_LANE], (int64_t)x->lane);
+		builder_put_int(&s.columns[L_LANES], (int64_t)x->lanes);
+		builder_put_int(&s.columns[L_EVENT], (int64_t)x->event);
+		builder_put_int(&s.columns[L_ROWS], (int64_t)x->rows);
+		builder_put_int_unless(&s.columns[L_GREATEST], x->greatest_us == WATERMARK_NONE,
+			x->greatest_us);
+		named_section_row(&s);
+	}
+	return named_section_end(&s);
 }
 
 int lanes_take(struct lanes *l, const struct batch *b, struct error *e)
 {
 	const struct column *c[L_COLUMNS];
 
-	for (size_t i = 0; i < L_COLUMNS; i++) {
-		if (snapshot_column(b, columns[i].name, TYPE_OF(columns[i].kind), &c[i], e) < 0)
-			return -1;
-	}
+	if (named_section_find(b, columns, L_COLUMNS, c, e) < 0)
+		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
 		struct lane lane = {.lane = (uint64_t)column_int(c[L_LANE], r),
 			.lanes = (uint64_t)column_int(c[L_LANES], r),
 			.event = (uint64_t)column_int(c[L_EVENT], r),
 			.rows = (uint64_t)column_int(c[L_ROWS], r),
-			.greatest_us = WATERMARK_NONE};
+			.greatest_us = column_int_or(c[L_GREATEST], r, WATERMARK_NONE)};
 
-		if (column_is_valid(c[L_GREATEST], r))
-			lane.greatest_us = column_int(c[L_GREATEST], r);
 		if (lane.lane >= lane.lanes || lane.lanes > UINT32_MAX)
 			return error_set(e, ERROR_STATE,
 				"section lanes: there is no lane %llu of %llu",

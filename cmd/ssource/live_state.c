@@ -1,63 +1,9 @@
 #include "cmd/ssource/live_state.h"
 
 #include "libcore/base/memory.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <string.h>
-
-struct named_column {
-	const char *name;
-	enum type_kind kind;
-};
-
-static void init_section(struct schema *s, const char *name, const struct named_column *c, size_t n)
-{
-	schema_init(s);
-	schema_set_name(s, name);
-	for (size_t i = 0; i < n; i++)
-		schema_add(s, c[i].name, strlen(c[i].name), TYPE_OF(c[i].kind));
-}
-
-static int find_columns(const struct batch *b, const struct named_column *c, size_t n,
-	const struct column **out, struct error *e)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (snapshot_column(b, c[i].name, TYPE_OF(c[i].kind), &out[i], e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static void put_text(struct column_builder *b, const char *text)
-{
-	if (text)
-		builder_put_text(b, text, strlen(text));
-	else
-		builder_put_null(b);
-}
-
-static void put_int_unless(struct column_builder *b, bool unknown, int64_t v)
-{
-	if (unknown)
-		builder_put_null(b);
-	else
-		builder_put_int(b, v);
-}
-
-static char *take_text(const struct column *c, uint32_t row)
-{
-	struct text_view t;
-
-	if (!column_is_valid(c, row))
-		return NULL;
-	t = column_text(c, row);
-	return mem_strndup(t.len ? t.text : "", t.len);
-}
-
-static int64_t int_or(const struct column *c, uint32_t row, int64_t otherwise)
-{
-	return column_is_valid(c, row) ? column_int(c, row) : otherwise;
-}
 
 /* ---- what is settled ---- */
 
@@ -80,41 +26,34 @@ void live_state_clear(struct live_state *s)
 
 int live_state_put(const struct live_state *s, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema;
-	struct batch_builder b;
-	int status;
+	struct named_section out;
 
-	init_section(&schema, "live", live_columns, L_COLUMNS);
-	batch_builder_init(&b, &schema);
-	put_text(&b.columns[L_SCHEMA], s->spec);
-	put_text(&b.columns[L_FORMAT], s->format);
-	builder_put_int(&b.columns[L_HEADER], s->header);
-	builder_put_int(&b.columns[L_ROWS], (int64_t)s->rows);
-	put_int_unless(&b.columns[L_NOW], s->now_us == WATERMARK_NONE, s->now_us);
-	status = snapshot_section(w, &schema, e);
-	if (!status)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	named_section_begin(&out, w, "live", live_columns, L_COLUMNS, e);
+	builder_put_string(&out.columns[L_SCHEMA], s->spec);
+	builder_put_string(&out.columns[L_FORMAT], s->format);
+	builder_put_int(&out.columns[L_HEADER], s->header);
+	builder_put_int(&out.columns[L_ROWS], (int64_t)s->rows);
+	builder_put_int_unless(&out.columns[L_NOW], s->now_us == WATERMARK_NONE, s->now_us);
+	named_section_row(&out);
+	return named_section_end(&out);
 }
 
 int live_state_take(struct live_state *s, const struct batch *b, struct error *e)
 {
 	const struct column *c[L_COLUMNS];
 
-	if (find_columns(b, live_columns, L_COLUMNS, c, e) < 0)
+	if (named_section_find(b, live_columns, L_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) { /* one of every subtask there was */
-		int64_t now_us = int_or(c[L_NOW], row, WATERMARK_NONE);
+		int64_t now_us = column_int_or(c[L_NOW], row, WATERMARK_NONE);
 
-		s->rows += (uint64_t)int_or(c[L_ROWS], row, 0);
+		s->rows += (uint64_t)column_int_or(c[L_ROWS], row, 0);
 		s->now_us = now_us > s->now_us ? now_us : s->now_us;
 		if (s->spec || !column_is_valid(c[L_SCHEMA], row))
 			continue;
-		s->spec = take_text(c[L_SCHEMA], row);
-		s->format = take_text(c[L_FORMAT], row);
-		s->header = (int)int_or(c[L_HEADER], row, 0);
+		s->spec = column_strdup(c[L_SCHEMA], row);
+		s->format = column_strdup(c[L_FORMAT], row);
+		s->header = (int)column_int_or(c[L_HEADER], row, 0);
 	}
 	return 0;
 }
@@ -162,17 +101,16 @@ static const struct named_column file_columns[F_COLUMNS] = {
 	[F_TURN] = {"turn", TYPE_INT},
 };
 
-static void put_file(const struct followed *x, int64_t mono_us, struct batch_builder *b)
+static void put_file(const struct followed *x, int64_t mono_us, struct column_builder *c)
 {
 	int64_t greatest_us = x->partition ? x->partition->greatest_us : x->greatest_us;
-	struct column_builder *c = b->columns;
 	struct records_range r = x->range;
 
 	if (x->records && !records_left(x->records, 0, &r))
 		r.start = x->bytes;
 	builder_put_int(&c[F_INPUT], x->input);
-	put_text(&c[F_PATH], x->path);
-	put_text(&c[F_NAME], x->name);
+	builder_put_string(&c[F_PATH], x->path);
+	builder_put_string(&c[F_NAME], x->name);
 	builder_put_int(&c[F_DEVICE], (int64_t)x->identity.device);
 	builder_put_int(&c[F_INODE], (int64_t)x->identity.inode);
 	builder_put_int(&c[F_HEAD_BYTES], x->identity.head_len);
@@ -181,10 +119,10 @@ static void put_file(const struct followed *x, int64_t mono_us, struct batch_bui
 	builder_put_int(&c[F_CHANGED], x->changed_us);
 	builder_put_int(&c[F_ENTRY], r.entry);
 	builder_put_int(&c[F_OFFSET], (int64_t)r.start);
-	put_int_unless(&c[F_LINE], !r.line, (int64_t)r.line);
+	builder_put_int_unless(&c[F_LINE], !r.line, (int64_t)r.line);
 	builder_put_bool(&c[F_OVER], x->over);
 	builder_put_bool(&c[F_PACKED], x->is_packed);
-	put_int_unless(&c[F_GREATEST], greatest_us == WATERMARK_NONE, greatest_us);
+	builder_put_int_unless(&c[F_GREATEST], greatest_us == WATERMARK_NONE, greatest_us);
 	builder_put_int(
 		&c[F_SILENT], x->partition ? mono_us - x->partition->active_us : x->silent_us);
 	builder_put_int(&c[F_TURN], (int64_t)(x->partition ? x->partition->turn : x->turn));
@@ -193,52 +131,41 @@ static void put_file(const struct followed *x, int64_t mono_us, struct batch_bui
 int followed_put(
 	const struct follow *f, int64_t mono_us, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema;
-	struct batch_builder b;
-	int status;
+	struct named_section out;
 
-	init_section(&schema, "followed", file_columns, F_COLUMNS);
-	batch_builder_init(&b, &schema);
-	status = snapshot_section(w, &schema, e);
-	for (size_t i = 0; i < f->files_len && !status; i++) {
+	named_section_begin(&out, w, "followed", file_columns, F_COLUMNS, e);
+	for (size_t i = 0; i < f->files_len; i++) {
 		if (f->files[i]->removed)
 			continue;
-		put_file(f->files[i], mono_us, &b);
-		if (!batch_builder_is_full(&b))
-			continue;
-		status = snapshot_put(w, batch_builder_view(&b), e);
-		batch_builder_reset(&b);
+		put_file(f->files[i], mono_us, out.columns);
+		named_section_row(&out);
 	}
-	if (!status && batch_builder_rows(&b))
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	return named_section_end(&out);
 }
 
 static void take_file(struct follow *f, const struct column *const *c, uint32_t row)
 {
-	char *path = take_text(c[F_PATH], row), *name = take_text(c[F_NAME], row);
+	char *path = column_strdup(c[F_PATH], row), *name = column_strdup(c[F_NAME], row);
 	struct followed *x = follow_put(
-		f, (uint32_t)int_or(c[F_INPUT], row, 0), path ? path : "", name ? name : "");
+		f, (uint32_t)column_int_or(c[F_INPUT], row, 0), path ? path : "", name ? name : "");
 
 	mem_free(path);
 	mem_free(name);
-	x->identity = (struct file_identity){.device = (uint64_t)int_or(c[F_DEVICE], row, 0),
-		.inode = (uint64_t)int_or(c[F_INODE], row, 0),
-		.head_len = (uint32_t)int_or(c[F_HEAD_BYTES], row, 0),
-		.head_hash = (uint64_t)int_or(c[F_HEAD_HASH], row, 0)};
-	x->bytes = (uint64_t)int_or(c[F_BYTES], row, 0);
-	x->changed_us = int_or(c[F_CHANGED], row, 0);
-	x->range.entry = (uint32_t)int_or(c[F_ENTRY], row, 0);
-	x->range.start = (uint64_t)int_or(c[F_OFFSET], row, 0);
-	x->range.line = (uint64_t)int_or(c[F_LINE], row, 0);
+	x->identity = (struct file_identity){.device = (uint64_t)column_int_or(c[F_DEVICE], row, 0),
+		.inode = (uint64_t)column_int_or(c[F_INODE], row, 0),
+		.head_len = (uint32_t)column_int_or(c[F_HEAD_BYTES], row, 0),
+		.head_hash = (uint64_t)column_int_or(c[F_HEAD_HASH], row, 0)};
+	x->bytes = (uint64_t)column_int_or(c[F_BYTES], row, 0);
+	x->changed_us = column_int_or(c[F_CHANGED], row, 0);
+	x->range.entry = (uint32_t)column_int_or(c[F_ENTRY], row, 0);
+	x->range.start = (uint64_t)column_int_or(c[F_OFFSET], row, 0);
+	x->range.line = (uint64_t)column_int_or(c[F_LINE], row, 0);
 	x->range.is_begun = true;
-	x->over = column_is_valid(c[F_OVER], row) && column_bool(c[F_OVER], row);
-	x->is_packed = column_is_valid(c[F_PACKED], row) && column_bool(c[F_PACKED], row);
-	x->greatest_us = int_or(c[F_GREATEST], row, WATERMARK_NONE);
-	x->silent_us = int_or(c[F_SILENT], row, 0);
-	x->turn = (uint64_t)int_or(c[F_TURN], row, 0);
+	x->over = column_is_true(c[F_OVER], row);
+	x->is_packed = column_is_true(c[F_PACKED], row);
+	x->greatest_us = column_int_or(c[F_GREATEST], row, WATERMARK_NONE);
+	x->silent_us = column_int_or(c[F_SILENT], row, 0);
+	x->turn = (uint64_t)column_int_or(c[F_TURN], row, 0);
 	f->turns = x->turn > f->turns ? x->turn : f->turns;
 }
 
@@ -246,15 +173,15 @@ int followed_take(struct follow *f, size_t inputs_len, const struct batch *b, st
 {
 	const struct column *c[F_COLUMNS];
 
-	if (find_columns(b, file_columns, F_COLUMNS, c, e) < 0)
+	if (named_section_find(b, file_columns, F_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) {
-		if ((uint64_t)int_or(c[F_INPUT], row, 0) >= inputs_len ||
-			int_or(c[F_HEAD_BYTES], row, 0) > IDENTITY_HEAD_MAX)
+		if ((uint64_t)column_int_or(c[F_INPUT], row, 0) >= inputs_len ||
+			column_int_or(c[F_HEAD_BYTES], row, 0) > IDENTITY_HEAD_MAX)
 			return error_set(e, ERROR_STATE,
 				"a followed file of input %lld, but there are "
 				"only %zu inputs",
-				(long long)int_or(c[F_INPUT], row, 0) + 1, inputs_len);
+				(long long)column_int_or(c[F_INPUT], row, 0) + 1, inputs_len);
 		take_file(f, c, row);
 	}
 	return 0;

@@ -3,7 +3,7 @@
 #include "cmd/ssource/split.h"
 
 #include "libcore/base/memory.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -120,10 +120,7 @@ enum {
 	P_COLUMNS
 };
 
-static const struct {
-	const char *name;
-	enum type_kind kind;
-} columns[P_COLUMNS] = {
+static const struct named_column columns[P_COLUMNS] = {
 	[P_INPUT] = {"input", TYPE_INT},
 	[P_ENTRY] = {"entry", TYPE_INT},
 	[P_OFFSET] = {"offset", TYPE_INT},
@@ -136,80 +133,46 @@ static const struct {
 	[P_SPEC] = {"schema", TYPE_STRING},
 };
 
-static void put_int_unless(struct column_builder *b, bool unknown, int64_t v)
-{
-	if (unknown)
-		builder_put_null(b);
-	else
-		builder_put_int(b, v);
-}
-
-static void put_row(const struct positions *p, size_t i, struct batch_builder *b)
+static void put_row(const struct positions *p, size_t i, struct column_builder *c)
 {
 	const struct position *x = &p->items[i];
 	const struct records_range *r = &x->range;
-	struct column_builder *c = b->columns;
 
 	builder_put_int(&c[P_INPUT], r->input);
 	builder_put_int(&c[P_ENTRY], r->entry);
 	builder_put_int(&c[P_OFFSET], (int64_t)r->start);
 	builder_put_bool(&c[P_BEGUN], r->is_begun);
-	put_int_unless(&c[P_END], r->end == RECORDS_TO_END, (int64_t)r->end);
-	put_int_unless(&c[P_LINE], !r->line, (int64_t)r->line);
+	builder_put_int_unless(&c[P_END], r->end == RECORDS_TO_END, (int64_t)r->end);
+	builder_put_int_unless(&c[P_LINE], !r->line, (int64_t)r->line);
 	builder_put_int(&c[P_ROWS], (int64_t)x->rows);
-	put_int_unless(&c[P_GREATEST], x->greatest_us == WATERMARK_NONE, x->greatest_us);
+	builder_put_int_unless(&c[P_GREATEST], x->greatest_us == WATERMARK_NONE, x->greatest_us);
 	builder_put_bool(&c[P_DIVIDED], p->is_divided);
-	if (i || !p->spec)
-		builder_put_null(&c[P_SPEC]);
-	else
-		builder_put_text(&c[P_SPEC], p->spec, strlen(p->spec));
+	builder_put_string(&c[P_SPEC], i ? NULL : p->spec);
 }
 
 int positions_put(const struct positions *p, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct named_section s;
 
-	schema_set_name(&schema, "position");
-	for (size_t i = 0; i < P_COLUMNS; i++)
-		schema_add(&schema, columns[i].name, strlen(columns[i].name),
-			TYPE_OF(columns[i].kind));
-	batch_builder_init(&b, &schema);
-	status = snapshot_section(w, &schema, e);
-	for (size_t i = 0; i < p->len && !status; i++) {
-		put_row(p, i, &b);
-		if (!batch_builder_is_full(&b) && i + 1 < p->len)
-			continue;
-		status = snapshot_put(w, batch_builder_view(&b), e);
-		batch_builder_reset(&b);
+	named_section_begin(&s, w, "position", columns, P_COLUMNS, e);
+	for (size_t i = 0; i < p->len; i++) {
+		put_row(p, i, s.columns);
+		named_section_row(&s);
 	}
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
-}
-
-static int64_t int_or(const struct column *c, uint32_t row, int64_t otherwise)
-{
-	return column_is_valid(c, row) ? column_int(c, row) : otherwise;
-}
-
-static bool is_true(const struct column *c, uint32_t row)
-{
-	return column_is_valid(c, row) && column_bool(c, row);
+	return named_section_end(&s);
 }
 
 static struct position read_row(const struct column *const *c, uint32_t row)
 {
-	struct position x = {.rows = (uint64_t)int_or(c[P_ROWS], row, 0),
-		.greatest_us = int_or(c[P_GREATEST], row, WATERMARK_NONE)};
+	struct position x = {.rows = (uint64_t)column_int_or(c[P_ROWS], row, 0),
+		.greatest_us = column_int_or(c[P_GREATEST], row, WATERMARK_NONE)};
 
-	x.range.input = (uint32_t)int_or(c[P_INPUT], row, UINT32_MAX);
-	x.range.entry = (uint32_t)int_or(c[P_ENTRY], row, 0);
-	x.range.start = (uint64_t)int_or(c[P_OFFSET], row, 0);
-	x.range.is_begun = is_true(c[P_BEGUN], row);
-	x.range.end = (uint64_t)int_or(c[P_END], row, (int64_t)RECORDS_TO_END);
-	x.range.line = (uint64_t)int_or(c[P_LINE], row, 0);
+	x.range.input = (uint32_t)column_int_or(c[P_INPUT], row, UINT32_MAX);
+	x.range.entry = (uint32_t)column_int_or(c[P_ENTRY], row, 0);
+	x.range.start = (uint64_t)column_int_or(c[P_OFFSET], row, 0);
+	x.range.is_begun = column_is_true(c[P_BEGUN], row);
+	x.range.end = (uint64_t)column_int_or(c[P_END], row, (int64_t)RECORDS_TO_END);
+	x.range.line = (uint64_t)column_int_or(c[P_LINE], row, 0);
 	return x;
 }
 
@@ -217,18 +180,13 @@ int positions_take(struct positions *p, const struct batch *b, struct error *e)
 {
 	const struct column *c[P_COLUMNS];
 
-	for (size_t i = 0; i < P_COLUMNS; i++) {
-		if (snapshot_column(b, columns[i].name, TYPE_OF(columns[i].kind), &c[i], e) < 0)
-			return -1;
-	}
+	if (named_section_find(b, columns, P_COLUMNS, c, e) < 0)
+		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) {
 		positions_add(p, read_row(c, row));
-		p->is_divided |= is_true(c[P_DIVIDED], row);
-		if (!p->spec && column_is_valid(c[P_SPEC], row)) {
-			struct text_view spec = column_text(c[P_SPEC], row);
-
-			p->spec = mem_strndup(spec.len ? spec.text : "", spec.len);
-		}
+		p->is_divided |= column_is_true(c[P_DIVIDED], row);
+		if (!p->spec)
+			p->spec = column_strdup(c[P_SPEC], row);
 	}
 	return 0;
 }
@@ -267,37 +225,19 @@ int positions_check(struct positions *p, size_t inputs_len, struct error *e)
 
 static const char inputs_section[] = "inputs";
 
-static int put_inputs(const char *const *inputs, size_t len, struct batch_builder *b,
-	struct snapshot_writer *w, struct error *e)
-{
-	for (size_t i = 0; i < len; i++) {
-		builder_put_int(&b->columns[0], (int64_t)i);
-		builder_put_text(&b->columns[1], inputs[i], strlen(inputs[i]));
-		if (!batch_builder_is_full(b) && i + 1 < len)
-			continue;
-		if (snapshot_put(w, batch_builder_view(b), e) < 0)
-			return -1;
-		batch_builder_reset(b);
-	}
-	return 0;
-}
+static const struct named_column input_columns[] = {{"number", TYPE_INT}, {"path", TYPE_STRING}};
 
 int inputs_put(const char *const *inputs, size_t len, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct named_section s;
 
-	schema_set_name(&schema, inputs_section);
-	schema_add(&schema, "number", strlen("number"), TYPE_OF(TYPE_INT));
-	schema_add(&schema, "path", strlen("path"), TYPE_OF(TYPE_STRING));
-	batch_builder_init(&b, &schema);
-	status = snapshot_section(w, &schema, e);
-	if (status == 0)
-		status = put_inputs(inputs, len, &b, w, e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	named_section_begin(&s, w, inputs_section, input_columns, 2, e);
+	for (size_t i = 0; i < len; i++) {
+		builder_put_int(&s.columns[0], (int64_t)i);
+		builder_put_string(&s.columns[1], inputs[i]);
+		named_section_row(&s);
+	}
+	return named_section_end(&s);
 }
 
 static bool is_path(struct text_view t, const char *path)
@@ -322,14 +262,13 @@ int inputs_check_known(const char *const *inputs, size_t len, size_t known, stru
 int inputs_check(const struct batch *b, const char *const *inputs, size_t len, size_t *known,
 	struct error *e)
 {
-	const struct column *input, *path;
+	const struct column *c[2];
 
-	if (snapshot_column(b, "number", TYPE_OF(TYPE_INT), &input, e) < 0 ||
-		snapshot_column(b, "path", TYPE_OF(TYPE_STRING), &path, e) < 0)
+	if (named_section_find(b, input_columns, 2, c, e) < 0)
 		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		size_t i = (size_t)column_int(input, r);
-		struct text_view was = column_text(path, r);
+		size_t i = (size_t)column_int(c[0], r);
+		struct text_view was = column_text(c[1], r);
 
 		if (i >= len)
 			return inputs_changed("is no longer among them", was, e);

@@ -3,6 +3,8 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/must.h"
 
+#include <string.h>
+
 enum { ROWS_FIRST = 64 };
 
 void builder_init(struct column_builder *b, struct type type)
@@ -163,6 +165,22 @@ void builder_put_text(struct column_builder *b, const void *text, size_t len)
 	buf_put(&b->bytes, text, len);
 	MUST(b->bytes.len <= UINT32_MAX);
 	b->offsets[++b->rows] = (uint32_t)b->bytes.len;
+}
+
+void builder_put_string(struct column_builder *b, const char *text_or_null)
+{
+	if (text_or_null)
+		builder_put_text(b, text_or_null, strlen(text_or_null));
+	else
+		builder_put_null(b);
+}
+
+void builder_put_int_unless(struct column_builder *b, bool unknown, int64_t v)
+{
+	if (unknown)
+		builder_put_null(b);
+	else
+		builder_put_int(b, v);
 }
 
 /* ---- rows of other columns ---- */

@@ -38,6 +38,10 @@ void builder_put_date(struct column_builder *b, int32_t days);
 void builder_put_decimal(struct column_builder *b, __int128 unscaled);
 void builder_put_text(struct column_builder *b, const void *text, size_t len);
 
+/* ... or null: of no text; where the number has no meaning. */
+void builder_put_string(struct column_builder *b, const char *text_or_null);
+void builder_put_int_unless(struct column_builder *b, bool unknown, int64_t v);
+
 /* Appends row `row` of c, or null; c has the builder's type. */
 void builder_put_from(struct column_builder *b, const struct column *c, uint32_t row);
 

@@ -3,11 +3,22 @@
 #include "libcore/base/arena.h"
 #include "libcore/base/civil.h"
 #include "libcore/base/error.h"
+#include "libcore/base/memory.h"
 #include "libcore/base/msgpack.h"
 #include "libcore/base/must.h"
 #include "libcore/base/number.h"
 
 #include <math.h>
+
+char *column_strdup(const struct column *c, uint32_t row)
+{
+	struct text_view t;
+
+	if (!column_is_valid(c, row))
+		return NULL;
+	t = column_text(c, row);
+	return mem_strndup(t.len ? t.text : "", t.len);
+}
 
 uint32_t column_nulls(const struct column *c, uint32_t rows)
 {

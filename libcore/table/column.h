@@ -87,6 +87,20 @@ static inline struct text_view column_text(const struct column *c, uint32_t row)
 		c->offsets[row + 1] - c->offsets[row]};
 }
 
+/* Where null means something else. */
+static inline int64_t column_int_or(const struct column *c, uint32_t row, int64_t otherwise)
+{
+	return column_is_valid(c, row) ? column_int(c, row) : otherwise;
+}
+
+static inline bool column_is_true(const struct column *c, uint32_t row)
+{
+	return column_is_valid(c, row) && column_bool(c, row);
+}
+
+/* A copy of a text, terminated, to be freed; NULL of null. */
+char *column_strdup(const struct column *c, uint32_t row);
+
 /* Number of null rows. */
 uint32_t column_nulls(const struct column *c, uint32_t rows);
 

@@ -6,7 +6,7 @@
 #include "cmd/ssink/sinks.h"
 #include "libcore/base/memory.h"
 #include "libcore/base/number.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <string.h>
 
@@ -133,57 +133,52 @@ static int sink_commit(
 
 /* ---- state: what is known to be committed ---- */
 
+enum { C_JOB, C_STAGE, C_SUBTASK, C_EPOCH, C_COLUMNS };
+
+static const struct named_column committed_columns[C_COLUMNS] = {
+	[C_JOB] = {"job", TYPE_STRING},
+	[C_STAGE] = {"stage", TYPE_STRING},
+	[C_SUBTASK] = {"subtask", TYPE_INT},
+	[C_EPOCH] = {"epoch", TYPE_INT},
+};
+
 static int sink_snapshot(struct operator* op, struct snapshot_writer *w, struct error *e)
 {
 	struct kafka_sink *s = sink_of(op);
-	struct schema schema = SCHEMA_INIT;
-	struct batch_builder b;
 	const struct kafka_epochs *all = s->committed.len ? &s->committed : &s->restored;
-	const char *job = stage_job(op->stage);
-	int status;
+	struct named_section out;
 
-	schema_add(&schema, "job", 3, TYPE_OF(TYPE_STRING));
-	schema_add(&schema, "stage", 5, TYPE_OF(TYPE_STRING));
-	schema_add(&schema, "subtask", 7, TYPE_OF(TYPE_INT));
-	schema_add(&schema, "epoch", 5, TYPE_OF(TYPE_INT));
-	schema_set_name(&schema, "committed");
-	batch_builder_init(&b, &schema);
+	named_section_begin(&out, w, "committed", committed_columns, C_COLUMNS, e);
 	for (size_t i = 0; i < all->len; i++) {
-		builder_put_text(&b.columns[0], job, strlen(job));
-		builder_put_text(&b.columns[1], all->items[i].stage, strlen(all->items[i].stage));
-		builder_put_int(&b.columns[2], (int64_t)all->items[i].subtask);
-		builder_put_int(&b.columns[3], (int64_t)all->items[i].epoch);
+		builder_put_string(&out.columns[C_JOB], stage_job(op->stage));
+		builder_put_string(&out.columns[C_STAGE], all->items[i].stage);
+		builder_put_int(&out.columns[C_SUBTASK], (int64_t)all->items[i].subtask);
+		builder_put_int(&out.columns[C_EPOCH], (int64_t)all->items[i].epoch);
+		named_section_row(&out);
 	}
-	status = snapshot_section(w, &schema, e);
-	if (status == 0 && all->len)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	return named_section_end(&out);
 }
 
 /* Another job's numbers are under another name. */
 static int take_committed(struct kafka_sink *s, const struct batch *b, struct error *e)
 {
-	const struct column *job, *stage, *subtask, *epoch;
+	const char *own = stage_job(s->op.stage);
+	const struct column *c[C_COLUMNS];
 
-	if (snapshot_column(b, "job", TYPE_OF(TYPE_STRING), &job, e) < 0 ||
-		snapshot_column(b, "stage", TYPE_OF(TYPE_STRING), &stage, e) < 0 ||
-		snapshot_column(b, "subtask", TYPE_OF(TYPE_INT), &subtask, e) < 0 ||
-		snapshot_column(b, "epoch", TYPE_OF(TYPE_INT), &epoch, e) < 0)
+	if (named_section_find(b, committed_columns, C_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		struct text_view j = column_text(job, r), t = column_text(stage, r);
-		char *name = mem_strndup(t.len ? t.text : "", t.len);
-		uint64_t number = (uint64_t)column_int(epoch, r);
+		struct text_view job = column_text(c[C_JOB], r);
+		uint64_t subtask = (uint64_t)column_int(c[C_SUBTASK], r);
+		uint64_t epoch = (uint64_t)column_int(c[C_EPOCH], r);
+		char *stage;
 
-		if (j.len == strlen(stage_job(s->op.stage)) &&
-			(!j.len || memcmp(j.text, stage_job(s->op.stage), j.len) == 0) &&
-			number > kafka_epochs_find(
-					 &s->restored, name, (uint64_t)column_int(subtask, r)))
-			kafka_epochs_set(
-				&s->restored, name, (uint64_t)column_int(subtask, r), number);
-		mem_free(name);
+		if (job.len != strlen(own) || (job.len && memcmp(job.text, own, job.len) != 0))
+			continue;
+		stage = column_strdup(c[C_STAGE], r);
+		if (epoch > kafka_epochs_find(&s->restored, stage, subtask))
+			kafka_epochs_set(&s->restored, stage, subtask, epoch);
+		mem_free(stage);
 	}
 	return 0;
 }

@@ -7,7 +7,7 @@
 #include "connect/heavy/postgres_persist.h"
 #include "libcore/base/arena.h"
 #include "libcore/base/memory.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <string.h>
 
@@ -357,52 +357,41 @@ static void sink_abort(struct operator* op)
 
 /* ---- state: the rows that are kept, the epochs that are known to be committed ---- */
 
-static void epochs_schema(struct schema *s)
-{
-	schema_init(s);
-	schema_set_name(s, "epochs");
-	schema_add(s, "job", 3, TYPE_OF(TYPE_STRING));
-	schema_add(s, "subtask", 7, TYPE_OF(TYPE_INT));
-	schema_add(s, "epoch", 5, TYPE_OF(TYPE_INT));
-}
+enum { E_JOB, E_SUBTASK, E_EPOCH, E_COLUMNS };
+
+static const struct named_column epoch_columns[E_COLUMNS] = {
+	[E_JOB] = {"job", TYPE_STRING},
+	[E_SUBTASK] = {"subtask", TYPE_INT},
+	[E_EPOCH] = {"epoch", TYPE_INT},
+};
 
 static int save_known(const struct postgres_sink *s, struct snapshot_writer *w, struct error *e)
 {
-	const char *job = stage_job(s->op.stage);
-	struct batch_builder b;
-	struct schema schema;
-	int status;
+	struct named_section out;
 
-	epochs_schema(&schema);
-	batch_builder_init(&b, &schema);
+	named_section_begin(&out, w, "epochs", epoch_columns, E_COLUMNS, e);
 	for (size_t i = 0; i < s->known_len; i++) {
-		builder_put_text(&b.columns[0], job, strlen(job));
-		builder_put_int(&b.columns[1], (int64_t)s->known[i].subtask);
-		builder_put_int(&b.columns[2], (int64_t)s->known[i].epoch);
+		builder_put_string(&out.columns[E_JOB], stage_job(s->op.stage));
+		builder_put_int(&out.columns[E_SUBTASK], (int64_t)s->known[i].subtask);
+		builder_put_int(&out.columns[E_EPOCH], (int64_t)s->known[i].epoch);
+		named_section_row(&out);
 	}
-	status = snapshot_section(w, &schema, e);
-	if (status == 0)
-		status = snapshot_put(w, batch_builder_view(&b), e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	return named_section_end(&out);
 }
 
 /* Those of another job, whose savepoint this is, say nothing of this one's. */
 static int load_known(struct postgres_sink *s, const struct batch *b, struct error *e)
 {
-	const struct column *job, *subtask, *epoch;
 	const char *own = stage_job(s->op.stage);
+	const struct column *c[E_COLUMNS];
 
-	if (snapshot_column(b, "job", TYPE_OF(TYPE_STRING), &job, e) < 0 ||
-		snapshot_column(b, "subtask", TYPE_OF(TYPE_INT), &subtask, e) < 0 ||
-		snapshot_column(b, "epoch", TYPE_OF(TYPE_INT), &epoch, e) < 0)
+	if (named_section_find(b, epoch_columns, E_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
-		struct text_view t = column_text(job, r);
+		struct text_view t = column_text(c[E_JOB], r);
 
 		if (t.len == strlen(own) && !memcmp(t.text, own, t.len))
-			know(s, (uint64_t)column_int(subtask, r), (uint64_t)column_int(epoch, r));
+			know(s, (uint64_t)column_int(c[E_SUBTASK], r), (uint64_t)column_int(c[E_EPOCH], r));
 	}
 	return 0;
 }

@@ -5,17 +5,12 @@
 #include "libcore/base/number.h"
 #include "libcore/frame/frame.h"
 #include "libcore/stage/operator.h"
-#include "libcore/table/builder.h"
+#include "libcore/state/named_section.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 enum { COMMIT_SLICE_MS = 100 };
-
-struct named_column {
-	const char *name;
-	enum type_kind kind;
-};
 
 enum { K_TOPIC, K_SCHEMA, K_FORMAT, K_ROWS, K_NOW, K_BEGUN, K_COLUMNS };
 enum { P_PARTITION, P_OFFSET, P_END, P_GREATEST, P_SILENT, P_COLUMNS };
@@ -67,67 +62,6 @@ void kafka_partitions_clear(struct kafka_partitions *p)
 	*p = (struct kafka_partitions){.items = NULL};
 }
 
-/* ---- sections ---- */
-
-static void init_section(struct schema *s, const char *name, const struct named_column *c, size_t n)
-{
-	schema_init(s);
-	schema_set_name(s, name);
-	for (size_t i = 0; i < n; i++)
-		schema_add(s, c[i].name, strlen(c[i].name), TYPE_OF(c[i].kind));
-}
-
-static int find_columns(const struct batch *b, const struct named_column *c, size_t n,
-	const struct column **out, struct error *e)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (snapshot_column(b, c[i].name, TYPE_OF(c[i].kind), &out[i], e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static void put_text(struct column_builder *b, const char *text)
-{
-	if (text)
-		builder_put_text(b, text, strlen(text));
-	else
-		builder_put_null(b);
-}
-
-static void put_int_unless(struct column_builder *b, int64_t unknown, int64_t v)
-{
-	if (v == unknown)
-		builder_put_null(b);
-	else
-		builder_put_int(b, v);
-}
-
-static char *take_text(const struct column *c, uint32_t row)
-{
-	struct text_view t;
-
-	if (!column_is_valid(c, row))
-		return NULL;
-	t = column_text(c, row);
-	return mem_strndup(t.len ? t.text : "", t.len);
-}
-
-static int64_t int_or(const struct column *c, uint32_t row, int64_t otherwise)
-{
-	return column_is_valid(c, row) ? column_int(c, row) : otherwise;
-}
-
-static int put_section(struct snapshot_writer *w, const struct schema *schema,
-	struct batch_builder *b, struct error *e)
-{
-	int status = snapshot_section(w, schema, e);
-
-	if (!status && batch_builder_rows(b))
-		status = snapshot_put(w, batch_builder_view(b), e);
-	return status;
-}
-
 void kafka_state_clear(struct kafka_state *s)
 {
 	mem_free(s->topic);
@@ -138,43 +72,38 @@ void kafka_state_clear(struct kafka_state *s)
 
 int kafka_state_put(const struct kafka_state *s, struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema;
-	struct batch_builder b;
-	int status;
+	struct named_section out;
 
-	init_section(&schema, "kafka", kafka_columns, K_COLUMNS);
-	batch_builder_init(&b, &schema);
-	put_text(&b.columns[K_TOPIC], s->topic);
-	put_text(&b.columns[K_SCHEMA], s->spec);
-	put_text(&b.columns[K_FORMAT], s->format);
-	builder_put_int(&b.columns[K_ROWS], (int64_t)s->rows);
-	put_int_unless(&b.columns[K_NOW], WATERMARK_NONE, s->now_us);
-	builder_put_bool(&b.columns[K_BEGUN], s->begun);
-	status = put_section(w, &schema, &b, e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	named_section_begin(&out, w, "kafka", kafka_columns, K_COLUMNS, e);
+	builder_put_string(&out.columns[K_TOPIC], s->topic);
+	builder_put_string(&out.columns[K_SCHEMA], s->spec);
+	builder_put_string(&out.columns[K_FORMAT], s->format);
+	builder_put_int(&out.columns[K_ROWS], (int64_t)s->rows);
+	builder_put_int_unless(&out.columns[K_NOW], s->now_us == WATERMARK_NONE, s->now_us);
+	builder_put_bool(&out.columns[K_BEGUN], s->begun);
+	named_section_row(&out);
+	return named_section_end(&out);
 }
 
 int kafka_state_take(struct kafka_state *s, const struct batch *b, struct error *e)
 {
 	const struct column *c[K_COLUMNS];
 
-	if (find_columns(b, kafka_columns, K_COLUMNS, c, e) < 0)
+	if (named_section_find(b, kafka_columns, K_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) { /* one of every subtask there was */
-		int64_t now_us = int_or(c[K_NOW], row, WATERMARK_NONE);
+		int64_t now_us = column_int_or(c[K_NOW], row, WATERMARK_NONE);
 
-		s->rows += (uint64_t)int_or(c[K_ROWS], row, 0);
+		s->rows += (uint64_t)column_int_or(c[K_ROWS], row, 0);
 		s->now_us = now_us > s->now_us ? now_us : s->now_us;
 		s->begun = (!s->has_any || s->begun) && column_bool(c[K_BEGUN], row);
 		s->has_any = true;
 		if (!s->topic)
-			s->topic = take_text(c[K_TOPIC], row);
+			s->topic = column_strdup(c[K_TOPIC], row);
 		if (!s->spec)
-			s->spec = take_text(c[K_SCHEMA], row);
+			s->spec = column_strdup(c[K_SCHEMA], row);
 		if (!s->format)
-			s->format = take_text(c[K_FORMAT], row);
+			s->format = column_strdup(c[K_FORMAT], row);
 	}
 	return 0;
 }
@@ -182,38 +111,33 @@ int kafka_state_take(struct kafka_state *s, const struct batch *b, struct error 
 int kafka_partitions_put(const struct kafka_partitions *p, int64_t mono_us,
 	struct snapshot_writer *w, struct error *e)
 {
-	struct schema schema;
-	struct batch_builder b;
-	int status;
+	struct named_section out;
 
-	init_section(&schema, "partitions", partition_columns, P_COLUMNS);
-	batch_builder_init(&b, &schema);
+	named_section_begin(&out, w, "partitions", partition_columns, P_COLUMNS, e);
 	for (size_t i = 0; i < p->len; i++) {
 		const struct kafka_partition *one = p->items[i];
 		int64_t greatest_us = one->time ? one->time->greatest_us : one->greatest_us;
 
-		builder_put_int(&b.columns[P_PARTITION], one->number);
-		builder_put_int(&b.columns[P_OFFSET], one->next);
-		put_int_unless(&b.columns[P_END], OFFSET_UNKNOWN, one->end);
-		put_int_unless(&b.columns[P_GREATEST], WATERMARK_NONE, greatest_us);
-		builder_put_int(&b.columns[P_SILENT],
+		builder_put_int(&out.columns[P_PARTITION], one->number);
+		builder_put_int(&out.columns[P_OFFSET], one->next);
+		builder_put_int_unless(&out.columns[P_END], one->end == OFFSET_UNKNOWN, one->end);
+		builder_put_int_unless(&out.columns[P_GREATEST], greatest_us == WATERMARK_NONE, greatest_us);
+		builder_put_int(&out.columns[P_SILENT],
 			one->time ? mono_us - one->time->active_us : one->silent_us);
+		named_section_row(&out);
 	}
-	status = put_section(w, &schema, &b, e);
-	batch_builder_clear(&b);
-	schema_clear(&schema);
-	return status;
+	return named_section_end(&out);
 }
 
 int kafka_partitions_take(struct kafka_partitions *p, const struct batch *b, struct error *e)
 {
 	const struct column *c[P_COLUMNS];
 
-	if (find_columns(b, partition_columns, P_COLUMNS, c, e) < 0)
+	if (named_section_find(b, partition_columns, P_COLUMNS, c, e) < 0)
 		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) {
-		int64_t number = int_or(c[P_PARTITION], row, -1),
-			next = int_or(c[P_OFFSET], row, -1);
+		int64_t number = column_int_or(c[P_PARTITION], row, -1),
+			next = column_int_or(c[P_OFFSET], row, -1);
 		struct kafka_partition *one;
 
 		if (number < 0 || number > INT32_MAX || next < 0)
@@ -224,9 +148,9 @@ int kafka_partitions_take(struct kafka_partitions *p, const struct batch *b, str
 				e, ERROR_STATE, "partition %" PRId64 " comes twice", number);
 		one = kafka_partitions_add(p, (int32_t)number);
 		one->next = next;
-		one->end = int_or(c[P_END], row, OFFSET_UNKNOWN);
-		one->greatest_us = int_or(c[P_GREATEST], row, WATERMARK_NONE);
-		one->silent_us = int_or(c[P_SILENT], row, 0);
+		one->end = column_int_or(c[P_END], row, OFFSET_UNKNOWN);
+		one->greatest_us = column_int_or(c[P_GREATEST], row, WATERMARK_NONE);
+		one->silent_us = column_int_or(c[P_SILENT], row, 0);
 	}
 	return 0;
 }

@@ -1,82 +1,77 @@
 /* The snapshot of a change stream:
  *
- *   section "changes"   one row: relation (the table's oid), lsn, txn_lsn, txn_changes, appends,
- * rows, greatest_time, takes_all section "names"     one row: slot, publication, schema (-s; null:
- * none), meta (--meta; null: none) section "columns"   of each column of the table that is taken:
- * from, name, oid, modifier, kind, element, element_kind, delimiter, declared_oid,
- * declared_modifier, type, form, key (its place in the primary key, from 1; 0: none)
+ *   section "changes"  one row: relation (the table's oid), lsn, txn_lsn, txn_changes, appends, rows,
+ *                      greatest_time, takes_all, over
+ *   section "names"    one row: slot, publication, schema (-s; null: none), meta (--meta; null: none)
+ *   section "columns"  of each column of the table that is taken: what it is called there and here, its
+ *                      type there (that of elements, too), what was declared, its type and form here, and
+ *                      its place in the primary key, from 1; 0: none
  *
  * The columns are those of the position's log, which the table may have left behind since. */
 #include "cmd/ssource/connected/postgres_changes.h"
 
 #include "libcore/base/clock.h"
 #include "libcore/base/memory.h"
-#include "libcore/state/snapshot.h"
+#include "libcore/state/named_section.h"
 
 #include <string.h>
 
-enum { INTS = 9, NAMES = 4, TEXTS = 3, NUMBERS = 9 };
+enum { INTS = 9 };
+enum { N_SLOT, N_PUBLICATION, N_SCHEMA, N_META, NAMES };
+enum {
+	C_FROM,
+	C_NAME,
+	C_TYPE,
+	C_OID,
+	C_MODIFIER,
+	C_KIND,
+	C_ELEMENT,
+	C_ELEMENT_KIND,
+	C_DELIMITER,
+	C_DECLARED_OID,
+	C_DECLARED_MODIFIER,
+	C_FORM,
+	C_KEY,
+	COLUMNS
+};
 
 static const char *const int_names[INTS] = {"relation", "lsn", "txn_lsn", "txn_changes", "appends",
 	"rows", "greatest_time", "takes_all", "over"};
-static const char *const name_names[NAMES] = {"slot", "publication", "schema", "meta"};
-static const char *const text_names[TEXTS] = {"from", "name", "type"};
-static const char *const number_names[NUMBERS] = {"oid", "modifier", "kind", "element",
-	"element_kind", "delimiter", "declared_oid", "declared_modifier", "form"};
 
-static void add(struct schema *s, const char *name, enum type_kind kind)
-{
-	schema_add(s, name, strlen(name), TYPE_OF(kind));
-}
+static const struct named_column names_columns[NAMES] = {
+	[N_SLOT] = {"slot", TYPE_STRING},
+	[N_PUBLICATION] = {"publication", TYPE_STRING},
+	[N_SCHEMA] = {"schema", TYPE_STRING},
+	[N_META] = {"meta", TYPE_STRING},
+};
 
-static void put_text(struct column_builder *b, const char *text)
-{
-	if (text)
-		builder_put_text(b, text, strlen(text));
-	else
-		builder_put_null(b);
-}
-
-static int put_section(
-	struct snapshot_writer *w, const struct schema *s, struct batch_builder *b, struct error *e)
-{
-	return snapshot_section(w, s, e) < 0 ? -1 : snapshot_put(w, batch_builder_view(b), e);
-}
+static const struct named_column columns_columns[COLUMNS] = {
+	[C_FROM] = {"from", TYPE_STRING},
+	[C_NAME] = {"name", TYPE_STRING},
+	[C_TYPE] = {"type", TYPE_STRING},
+	[C_OID] = {"oid", TYPE_INT},
+	[C_MODIFIER] = {"modifier", TYPE_INT},
+	[C_KIND] = {"kind", TYPE_INT},
+	[C_ELEMENT] = {"element", TYPE_INT},
+	[C_ELEMENT_KIND] = {"element_kind", TYPE_INT},
+	[C_DELIMITER] = {"delimiter", TYPE_INT},
+	[C_DECLARED_OID] = {"declared_oid", TYPE_INT},
+	[C_DECLARED_MODIFIER] = {"declared_modifier", TYPE_INT},
+	[C_FORM] = {"form", TYPE_INT},
+	[C_KEY] = {"key", TYPE_INT},
+};
 
 static int put_names(const struct changes *c, struct snapshot_writer *w, struct error *e)
 {
-	const char *values[NAMES] = {
-		c->in.slot, c->publication, c->o->records.schema_text, c->o->meta};
-	struct schema s = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct named_section s;
 
-	schema_set_name(&s, "names");
-	for (int i = 0; i < NAMES; i++)
-		add(&s, name_names[i], TYPE_STRING);
-	batch_builder_init(&b, &s);
-	for (int i = 0; i < NAMES; i++)
-		put_text(&b.columns[i], values[i]);
-	status = put_section(w, &s, &b, e);
-	batch_builder_clear(&b);
-	schema_clear(&s);
-	return status;
-}
-
-static void put_column(const struct planned_column *p, struct batch_builder *b)
-{
-	int64_t numbers[NUMBERS] = {p->type.oid, p->type.modifier, p->type.kind, p->type.element,
-		p->type.element_kind, p->type.delimiter, p->declared_oid, p->declared_modifier,
-		p->codec.form};
-	struct buf type = BUF_INIT;
-
-	put_text(&b->columns[0], p->from);
-	put_text(&b->columns[1], p->name);
-	type_put(p->codec.type, &type);
-	put_text(&b->columns[2], buf_cstr(&type));
-	buf_clear(&type);
-	for (int i = 0; i < NUMBERS; i++)
-		builder_put_int(&b->columns[TEXTS + i], numbers[i]);
+	named_section_begin(&s, w, "names", names_columns, NAMES, e);
+	builder_put_string(&s.columns[N_SLOT], c->in.slot);
+	builder_put_string(&s.columns[N_PUBLICATION], c->publication);
+	builder_put_string(&s.columns[N_SCHEMA], c->o->records.schema_text);
+	builder_put_string(&s.columns[N_META], c->o->meta);
+	named_section_row(&s);
+	return named_section_end(&s);
 }
 
 static int64_t key_of(const struct changes *c, const char *column)
@@ -88,27 +83,38 @@ static int64_t key_of(const struct changes *c, const char *column)
 	return 0;
 }
 
+static void put_column(const struct changes *c, const struct planned_column *p,
+	struct column_builder *to)
+{
+	struct buf type = BUF_INIT;
+
+	type_put(p->codec.type, &type);
+	builder_put_string(&to[C_FROM], p->from);
+	builder_put_string(&to[C_NAME], p->name);
+	builder_put_string(&to[C_TYPE], buf_cstr(&type));
+	builder_put_int(&to[C_OID], p->type.oid);
+	builder_put_int(&to[C_MODIFIER], p->type.modifier);
+	builder_put_int(&to[C_KIND], p->type.kind);
+	builder_put_int(&to[C_ELEMENT], p->type.element);
+	builder_put_int(&to[C_ELEMENT_KIND], p->type.element_kind);
+	builder_put_int(&to[C_DELIMITER], p->type.delimiter);
+	builder_put_int(&to[C_DECLARED_OID], p->declared_oid);
+	builder_put_int(&to[C_DECLARED_MODIFIER], p->declared_modifier);
+	builder_put_int(&to[C_FORM], p->codec.form);
+	builder_put_int(&to[C_KEY], key_of(c, p->from));
+	buf_clear(&type);
+}
+
 static int put_columns(const struct changes *c, struct snapshot_writer *w, struct error *e)
 {
-	struct schema s = SCHEMA_INIT;
-	struct batch_builder b;
-	int status;
+	struct named_section s;
 
-	schema_set_name(&s, "columns");
-	for (int i = 0; i < TEXTS; i++)
-		add(&s, text_names[i], TYPE_STRING);
-	for (int i = 0; i < NUMBERS; i++)
-		add(&s, number_names[i], TYPE_INT);
-	add(&s, "key", TYPE_INT);
-	batch_builder_init(&b, &s);
+	named_section_begin(&s, w, "columns", columns_columns, COLUMNS, e);
 	for (size_t i = 0; i < c->plan.len; i++) {
-		put_column(&c->plan.columns[i], &b);
-		builder_put_int(&b.columns[TEXTS + NUMBERS], key_of(c, c->plan.columns[i].from));
+		put_column(c, &c->plan.columns[i], s.columns);
+		named_section_row(&s);
 	}
-	status = put_section(w, &s, &b, e);
-	batch_builder_clear(&b);
-	schema_clear(&s);
-	return status;
+	return named_section_end(&s);
 }
 
 int changes_put(const struct changes *c, struct snapshot_writer *w, struct error *e)
@@ -150,79 +156,73 @@ static int take_ints(struct changes *c, const struct batch *b, struct error *e)
 	return 0;
 }
 
-static char *text_at(const struct column *c, uint32_t row)
-{
-	struct text_view t;
-
-	if (!column_is_valid(c, row))
-		return NULL;
-	t = column_text(c, row);
-	return mem_strndup(t.text, t.len);
-}
-
 static bool same(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* What was settled then holds; what is asked for now must be the same. */
+static int check_name(int which, const char *then, const char *now, struct error *e)
+{
+	static const char *const options[NAMES] = {
+		[N_SLOT] = "slot=", [N_SCHEMA] = "-s", [N_META] = "--meta"};
+
+	if (same(then, now))
+		return 0;
+	if (!then)
+		return error_set(e, ERROR_STATE, "the checkpoint is of no %s", options[which]);
+	return error_set(e, ERROR_STATE, "the checkpoint is of %s '%s'", options[which], then);
+}
+
 static int take_names(struct changes *c, const struct batch *b, struct error *e)
 {
-	const char *now[NAMES] = {c->in.slot, NULL, c->o->records.schema_text, c->o->meta};
-	static const char *const options[NAMES] = {"slot=", "publication=", "-s", "--meta"};
+	const char *now[NAMES] = {
+		[N_SLOT] = c->in.slot, [N_SCHEMA] = c->o->records.schema_text, [N_META] = c->o->meta};
+	const struct column *columns[NAMES];
 	int status = 0;
 
+	if (named_section_find(b, names_columns, NAMES, columns, e) < 0)
+		return -1;
 	for (int i = 0; b->rows && status == 0 && i < NAMES; i++) {
-		const struct column *column;
-		char *then;
+		char *then = column_strdup(columns[i], 0);
 
-		if (snapshot_column(b, name_names[i], TYPE_OF(TYPE_STRING), &column, e) < 0)
-			return -1;
-		then = text_at(column, 0);
-		if (i == 1) {
+		if (i == N_PUBLICATION) {
 			c->publication = then;
 			continue;
 		}
-		if (!same(then, now[i]))
-			status = error_set(e, ERROR_STATE, "the checkpoint is of %s%s%s%s",
-				then ? options[i] : "no ", then ? " '" : options[i],
-				then ? then : "", then ? "'" : "");
+		status = check_name(i, then, now[i], e);
 		mem_free(then);
 	}
 	return status;
 }
 
-static int take_column(struct changes *c, const struct column *texts, const struct column *numbers,
-	uint32_t row, struct error *e)
+static int take_column(struct changes *c, const struct column *const *in, uint32_t row,
+	struct error *e)
 {
-	struct text_view type = column_text(&texts[2], row);
-	int64_t v[NUMBERS + 1];
-	struct postgres_column column;
-	struct planned_column *p;
-	char *from = text_at(&texts[0], row), *name = text_at(&texts[1], row);
-	int status;
+	struct text_view type = column_text(in[C_TYPE], row);
+	int64_t form = column_int(in[C_FORM], row), key = column_int(in[C_KEY], row);
+	char *from = column_strdup(in[C_FROM], row), *name = column_strdup(in[C_NAME], row);
+	struct postgres_column column = {.name = from ? from : "",
+		.type = {.oid = (uint32_t)column_int(in[C_OID], row),
+			.modifier = (int32_t)column_int(in[C_MODIFIER], row),
+			.kind = (char)column_int(in[C_KIND], row),
+			.element = (uint32_t)column_int(in[C_ELEMENT], row),
+			.element_kind = (char)column_int(in[C_ELEMENT_KIND], row),
+			.delimiter = (char)column_int(in[C_DELIMITER], row)},
+		.declared_oid = (uint32_t)column_int(in[C_DECLARED_OID], row),
+		.declared_modifier = (int32_t)column_int(in[C_DECLARED_MODIFIER], row)};
+	int status = postgres_plan_add(&c->plan, &column, name, e);
+	struct planned_column *p = status == 0 ? &c->plan.columns[c->plan.len - 1] : NULL;
 
-	for (int i = 0; i < NUMBERS + 1; i++)
-		v[i] = column_int(&numbers[i], row);
-	column = (struct postgres_column){.name = from ? from : "",
-		.type = {.oid = (uint32_t)v[0],
-			.modifier = (int32_t)v[1],
-			.kind = (char)v[2],
-			.element = (uint32_t)v[3],
-			.element_kind = (char)v[4],
-			.delimiter = (char)v[5]},
-		.declared_oid = (uint32_t)v[6],
-		.declared_modifier = (int32_t)v[7]};
-	status = postgres_plan_add(&c->plan, &column, name, e);
-	p = status == 0 ? &c->plan.columns[c->plan.len - 1] : NULL;
-	if (p && (v[8] < POSTGRES_BOOL || v[8] > POSTGRES_OTHER ||
+	if (p && (form < POSTGRES_BOOL || form > POSTGRES_OTHER ||
 			 type_parse(type.text, type.len, &p->codec.type, e) < 0))
 		status = error_set(e, ERROR_STATE, "the checkpoint's columns are damaged");
 	if (status == 0) {
-		p->codec.form = (enum postgres_form)v[8];
+		p->codec.form = (enum postgres_form)form;
 		c->plan.schema.fields[c->plan.len - 1].type = p->codec.type;
 		/* Whole keys only: in their order. */
-		if (v[NUMBERS] > 0)
-			postgres_plan_set_key(&c->plan, (size_t)v[NUMBERS] - 1, p->from);
+		if (key > 0)
+			postgres_plan_set_key(&c->plan, (size_t)key - 1, p->from);
 	}
 	mem_free(from);
 	mem_free(name);
@@ -231,23 +231,12 @@ static int take_column(struct changes *c, const struct column *texts, const stru
 
 static int take_columns(struct changes *c, const struct batch *b, struct error *e)
 {
-	struct column texts[TEXTS], numbers[NUMBERS + 1];
-	const struct column *found;
+	const struct column *in[COLUMNS];
 
-	for (int i = 0; i < TEXTS; i++) {
-		if (snapshot_column(b, text_names[i], TYPE_OF(TYPE_STRING), &found, e) < 0)
-			return -1;
-		texts[i] = *found;
-	}
-	for (int i = 0; i < NUMBERS + 1; i++) {
-		const char *name = i < NUMBERS ? number_names[i] : "key";
-
-		if (snapshot_column(b, name, TYPE_OF(TYPE_INT), &found, e) < 0)
-			return -1;
-		numbers[i] = *found;
-	}
+	if (named_section_find(b, columns_columns, COLUMNS, in, e) < 0)
+		return -1;
 	for (uint32_t row = 0; row < b->rows; row++) {
-		if (take_column(c, texts, numbers, row, e) < 0)
+		if (take_column(c, in, row, e) < 0)
 			return -1;
 	}
 	return 0;
