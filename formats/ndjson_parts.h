@@ -17,8 +17,8 @@
  * same values: which one a record took never shows.
  *
  * What is checked: everything up to the last wanted value, strictly; text that isn't wanted only
- * for escapes and control characters, not for UTF-8.  Once all wanted columns are found, the rest
- * of the line only has to end in '}'.  Of a key that comes twice the first counts. */
+ * for escapes and control characters, not for UTF-8.  Once all wanted columns are found and
+ * a comma follows, the rest of the line only has to end in '}'.  Of a key that comes twice the first counts. */
 #ifndef RUNNEL_FORMATS_NDJSON_PARTS_H
 #define RUNNEL_FORMATS_NDJSON_PARTS_H
 
@@ -30,6 +30,7 @@ enum {
 	NDJSON_RECORD_MAX = 64 << 20, /* bytes */
 	NDJSON_MARGIN = 64,           /* bytes the fast path may look ahead */
 	NDJSON_SHAPES = 4,
+	NDJSON_SHAPE_DEPTH_MAX = 32,  /* less than the margin: so many } are looked at at once */
 	NDJSON_STEPS_MAX = 512,   /* values in a shape; records with more aren't learnt */
 	NDJSON_LITERAL_MAX = 512, /* bytes between two values */
 	NDJSON_REASON_MAX = 320,
@@ -62,6 +63,7 @@ struct ndjson_shape {
 	struct ndjson_step tail; /* if columns are missing: up to and with the newline */
 	struct ndjson_column **missing;
 	size_t missing_len;
+	unsigned depth; /* of the object in which the last value stands, if none is missing */
 	struct arena arena;
 };
 

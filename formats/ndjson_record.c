@@ -11,6 +11,7 @@ struct walk {
 	size_t remaining;    /* columns not found yet */
 	const uint8_t *from; /* where the last value of the shape ended */
 	bool done;           /* all found: the rest is only looked at for its end */
+	unsigned depth;      /* ... of the object that the last of them stands in */
 	bool odd;            /* no shape would say what this record says */
 	size_t missing_len;  /* of r->missing */
 };
@@ -108,11 +109,9 @@ static int walk_object(struct walk *w, const struct ndjson_node *node, unsigned 
 	for (;;) {
 		if (walk_member(w, node, depth))
 			return -1;
-		w->done = w->done || !w->remaining;
-		if (w->done && w->from == c->p) {
-			ndjson_space(c);
-			if (c->p == c->end || (*c->p != ',' && *c->p != '}'))
-				return ndjson_fail(c, "a comma or } should follow the value");
+		if (!w->done && !w->remaining) {
+			w->done = true;
+			w->depth = depth;
 		}
 		if (w->done)
 			return 0;
@@ -130,11 +129,25 @@ static int walk_object(struct walk *w, const struct ndjson_node *node, unsigned 
 	}
 }
 
-/* All columns are there: what follows must end as an object does. */
+/* All columns are there.  Behind a comma the line must end as an object does; where the objects that
+ * they stand in end at once, so must the line. */
 static int check_end(struct walk *w)
 {
-	const uint8_t *p = w->c.end;
+	struct ndjson_cursor *c = &w->c;
+	const uint8_t *p = c->end;
 
+	for (unsigned depth = w->depth;; depth--) {
+		ndjson_space(c);
+		if (!depth && c->p < c->end)
+			return ndjson_fail(c, "more behind the record's end; one record must be on one line");
+		if (!depth)
+			return 0;
+		if (c->p == c->end || (*c->p != ',' && *c->p != '}'))
+			return ndjson_fail(c, "a comma or } should follow the value");
+		if (*c->p == ',')
+			break;
+		c->p++;
+	}
 	while (p > w->c.p && (p[-1] == ' ' || p[-1] == '\t' || p[-1] == '\r'))
 		p--;
 	if (p > w->c.p && p[-1] == '}')
@@ -227,8 +240,9 @@ static bool fill_shape(
 	size_t n = r->steps.len / sizeof(struct ndjson_mark), tail_len;
 	uint8_t tail[NDJSON_LITERAL_MAX];
 
-	if (n > NDJSON_STEPS_MAX)
+	if (n > NDJSON_STEPS_MAX || w->depth > NDJSON_SHAPE_DEPTH_MAX)
 		return false;
+	shape->depth = w->depth;
 	shape->steps = ARENA_ARRAY(&shape->arena, struct ndjson_step, n + 1);
 	shape->steps_len = n;
 	for (size_t i = 0; i < n; i++) {

@@ -244,7 +244,10 @@ static void what_is_malformed_is_told_with_line_and_column(void **state)
 		{"{\"a\":1", 7, "comma or }"},
 		{"{\"a\":1 \"b\":2}", 8, "comma or }"},
 		{"{\"b\":1 \"a\":2}", 8, "comma or }"},
-		{"{\"a\":1}}x", 10, "end with the record's }"},
+		{"{\"a\":1}}x", 8, "more behind"},
+		{"{\"a\":1}}", 8, "more behind"},
+		{"{\"a\":1} ,}", 9, "more behind"},
+		{"{\"a\":1,}}x", 11, "end with the record's }"},
 		{"{\"b\":1}}", 8, "more behind"},
 		{"{\"b\":1,}", 8, "key in double quotes"},
 		{"{b:1}", 2, "key in double quotes"},
@@ -318,6 +321,22 @@ static void what_is_malformed_is_told_with_line_and_column(void **state)
 					cases[i].reason);
 			result_clear(&r);
 		}
+}
+
+/* Also where nothing but the end is left to be read. */
+static void an_object_ends_where_its_parts_do(void **state)
+{
+	static const char doc[] =
+		"{\"n\":{\"x\":1}}\n{\"n\":{\"x\":2}}\r\n{\"n\":{\"x\":3}\n{\"n\":{\"x\":4}}}\n"
+		"{\"n\":{\"x\":5},}\n{\"n\":{\"x\":6} } \n{\"n\":{\"x\":7},\"y\":1}\n{\"n\":{\"x\":8}},}\n"
+		"{\"n\":{\"x\":9,\"y\":1}}\n{\"n\":{\"x\":10}]}\n{\"n\":{\"x\":11}}\n";
+
+	(void)state;
+	assert_parses("n.x int", doc, sizeof(doc) - 1, "1\n2\n5\n6\n7\n9\n11\n",
+		"3:13: a comma or } should follow the value\n"
+		"4:14: more behind the record's end; one record must be on one line\n"
+		"8:14: more behind the record's end; one record must be on one line\n"
+		"10:14: a comma or } should follow the value\n");
 }
 
 static void a_missing_or_null_event_time_is_malformed(void **state)
@@ -772,6 +791,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_malformed_is_told_with_line_and_column),
+		cmocka_unit_test(an_object_ends_where_its_parts_do),
 		cmocka_unit_test(a_missing_or_null_event_time_is_malformed),
 		cmocka_unit_test(without_a_sink_the_first_bad_record_is_an_error),
 		cmocka_unit_test(values_come_in_many_forms),
