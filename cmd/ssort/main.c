@@ -1,4 +1,5 @@
 /* ssort - order, top-N, latest.  See ssort(1). */
+#include "cmd/common/keyed.h"
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/ssort/ssort.h"
@@ -95,26 +96,9 @@ static const char *kept(const struct sort_options *o)
 
 static int describe(const struct sort_options *o, struct stage_description *about, struct error *e)
 {
-	struct select_list list = {.len = 0};
-
 	about->sides[0].path = opt.late;
 	about->keeps = kept(o);
-	if (!o->keys)
-		return 0;
-	if (select_parse(o->keys, o->keys_what, &texts, &list, e) < 0)
-		return -1;
-	for (size_t i = 0; i < list.len; i++) {
-		struct buf b = BUF_INIT;
-
-		if (list.items[i].kind == SELECT_STAR || i == DESCRIPTION_KEYS_MAX)
-			return 0; /* not by key: one subtask sees all */
-		expr_put(list.items[i].expr, &b);
-		about->keys[0][i] = arena_strndup(&texts, (const char *)b.data, b.len);
-		buf_clear(&b);
-	}
-	about->keys_len[0] = list.len;
-	about->spread = STAGE_KEYED;
-	return 0;
+	return keyed_describe(o->keys, o->keys_what, &texts, about, e);
 }
 
 static int create(struct stage_setup *setup, struct operator** out, struct error *e)

@@ -1,5 +1,6 @@
 /* swindow - group and aggregate.  Its manual is man/swindow.1. */
 #include "cmd/common/answers.h"
+#include "cmd/common/keyed.h"
 #include "cmd/common/terminal.h"
 #include "cmd/common/text_argument.h"
 #include "cmd/swindow/over.h"
@@ -310,25 +311,8 @@ static const char *kept(const struct window_options *o)
 static int describe(
 	const struct window_options *o, struct stage_description *about, struct error *e)
 {
-	struct select_list list = {.len = 0};
-
 	about->keeps = kept(o);
-	if (!o->keys)
-		return 0;
-	if (select_parse(o->keys, o->keys_from ? o->keys_from : "-k", &texts, &list, e) < 0)
-		return -1;
-	for (size_t i = 0; i < list.len; i++) {
-		struct buf b = BUF_INIT;
-
-		if (list.items[i].kind == SELECT_STAR || i == DESCRIPTION_KEYS_MAX)
-			return 0; /* not by key: one subtask sees all */
-		expr_put(list.items[i].expr, &b);
-		about->keys[0][i] = arena_strndup(&texts, (const char *)b.data, b.len);
-		buf_clear(&b);
-	}
-	about->keys_len[0] = list.len;
-	about->spread = STAGE_KEYED;
-	return 0;
+	return keyed_describe(o->keys, o->keys_from ? o->keys_from : "-k", &texts, about, e);
 }
 
 static int over_parse(struct over_options *o, struct error *e)

@@ -416,6 +416,33 @@ static void put_base64(const uint8_t *p, size_t len, struct buf *out)
 	buf_put_byte(out, '"');
 }
 
+int msgpack_ext_head(const uint8_t *bytes, size_t len, struct msgpack_ext *out)
+{
+	unsigned len_bytes;
+
+	if (!len)
+		return 1;
+	switch (bytes[0]) {
+	case 0xc7: len_bytes = 1; break;
+	case 0xc8: len_bytes = 2; break;
+	case 0xc9: len_bytes = 4; break;
+	case 0xd4:
+	case 0xd5:
+	case 0xd6:
+	case 0xd7:
+	case 0xd8: len_bytes = 0; break;
+	default: return -1;
+	}
+	if (len < 2 + len_bytes)
+		return 1;
+	out->head_bytes = 2 + len_bytes;
+	out->body_bytes = len_bytes ? 0 : 1u << (bytes[0] - 0xd4);
+	for (unsigned i = 1; i <= len_bytes; i++)
+		out->body_bytes = out->body_bytes << 8 | bytes[i];
+	out->type = bytes[1 + len_bytes];
+	return 0;
+}
+
 bool msgpack_moment(const struct msgpack_item *i, int64_t *us)
 {
 	int64_t second, ns = 0;

@@ -56,6 +56,14 @@ int msgpack_skip(struct msgpack *m);
  * make it one. */
 int msgpack_measure(const uint8_t *bytes, size_t len, size_t *object_bytes);
 
+/* What an extension at the start of the bytes says of itself, before its body is here: 0; 1 if more
+ * bytes are needed for that; -1 if there is none.  Frames and the line's messages are such objects. */
+struct msgpack_ext {
+	uint32_t head_bytes, body_bytes;
+	uint8_t type;
+};
+int msgpack_ext_head(const uint8_t *bytes, size_t len, struct msgpack_ext *out);
+
 /* The moment that an extension of type -1 is; false: it is none, or none that fits. */
 bool msgpack_moment(const struct msgpack_item *item, int64_t *us);
 

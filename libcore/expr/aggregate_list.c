@@ -92,22 +92,8 @@ static int list_update(struct aggregate *a, const struct column *args,
 static int list_combine(struct aggregate *to, const uint32_t *to_groups,
 	const struct aggregate *from, const uint32_t *from_groups, uint32_t n, struct error *e)
 {
-	struct runs *t = &list_of(to)->values;
-	const struct runs *f = &list_in(from)->values;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t len = runs_len(f, from_groups[i]);
-		uint8_t *room;
-
-		if (len == 0)
-			continue;
-		room = runs_room(t, to_groups[i], len);
-		if (!room)
-			return aggregate_too_large(e);
-		memcpy(room, runs_data(f, from_groups[i]), len);
-		t->runs[to_groups[i]].len += len;
-	}
-	return 0;
+	return runs_append(&list_of(to)->values, to_groups, &list_in(from)->values, from_groups, n)
+		? 0 : aggregate_too_large(e);
 }
 
 /* ---- results ---- */

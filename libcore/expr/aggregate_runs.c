@@ -131,3 +131,21 @@ uint8_t *runs_grow(struct runs *s, uint32_t slot, size_t more)
 	MUST(r->cap >= bytes && r->cap < RUN_LARGE_BYTES);
 	return s->pool + at + r->len;
 }
+
+bool runs_append(struct runs *to, const uint32_t *to_slots, const struct runs *from,
+	const uint32_t *from_slots, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t len = runs_len(from, from_slots[i]);
+		uint8_t *room;
+
+		if (len == 0)
+			continue;
+		room = runs_room(to, to_slots[i], len);
+		if (!room)
+			return false;
+		memcpy(room, runs_data(from, from_slots[i]), len);
+		to->runs[to_slots[i]].len += len;
+	}
+	return true;
+}

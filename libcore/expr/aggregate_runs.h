@@ -13,6 +13,7 @@
 #ifndef RUNNEL_EXPR_AGGREGATE_RUNS_H
 #define RUNNEL_EXPR_AGGREGATE_RUNS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,11 @@ void runs_reset(struct runs *s);
 
 /* Moves the run to where `more` further bytes fit.  NULL if it would exceed RUN_BYTES_MAX. */
 uint8_t *runs_grow(struct runs *s, uint32_t slot, size_t more);
+
+/* Puts what each of from's runs has behind the run it belongs to; false if one would exceed
+ * RUN_BYTES_MAX. */
+bool runs_append(struct runs *to, const uint32_t *to_slots, const struct runs *from,
+	const uint32_t *from_slots, uint32_t n);
 
 static inline uint8_t *runs_data(const struct runs *s, uint32_t slot)
 {

@@ -1,6 +1,7 @@
 #include "libcore/frame/channel.h"
 
 #include "libcore/base/memory.h"
+#include "libcore/base/msgpack.h"
 #include "libcore/base/must.h"
 
 #include <errno.h>
@@ -103,55 +104,15 @@ int channel_context(const struct channel_reader *r, struct error *e)
 
 /* ---- framing ---- */
 
-struct header {
-	uint32_t head_bytes, body_bytes;
-	uint8_t kind;
-};
-
-static uint32_t be(const uint8_t *p, unsigned n)
-{
-	uint32_t v = 0;
-
-	while (n--)
-		v = v << 8 | *p++;
-	return v;
-}
-
-/* 0, 1 if more bytes are needed, -1 if this is no ext object. */
-static int header_parse(const uint8_t *p, size_t len, struct header *out)
-{
-	unsigned len_bytes;
-
-	if (!len)
-		return 1;
-	switch (p[0]) {
-	case 0xc7: len_bytes = 1; break;
-	case 0xc8: len_bytes = 2; break;
-	case 0xc9: len_bytes = 4; break;
-	case 0xd4:
-	case 0xd5:
-	case 0xd6:
-	case 0xd7:
-	case 0xd8: len_bytes = 0; break;
-	default: return -1;
-	}
-	if (len < 2 + len_bytes)
-		return 1;
-	out->head_bytes = 2 + len_bytes;
-	out->body_bytes = len_bytes ? be(p + 1, len_bytes) : 1u << (p[0] - 0xd4);
-	out->kind = p[1 + len_bytes];
-	return 0;
-}
-
 static int not_a_stream(const struct channel_reader *r, struct error *e)
 {
 	return error_set(e, ERROR_USAGE, "%s is not a frame stream\n"
 		"put ssource in front: ssource FILE | ...", r->name);
 }
 
-static int check_header(struct channel_reader *r, const struct header *h, struct error *e)
+static int check_header(struct channel_reader *r, const struct msgpack_ext *h, struct error *e)
 {
-	if (!r->hello && h->kind != FRAME_HELLO)
+	if (!r->hello && h->type != FRAME_HELLO)
 		return not_a_stream(r, e);
 	if (h->body_bytes > FRAME_BODY_MAX) {
 		error_set(e, ERROR_DATA, "a frame of %u bytes; the limit is %d", h->body_bytes,
@@ -165,8 +126,8 @@ static int check_header(struct channel_reader *r, const struct header *h, struct
 static enum channel_status frame_at(struct channel_reader *r, const uint8_t *p, size_t len,
 	struct frame *out, size_t *needed, struct error *e)
 {
-	struct header h;
-	int status = header_parse(p, len, &h);
+	struct msgpack_ext h;
+	int status = msgpack_ext_head(p, len, &h);
 
 	if (status > 0) {
 		*needed = HEADER_PEEK_BYTES;
@@ -192,7 +153,7 @@ static enum channel_status frame_at(struct channel_reader *r, const uint8_t *p, 
 		return CHANNEL_ERROR;
 	}
 	r->hello = true;
-	*out = (struct frame){h.kind, p + h.head_bytes, h.body_bytes};
+	*out = (struct frame){h.type, p + h.head_bytes, h.body_bytes};
 	return CHANNEL_FRAME;
 }
 
@@ -275,10 +236,10 @@ static size_t least(size_t a, size_t b)
 static bool begins_a_hello(const uint8_t *p, size_t len)
 {
 	static const char magic[] = "runnel";
-	struct header h;
+	struct msgpack_ext h;
 	size_t at;
 
-	if (header_parse(p, len, &h) != 0 || h.kind != FRAME_HELLO)
+	if (msgpack_ext_head(p, len, &h) != 0 || h.type != FRAME_HELLO)
 		return false;
 	at = h.head_bytes + 2;
 	return len <= at || !memcmp(p + at, magic, least(len - at, sizeof magic - 1));
@@ -384,11 +345,11 @@ enum channel_status channel_read(struct channel_reader *r, bool may_block, struc
 bool channel_has_buffered(const struct channel_reader *r)
 {
 	size_t len = r->end - r->start;
-	struct header h;
+	struct msgpack_ext h;
 
 	if (r->unpacked_at < r->unpacked.len)
 		return true;
-	switch (header_parse(r->data + r->start, len, &h)) {
+	switch (msgpack_ext_head(r->data + r->start, len, &h)) {
 	case 0: return h.body_bytes > FRAME_BODY_MAX || len >= (size_t)h.head_bytes + h.body_bytes;
 	case 1: return false;
 	}

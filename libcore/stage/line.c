@@ -540,50 +540,21 @@ static bool is_kind(uint8_t kind)
 	return (kind >= LINE_PLAN && kind <= LINE_PING) || (kind >= LINE_READY && kind <= LINE_DECLINED);
 }
 
-/* The head of a message: msgpack's ext in any of its forms, as a library in a script picks the
- * shortest.  0; 1: it isn't here yet; -1: it is none. */
-static int read_head(const uint8_t *p, size_t len, size_t *head_bytes, uint64_t *body_bytes,
-	uint8_t *kind)
-{
-	size_t len_bytes;
-
-	if (!len)
-		return 1;
-	switch (p[0]) {
-	case 0xc7: len_bytes = 1; break;
-	case 0xc8: len_bytes = 2; break;
-	case 0xc9: len_bytes = 4; break;
-	case 0xd4:
-	case 0xd5:
-	case 0xd6:
-	case 0xd7:
-	case 0xd8: len_bytes = 0; break;
-	default: return -1;
-	}
-	if (len < len_bytes + 2)
-		return 1;
-	*body_bytes = len_bytes ? 0 : UINT64_C(1) << (p[0] - 0xd4);
-	for (size_t i = 1; i <= len_bytes; i++)
-		*body_bytes = *body_bytes << 8 | p[i];
-	*head_bytes = len_bytes + 2;
-	*kind = p[len_bytes + 1];
-	return 0;
-}
-
 /* The body of the next whole message, which is passed over; 0, 1 if it isn't here yet. */
 static int next_body(struct line *l, uint8_t *kind, struct msgpack *body, struct error *e)
 {
 	const uint8_t *p = l->in.data + l->at;
-	size_t len = l->in.len - l->at, head;
-	uint64_t bytes = 0;
-	int status = read_head(p, len, &head, &bytes, kind);
+	size_t len = l->in.len - l->at;
+	struct msgpack_ext h;
+	int status = msgpack_ext_head(p, len, &h);
 
-	if (status < 0 || (status == 0 && (bytes > LINE_MESSAGE_MAX || !is_kind(*kind))))
+	if (status < 0 || (status == 0 && (h.body_bytes > LINE_MESSAGE_MAX || !is_kind(h.type))))
 		return error_set(e, ERROR_DATA, "the line carries something that is no message");
-	if (status || len - head < bytes)
+	if (status || len - h.head_bytes < h.body_bytes)
 		return 1;
-	*body = (struct msgpack){p + head, p + head + bytes};
-	l->at += head + bytes;
+	*kind = h.type;
+	*body = (struct msgpack){p + h.head_bytes, p + h.head_bytes + h.body_bytes};
+	l->at += (size_t)h.head_bytes + h.body_bytes;
 	return 0;
 }
 
