@@ -129,6 +129,48 @@ cards() { # cards OPTIONS...: what smatch makes of them, as csv
 	[[ "$output" = *"the stream from swindow is a changelog"* ]]
 }
 
+@test "patterns with many equal ways, and long runs in vain, take their time once" {
+	{ echo x; seq 20000; } >x.csv
+	last() { timeout -s KILL 60 bash -c "set -o pipefail; ssource x.csv | smatch $1 | ssink -f csv --header no" | tail -n 1; }
+	[ "$(last "--pattern '((A | B)* (A | B)*){3,} C' --define 'C: x >= 20000' 'count(*)'")" = 20000 ]
+	[ -z "$(last "--pattern '((A | B)* (A | B)*){3,} C' --define 'C: x > 20000' 'count(*)'")" ]
+	[ "$(last "--pattern 'A* C' --define 'A: sum(A.x) >= x and x >= first(A.x); C: x >= 20000' 'sum(A.x)'")" = 199990000 ]
+	# (A | B)* has twice as many ways with every row, but none that count(A.*) or the last B can tell apart for long.
+	[ "$(last "--pattern '(A | B)* C' --define 'A: count(A.*) < 3; B: B.x > 0; C: x = 20000' 'count(A.*)'")" = 2 ]
+	run bash -c "ssource x.csv | smatch --pattern '(A | B)* C' --define 'A: sum(A.x) > 0; C: x > 20000' 'count(*)' | ssink null:"
+	[[ "$output" = *"smatch: error: more than 10000 partial matches at once"* ]]
+	run bash -c "ssource x.csv | smatch --pattern '((A?){90}){90}' 'count(*)' | ssink null:"
+	[[ "$output" = *"smatch: error: --pattern: written out, the pattern has more than 1048576 ways from a row to the next"* ]]
+}
+
+@test "a condition that fails stops the stage where a row is asked for, and only there" {
+	printf '%s\n' x,y 1,0 2,5 3,0 4,2 >x.csv
+	of() { ssource x.csv | smatch --pattern "$1" --define "$2" 'A.x as a, B.x as b' | ssink -f csv --header no; }
+	[ "$(of 'A B' 'A: x % 2 = 1; B: 10 / y > 0 and x > 0')" = "$(printf '%s\n' 1,2 3,4)" ]
+	run of 'A B' 'A: x % 2 = 0; B: 10 / y > 0'
+	[[ "$output" = *"division by zero in '10 / y'"* ]]
+	[ "$(of 'A B' 'A: x % 2 = 0; B: try(10 / y) > 0')" = "" ]
+	[ "$(of 'A B' 'A: x = 2; B: try(10 / y) > 0 or x = 3')" = 2,3 ]
+}
+
+@test "keys of which nothing is held any more are forgotten; what is held counts" {
+	awk 'BEGIN { print "k,x,at"; for (i = 0; i < 400000; i++) print int(i / 2) "," i % 2 * 5 "," i }' >keys.csv
+	schema='k int, x int, at timestamp(ms)'
+	found() { ssource -s "$schema" "${time[@]}" keys.csv | smatch -k k --memory 12M "$@" | ssink -f csv --header no; }
+	for timed in yes no; do
+		time=()
+		[ $timed = no ] || time=(-t at -d 0s)
+		[ "$(found --pattern 'A B' --define 'A: x > 6; B: x > prev(x)' 'A.x' | wc -l)" -eq 0 ]
+		[ "$(found --pattern 'A B' --define 'A: x = 0; B: x > prev(x)' 'B.x' | wc -l)" -eq 200000 ]
+		run found --pattern 'A B' --define 'A: x > 6 or x > prev(x)' 'A.x'
+		[[ "$output" = *"rows of matches that have begun take 1"*" MB, more than --memory allows"* ]]
+	done
+	time=(-t at -d 0s)
+	[ "$(found --pattern 'A B C' --define 'A: x > 4' --within 1s 'A.x' | wc -l)" -eq 0 ]
+	run found --pattern 'A B C' --define 'A: x > 4' 'A.x'
+	[[ "$output" = *"more than --memory allows"* ]]
+}
+
 @test "under runnel, in two subtasks, killed and restored, the matches are the same" {
 	cat >p.sh <<-'END'
 	ssource 'nexmark:bid?events=40000' --rate "${rate:-20000}" -d 1s |

@@ -54,7 +54,7 @@ static void free_key(struct smatch *m, struct match_key *k)
 static void sweep_keys(struct smatch *m)
 {
 	enum { KEYS_MIN = 4096 };
-	uint32_t *moved, *ids, *pick, n = 0;
+	uint32_t *moved, *ids, *pick, n = 0, listed = 0;
 	const struct column **columns;
 	struct keytable *old = m->table;
 	uint64_t *hashes;
@@ -99,8 +99,11 @@ static void sweep_keys(struct smatch *m)
 	m->keys_len = m->swept = n;
 	for (uint32_t r = 0; r < m->store.len; r++)
 		m->store.key[r] = moved[m->store.key[r]];
-	for (uint32_t i = 0; i < m->listed_len; i++)
-		m->listed[i] = moved[m->listed[i]];
+	for (uint32_t i = 0; i < m->listed_len; i++) { /* some have nothing begun any more */
+		if (waits[m->listed[i]])
+			m->listed[listed++] = moved[m->listed[i]];
+	}
+	m->listed_len = listed;
 	keytable_free(old);
 	arena_clear(&arena);
 	mem_free(kept);

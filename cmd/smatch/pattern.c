@@ -529,6 +529,7 @@ static int link_steps(struct parser *p, const struct compiler *c)
 		.stack = mem_alloc((2 * c->len + 2) * sizeof(uint32_t)),
 		.found = mem_alloc((c->len + 1) * sizeof(uint16_t))};
 	struct pattern *out = p->out;
+	size_t ways;
 
 	for (size_t i = 0; i < c->len; i++) {
 		if (c->code[i].kind == CODE_ROW)
@@ -537,7 +538,8 @@ static int link_steps(struct parser *p, const struct compiler *c)
 	out->steps = ARENA_ARRAY(p->arena, struct pattern_step, out->steps_len + 1);
 	walk(&closure, 0);
 	out->start = keep(&closure, p->arena);
-	for (size_t i = 0; i < c->len; i++) {
+	ways = out->start.len;
+	for (size_t i = 0; i < c->len && ways <= PATTERN_WAYS_MAX; i++) {
 		struct pattern_step *s = &out->steps[step_of[i]];
 
 		if (c->code[i].kind != CODE_ROW)
@@ -546,12 +548,14 @@ static int link_steps(struct parser *p, const struct compiler *c)
 		s->variable = c->code[i].variable;
 		s->excluded = c->code[i].excluded;
 		s->next = keep(&closure, p->arena);
+		ways += s->next.len;
 	}
 	mem_free(closure.seen);
 	mem_free(closure.stack);
 	mem_free(closure.found);
 	mem_free(step_of);
-	return 0;
+	return ways <= PATTERN_WAYS_MAX ? 0 : error_set(p->e, ERROR_USAGE, "%s: written out, the pattern has more "
+		"than %d ways from a row to the next", p->what, PATTERN_WAYS_MAX);
 }
 
 int pattern_parse(const char *text, const char *what, struct arena *a, struct pattern *out,

@@ -24,6 +24,7 @@
 enum {
 	PATTERN_VARIABLES_MAX = 63, /* and a mask has room for them all */
 	PATTERN_STEPS_MAX = 8192,
+	PATTERN_WAYS_MAX = 1 << 20, /* of all steps' next: so much may be to do for one row */
 	PATTERN_DONE = UINT16_MAX,
 };
 

@@ -16,6 +16,7 @@ struct making {
 	const struct schema *in;
 	struct expr *conditions[PATTERN_VARIABLES_MAX]; /* NULL: any row is one */
 	struct match_calls define_calls, measure_calls;
+	uint32_t before[PATTERN_VARIABLES_MAX]; /* rows of a match before each, at least */
 	bool *used;    /* of in's columns, by conditions */
 	int *place;    /* of in's columns: where they are stored; -1: not yet */
 	struct error *e;
@@ -304,10 +305,60 @@ static int compile_calls(struct making *m, const struct match_calls *from, struc
 		c->call = from->calls[to->len];
 		if (compile_call(m, c) < 0)
 			return -1;
-		if (c->call.shift < 0 && (uint64_t)-c->call.shift > m->p->kept_rows)
-			m->p->kept_rows = (uint32_t)-c->call.shift;
 	}
 	return 0;
+}
+
+/* How many rows of a match come before one of these variables, at least. */
+static uint32_t least_before(const struct making *m, uint64_t variables)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (size_t i = 0; i < m->p->pattern.variables_len; i++) {
+		if (variables >> i & 1 && m->before[i] < least)
+			least = m->before[i];
+	}
+	return least;
+}
+
+/* Rows before a match that a call may mean, counted from a row of these variables, are kept. */
+static void keep_rows(struct making *m, const struct match_call *c, uint64_t variables)
+{
+	uint32_t before = least_before(m, variables);
+
+	if (c->shift < 0 && -c->shift > (int64_t)before && (uint64_t)-c->shift - before > m->p->kept_rows)
+		m->p->kept_rows = (uint32_t)(-c->shift - before);
+}
+
+/* The least number of rows before each variable: steps by their distance from the start. */
+static void measure_distances(struct making *m)
+{
+	const struct pattern *p = &m->p->pattern;
+	uint32_t *distance = ARENA_ARRAY(&m->p->arena, uint32_t, p->steps_len + 1);
+	uint16_t *queue = ARENA_ARRAY(&m->p->arena, uint16_t, p->steps_len + 1);
+	size_t first = 0, end = 0;
+	struct pattern_next next = p->start;
+
+	memset(m->before, 0xff, sizeof m->before);
+	memset(distance, 0xff, (p->steps_len + 1) * sizeof *distance);
+	for (uint32_t rows = 0;; rows = distance[queue[first++]] + 1) {
+		for (uint32_t i = 0; i < next.len; i++) {
+			uint16_t step = next.steps[i];
+
+			if (step == PATTERN_DONE || distance[step] != UINT32_MAX)
+				continue;
+			distance[step] = rows;
+			queue[end++] = step;
+		}
+		if (first == end)
+			break;
+		next = p->steps[queue[first]].next;
+	}
+	for (size_t i = 0; i < p->steps_len; i++) {
+		uint32_t *before = &m->before[p->steps[i].variable];
+
+		*before = distance[i] < *before ? distance[i] : *before;
+	}
 }
 
 static int check_defines(struct making *m)
@@ -386,6 +437,19 @@ static int add_part(struct making *m, struct program **program, struct expr *x, 
 		type_name(program_type(*program, at)));
 }
 
+static void keep_rows_of(struct making *m, size_t variable, const bool *uses)
+{
+	const struct match_plan *p = m->p;
+	uint64_t self = UINT64_C(1) << variable;
+
+	for (size_t i = 0; i < p->defines.len; i++) {
+		const struct match_call *c = &p->defines.items[i].call;
+
+		if (uses[p->condition_schema.fields_len - p->defines.len + i])
+			keep_rows(m, c, is_of_row(c, self) ? self : c->of);
+	}
+}
+
 enum { PARTS_MAX = 64 };
 
 /* What can be said of a row by itself is asked first, and of whole columns. */
@@ -406,6 +470,7 @@ static int compile_condition(struct making *m, size_t variable, bool *uses)
 			by_thread[by_thread_len++] = parts[i];
 		for (size_t k = 0; k < p->condition_schema.fields_len; k++)
 			all[k] |= uses[k];
+		keep_rows_of(m, variable, uses);
 	}
 	if (by_row_len) {
 		if (add_part(m, &p->by_row, expr_join(by_row, by_row_len, &p->arena), variable) < 0)
@@ -625,6 +690,7 @@ static int compile_measures(struct making *m)
 		if (c->kind == MATCH_TIME && m->in->time_column < 0)
 			return error_set(m->e, ERROR_USAGE, "match_time(): the rows have no event time");
 		p->counts_matches |= c->kind == MATCH_NUMBER;
+		keep_rows(m, c, c->of);
 		schema_add(&p->measure_schema, name, (size_t)len, p->measures.items[i].type);
 	}
 	p->results = program_new();
@@ -673,6 +739,7 @@ static int make(struct making *m)
 		read_names(m) < 0 || read_after(m) < 0 || compile_where(m) < 0 || compile_keys(m) < 0 ||
 		read_definitions(m) < 0 || parse_list(m) < 0)
 		return -1;
+	measure_distances(m);
 	m->used = ARENA_ARRAY(&p->arena, bool, m->in->fields_len + 1);
 	for (size_t i = 0; i < p->pattern.variables_len; i++) {
 		if (m->conditions[i])

@@ -94,6 +94,8 @@ static int write_keys(struct smatch *m, struct snapshot_writer *w, const uint32_
 	for (uint32_t i = 0; i < m->keys_len && status == 0; i++) {
 		const struct match_key *k = &m->keys[order[i]];
 
+		if (!k->len && !m->plan->counts_matches)
+			continue; /* as if it had never been */
 		builder_put_int(&b.columns[0], key_group(keytable_hash(m->table, order[i])));
 		builder_put_int(&b.columns[1], (int64_t)k->first);
 		builder_put_int(&b.columns[2], (int64_t)k->start);

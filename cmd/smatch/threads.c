@@ -313,7 +313,7 @@ static bool is_known(struct smatch *m, uint16_t step, uint32_t tail)
 		m->is_first[step] = true;
 		return false;
 	}
-	if (!m->plan->needs[step])
+	if (!m->plan->needs[step] || m->first_tails[step] == tail)
 		return true;
 	if (m->is_first[step])
 		links_is_known(m, step, m->first_tails[step]);
@@ -382,13 +382,14 @@ static void begin(struct smatch *m, struct match_key *k)
 }
 
 /* A match may begin at the next row, too, if that has been looked at before from an earlier row in
- * vain: so no row is looked at for every row before it.  Not for ever, which would be a thread or more
- * for every row of a long match, and for nothing in most. */
+ * vain: so no row is looked at for every row before it.  Not of ever more rows: each would have a thread
+ * or more of its own where conditions look inside. */
 static void begin_again(struct smatch *m, struct match_key *k, uint32_t *len)
 {
 	enum { THREADS_AGAIN_MAX = 1024 };
 
-	if (k->at != k->tried || k->at >= k->again || k->best != LINK_NONE || *len >= THREADS_AGAIN_MAX)
+	if (k->at != k->tried || k->at >= k->again || k->best != LINK_NONE ||
+		(m->plan->looks_inside && *len >= THREADS_AGAIN_MAX))
 		return;
 	k->tried++;
 	if (may_begin(m, k, k->at))
