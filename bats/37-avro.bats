@@ -53,6 +53,13 @@ assert rows == [{"id": 1, "name": "x", "at": 1704067200000000}, {"id": 2, "name"
 	[ "$(ssource d/*/*.avro | swindow 'count(*) as n' | ssink -f ndjson)" = '{"n":3}' ]
 }
 
+@test "in a union a whole number goes to a branch of whole numbers, wherever that stands" {
+	echo '{"type":"record","name":"r","fields":[{"name":"v","type":["null","double","long","string"]}]}' >s.avsc
+	printf '{"v":%s}\n' 1 1.5 '"x"' null 9007199254740993 >v.ndjson
+	ssource -s 'v any' v.ndjson | ssink -f avro --avro-schema s.avsc | ssource -f avro --avro-schema s.avsc - |
+		ssink -f ndjson | diff v.ndjson -
+}
+
 @test "a changelog's op is the first field, and a column of its name is refused" {
 	ssource a.csv | swindow --emit changes -k id 'count(*) as n' >changes.frames
 	ssink -f avro <changes.frames | ssource -f avro - | ssink -f csv >got

@@ -160,6 +160,15 @@ exec(sys.stdin.read())' "${1:-$port}"
 	g.sendall(b"GET / HTTP/1.0\r\n\r\n")
 	time.sleep(0.4)
 	t.unwrap()
+	old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+	old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+	old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+	old.set_ciphers("ALL:@SECLEVEL=0")
+	try:
+	    old.wrap_socket(connect())
+	    sys.exit("TLS 1.1 is spoken")
+	except ssl.SSLError:
+	    pass
 	t = wrapped()
 	t.sendall(b"a\n2\n")
 	time.sleep(0.3)
@@ -170,6 +179,7 @@ exec(sys.stdin.read())' "${1:-$port}"
 	ends
 	[ "$(tr '\n' ' ' <out)" = "a 1 2 " ]
 	grep -q "TLS handshake: the peer speaks HTTP, not TLS" log
+	grep -q "TLS handshake: the peer speaks no TLS from 1.2 on" log
 	grep -q "the connection was cut off: TLS didn't end it" log
 }
 
@@ -455,6 +465,24 @@ socket.create_connection(('127.0.0.1', $port)).sendall(b'b\n7\n')"
 	-f msgpack|\x81|\x81\xa1a\x01
 	|\x1f\x8b\x08\x00|a\n1\n
 	END
+}
+
+@test "a long record that comes in small pieces is one" {
+	listens -s 'a string, b int' tcp-listen://:0
+	client <<-'END'
+	c = connect()
+	c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+	c.sendall(b'{"a":"')
+	for i in range(500):
+	    c.sendall(b"x" * 4001)
+	    time.sleep(0.0005)
+	c.sendall(b'","b":1}\n{"b":2')
+	time.sleep(0.1)
+	c.sendall(b'}\n')
+	c.close()
+	END
+	ends
+	[ "$(ssource frames | smap 'length(a) as n, b' | ssink -f csv --header no | tr '\n' ' ')" = "2000500,1 ,2 " ]
 }
 
 @test "without -s a client whose first record has no end is let go, within bounds of memory" {

@@ -44,6 +44,7 @@ struct records {
 	size_t cap, from, to;
 	uint64_t entry_bytes; /* read of this entry, parsed or not */
 	bool starved;         /* there is no whole record in the window */
+	size_t held;          /* bytes in it then */
 	bool grows;           /* where its bytes end isn't its end */
 	bool is_live;         /* a read is never waited for */
 	bool has_spec;
@@ -144,13 +145,18 @@ static int fill(struct records *r, struct error *e)
  * is looked at a logarithmic number of times.  2: would block, or no more by now. */
 static int fill_more(struct records *r, bool may_block, struct error *e)
 {
-	size_t goal = r->to - r->from < READ_BYTES ? 0 : 2 * (r->to - r->from);
+	size_t goal = r->held < READ_BYTES ? 0 : 2 * r->held;
+	uint64_t before = r->entry_bytes;
 
 	do {
 		int status = !may_block && !r->is_live && !is_readable(r, 0) ? 2 : fill(r, e);
 
 		if (status < 0)
 			return -1;
+		/* Nor is it looked at for every byte of a peer that dribbles. */
+		if (status && goal && !r->reader->ops->is_binary && r->to - r->from < goal &&
+			!memchr(r->window + r->to - (r->entry_bytes - before), '\n', r->entry_bytes - before))
+			r->starved = true;
 		if (status)
 			return r->starved ? 2 : 0;
 	} while (r->entry == ENTRY_OPEN && r->to - r->from < goal);
@@ -166,6 +172,7 @@ static void begin_entry(struct records *r)
 	r->entry = ENTRY_OPEN;
 	r->entry_bytes = 0;
 	r->starved = true;
+	r->held = 0;
 }
 
 /* What a descriptor is open on, from its start; standard input goes on where it stands. */
@@ -771,6 +778,7 @@ int records_next(struct records *r, bool may_block, uint32_t rows_max, struct ba
 			if (n)
 				return n < 0 ? -1 : 0;
 			r->starved = true;
+			r->held = r->to - r->from;
 		}
 		if (r->entry != ENTRY_OPEN) {
 			size_t range = r->at;

@@ -308,19 +308,33 @@ static bool put_item_whole(struct buf *out, const struct avro_node *n, int64_t v
 	return v >= -most && v <= most;
 }
 
+/* A whole number comes back as one only from a branch of whole numbers. */
+static bool loses_kind(const struct avro_node *n, const struct msgpack_item *i)
+{
+	return i->kind == MSGPACK_INT && (n->kind == AVRO_KIND_FLOAT || n->kind == AVRO_KIND_DOUBLE);
+}
+
 /* The node that takes the value; a union's branch is put.  NULL: none. */
 static const struct avro_node *choose_for_item(struct buf *out, const struct avro_node *n,
 	const struct msgpack_item *i, const struct msgpack *behind)
 {
+	size_t chosen = n->fields_len;
+
 	if (n->kind != AVRO_KIND_UNION)
 		return item_fits(n, i, behind) ? n : NULL;
 	for (size_t k = 0; k < n->fields_len; k++) {
-		if (item_fits(n->fields[k].node, i, behind)) {
-			avro_put_long(out, (int64_t)k);
-			return n->fields[k].node;
-		}
+		const struct avro_node *branch = n->fields[k].node;
+
+		if (!item_fits(branch, i, behind) || (loses_kind(branch, i) && chosen < n->fields_len))
+			continue;
+		chosen = k;
+		if (!loses_kind(branch, i))
+			break;
 	}
-	return NULL;
+	if (chosen == n->fields_len)
+		return NULL;
+	avro_put_long(out, (int64_t)chosen);
+	return n->fields[chosen].node;
 }
 
 static bool put_item(struct buf *out, const struct avro_node *n, struct msgpack *m, unsigned depth)

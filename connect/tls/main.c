@@ -71,6 +71,9 @@ static void say_cause(const struct relay *r, const char *what)
 		snprintf(text, sizeof text, "%s: the peer doesn't speak TLS", what);
 	else if (code && ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST)
 		snprintf(text, sizeof text, "%s: the peer speaks HTTP, not TLS", what);
+	else if (code && (ERR_GET_REASON(code) == SSL_R_UNSUPPORTED_PROTOCOL ||
+				 ERR_GET_REASON(code) == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION))
+		snprintf(text, sizeof text, "%s: the peer speaks no TLS from 1.2 on", what);
 	else if (reason)
 		snprintf(text, sizeof text, "%s: %s", what, reason);
 	else
