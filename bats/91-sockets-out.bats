@@ -264,3 +264,50 @@ certificate() { # certificate NAME HOST
 	wait $job
 	ssink -f csv <many.frames | cmp - got
 }
+
+@test "whoever waits for somebody who doesn't answer ends with a signal" {
+	python3 - >port 3>&- <<-'END' &
+	import socket, sys, time
+	s = socket.socket()
+	s.bind(("127.0.0.1", 0))
+	s.listen(50)
+	print(s.getsockname()[1], flush=True)
+	time.sleep(60)
+	END
+	job=$!
+	for _ in $(seq 200); do
+		[ ! -s port ] || break
+		sleep 0.05
+	done
+	mute=127.0.0.1:$(cat port)
+	while read -r command; do
+		eval "exec_it() { exec $command; }"
+		(exec_it >out 2>errors <a.frames 3>&-) &
+		waits=$!
+		# It has caught signals once it has opened a socket.
+		for _ in $(seq 200); do
+			! ls -l /proc/$waits/fd 2>/dev/null | grep -q socket: || break
+			sleep 0.02
+		done
+		kill $waits
+		status=0
+		timeout 20 tail --pid=$waits -f /dev/null
+		wait $waits || status=$?
+		echo "$command: $status"
+		cat errors
+		[ "$status" -eq 130 ]
+		grep -q "interrupted" errors
+	done <<-END
+	ssink -f csv tcp-listen://:0
+	ssink -f csv tls://$mute
+	ssource -f csv tls://$mute
+	ssource 'postgresql://$mute/db?table=t'
+	ssink 'postgresql://$mute/db?table=t'
+	ssource kafka://$mute/t
+	ssink kafka://$mute/t
+	sjoin --lookup 'postgresql://$mute/db?table=t' -k a
+	END
+	kill $job
+	wait $job || true
+	job=
+}

@@ -112,7 +112,7 @@ static int read_line(struct relay *r, int64_t patience_us, const struct net_opti
 			memmove(r->said, newline + 1, r->said_len);
 			return 0;
 		}
-		if (poll(&p, 1, patience_us ? LOOK_MS : 0) == 0) {
+		if (poll(&p, 1, patience_us ? LOOK_MS : 0) <= 0) { /* or a signal came */
 			if (patience_us && o->alive && o->alive(o->context, e) < 0)
 				return -1;
 			if (clock_mono_us() > until)

@@ -12,11 +12,14 @@ static int keep_alive(void *context, struct error *e)
 {
 	struct output *o = context;
 
-	if (!o->o.stage)
-		return 0;
-	if (stage_interrupted(o->o.stage))
-		return error_set(e, ERROR_INTERRUPTED, "%s: interrupted before anybody took the rows", o->path);
-	return o->o.supervised ? stage_alive(o->o.stage, e) : 0;
+	return o->o.stage && o->o.supervised ? stage_alive(o->o.stage, e) : 0;
+}
+
+static int await_peer(void *context, struct error *e)
+{
+	struct output *o = context;
+
+	return o->o.stage ? stage_await(o->o.stage, e) : 0;
 }
 
 static void warn(void *context, const char *text)
@@ -50,8 +53,10 @@ static int wait_for_client(struct output *o, const struct net_options *net, stru
 		struct pollfd p = {.fd = net_listener_fd(l), .events = POLLIN};
 
 		poll(&p, 1, LOOK_MS);
-		status = keep_alive(o, e);
+		status = await_peer(o, e);
 	}
+	if (status < 0 && e->code == ERROR_INTERRUPTED)
+		error_context(e, "%s: waiting for a client", o->path);
 	buf_clear(&peer);
 	net_listener_close(l);
 	return status;
@@ -61,6 +66,7 @@ int output_socket_open(struct output *o, struct error *e)
 {
 	struct net_options net = options_of(o);
 
+	net.alive = await_peer;
 	return net_listens(o->path) ? wait_for_client(o, &net, e)
 				    : net_connect(o->path, &net, &o->stream_fd, e);
 }

@@ -153,6 +153,11 @@ static int accept_all(struct socket_frames *s, uint32_t input, struct error *e)
 	return status < 0 ? -1 : 0;
 }
 
+static int await_peer(void *context, struct error *e)
+{
+	return stage_await(((struct socket_frames *)context)->base.stage, e);
+}
+
 /* The first time with all patience; then once, and again later. */
 static int connect_port(struct socket_frames *s, uint32_t input, struct error *e)
 {
@@ -161,6 +166,7 @@ static int connect_port(struct socket_frames *s, uint32_t input, struct error *e
 	struct net_options o = s->net;
 	int fd;
 
+	o.alive = await_peer;
 	if (p->due_us)
 		o.patience_us = 0;
 	if (net_connect(url, &o, &fd, e) < 0) {

@@ -249,6 +249,11 @@ static int accept_all(struct sockets *s, uint32_t input, struct error *e)
 	return status < 0 ? -1 : 0;
 }
 
+static int await_peer(void *context, struct error *e)
+{
+	return stage_await(((struct sockets *)context)->f->o.stage, e);
+}
+
 /* The first time with all patience; then once, and again later. */
 static int connect_port(struct sockets *s, uint32_t input, struct error *e)
 {
@@ -256,6 +261,7 @@ static int connect_port(struct sockets *s, uint32_t input, struct error *e)
 	struct net_options o = s->o.net;
 	int fd;
 
+	o.alive = await_peer;
 	if (p->due_us)
 		o.patience_us = 0;
 	if (net_connect(url_of(s, input), &o, &fd, e) < 0) {

@@ -361,6 +361,8 @@ int postgres_open(const struct postgres_setup *s, struct postgres **out, struct 
 	int status = -1;
 
 	p->wait = s->wait;
+	if (s->await)
+		p->wait.alive = s->await;
 	p->server = mem_strdup("postgresql");
 	put_hosts(u, &hosts, &ports);
 	if (hosts.len)
@@ -392,6 +394,7 @@ int postgres_open(const struct postgres_setup *s, struct postgres **out, struct 
 	mem_free(p->server);
 	p->server = name_server(u, &w);
 	status = connect_now(p, &w, timeout_of(s, &w), e);
+	p->wait = s->wait;
 out:
 	buf_clear(&hosts);
 	buf_clear(&ports);

@@ -42,6 +42,7 @@ struct postgres_setup {
 	bool replicates;       /* a walsender: replication=database; takes simple statements only */
 	int64_t timeout_us;    /* to connect, unless the URL has connect_timeout; 0: 30 s */
 	struct postgres_wait wait;
+	int (*await)(void *context, struct error *e); /* instead of wait's until it is connected; or NULL */
 };
 
 struct postgres;

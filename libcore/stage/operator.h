@@ -213,9 +213,10 @@ int stage_wait_writable(struct stage *st, int fd, struct error *e);
  * call, so not for every row. */
 int stage_alive(struct stage *st, struct error *e);
 
-/* Whether a signal has asked the pipeline to come to its end: what comes is still written, but nobody
- * outside who isn't there yet is waited for. */
-bool stage_interrupted(const struct stage *st);
+/* As stage_alive, while somebody outside is waited for who isn't there yet: a broker, a server, a peer.
+ * A signal that asks the pipeline to come to its end lets what is on its way be written still, but ends
+ * such a wait: ERROR_INTERRUPTED. */
+int stage_await(struct stage *st, struct error *e);
 
 /* A warning, printed once per text on standard error by the runtime ("swindow: warning: ..."). */
 void stage_warn(struct stage *st, const char *format, ...) __attribute__((format(printf, 2, 3)));

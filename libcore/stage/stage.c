@@ -885,9 +885,13 @@ int stage_alive(struct stage *st, struct error *e)
 	return stage_wait_writable(st, -1, e);
 }
 
-bool stage_interrupted(const struct stage *st)
+int stage_await(struct stage *st, struct error *e)
 {
-	return st->plan.hooks.interrupted && st->plan.hooks.interrupted(st->plan.hooks.context);
+	const struct stage_hooks *h = &st->plan.hooks;
+
+	if (h->interrupted && h->interrupted(h->context))
+		return error_set(e, ERROR_INTERRUPTED, "interrupted before anybody answered");
+	return stage_alive(st, e);
 }
 
 int64_t stage_watermark(const struct stage *st)

@@ -56,10 +56,17 @@ static int lookup_alive(void *context, struct error *e)
 	return l->st ? stage_alive(l->st, e) : 0;
 }
 
+static int lookup_await(void *context, struct error *e)
+{
+	struct postgres_lookup *l = context;
+
+	return l->st ? stage_await(l->st, e) : 0;
+}
+
 static int lookup_connect(struct postgres_lookup *l, struct error *e)
 {
 	struct postgres_setup setup = {
-		.url = &l->url, .program = "sjoin", .wait = {lookup_alive, l}};
+		.url = &l->url, .program = "sjoin", .wait = {lookup_alive, l}, .await = lookup_await};
 
 	if (l->db && !postgres_is_lost(l->db))
 		return 0;

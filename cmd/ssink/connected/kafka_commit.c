@@ -24,6 +24,13 @@ static int sink_alive(void *context, struct error *e)
 	return s->op.stage ? stage_alive(s->op.stage, e) : 0;
 }
 
+static int sink_await(void *context, struct error *e)
+{
+	struct kafka_sink *s = context;
+
+	return s->op.stage ? stage_await(s->op.stage, e) : 0;
+}
+
 static void sink_warn(void *context, const char *text)
 {
 	struct kafka_sink *s = context;
@@ -48,7 +55,7 @@ static int look_at_topic(struct kafka_sink *s, struct error *e)
 	struct kafka_setup setup = {.target = &s->target,
 		.type = RD_KAFKA_PRODUCER,
 		.properties = (const struct kafka_property[]){{NULL, NULL, false}},
-		.wait = {sink_alive, s}};
+		.wait = {sink_await, s}};
 	int32_t partitions;
 	struct kafka *k;
 	int status;

@@ -72,6 +72,13 @@ static int sink_alive(void *context, struct error *e)
 	return s->op.stage ? stage_alive(s->op.stage, e) : 0;
 }
 
+static int sink_await(void *context, struct error *e)
+{
+	struct postgres_sink *s = context;
+
+	return s->op.stage ? stage_await(s->op.stage, e) : 0;
+}
+
 /* ---- a server that comes and goes ---- */
 
 struct attempt {
@@ -584,7 +591,7 @@ static int sink_init(struct postgres_sink *s, struct error *e)
 		return -1;
 	}
 	s->to.setup = (struct postgres_setup){
-		.url = &s->url, .program = "ssink", .wait = {sink_alive, s}};
+		.url = &s->url, .program = "ssink", .wait = {sink_alive, s}, .await = sink_await};
 	s->to.keys = s->keys;
 	s->to.keys_len = s->keys_len;
 	s->to.create = s->o.create;

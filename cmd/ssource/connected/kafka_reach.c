@@ -34,7 +34,7 @@ static const struct kafka_property properties[] = {
 
 static int show_alive(void *context, struct error *e)
 {
-	return stage_alive(context, e);
+	return stage_await(context, e);
 }
 
 static struct kafka_setup setup_of(const struct kafka_input *in)

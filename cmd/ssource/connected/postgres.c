@@ -64,7 +64,7 @@ void postgres_input_clear(struct postgres_input *in)
 
 static int show_alive(void *context, struct error *e)
 {
-	return stage_alive(context, e);
+	return stage_await(context, e);
 }
 
 int postgres_input_connect(const struct postgres_input *in, struct stage *st, bool replicates,
