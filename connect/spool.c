@@ -276,6 +276,7 @@ int spool_seal(struct spool_file *f, const char *peer, struct error *e)
 	if (fdatasync(f->fd) < 0 || rename(f->path, path) < 0) {
 		error_errno(e, "%s: can't be kept", path);
 		mem_free(path);
+		s->number--; /* numbers have no gaps */
 		return -1;
 	}
 	mem_free(f->path);

@@ -612,6 +612,18 @@ static int take_count(struct msgpack *m, uint64_t *out, const char *what, struct
 	return 0;
 }
 
+/* Both are written into lines, and become part of a file's name. */
+static bool is_plain(const struct msgpack_item *text, bool digits_only)
+{
+	for (uint32_t i = 0; i < text->bytes_len; i++) {
+		uint8_t c = text->bytes[i];
+
+		if (c < ' ' || c == 0x7f || (digits_only && !(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f')))
+			return false;
+	}
+	return true;
+}
+
 int frame_read_epoch(const struct frame *f, struct epoch_note *out, struct error *e)
 {
 	struct msgpack m = body_of(f);
@@ -629,9 +641,9 @@ int frame_read_epoch(const struct frame *f, struct epoch_note *out, struct error
 		return -1;
 	if (verb > EPOCH_COMPLETE)
 		return malformed(e, "EPOCH: an unknown verb");
-	if (job.bytes_len != EPOCH_JOB_BYTES - 1 || !stage.bytes_len ||
-		stage.bytes_len >= EPOCH_STAGE_BYTES)
-		return malformed(e, "EPOCH: a job has 32 digits, a stage a name of up to 63 bytes");
+	if (job.bytes_len != EPOCH_JOB_BYTES - 1 || !is_plain(&job, true) || !stage.bytes_len ||
+		stage.bytes_len >= EPOCH_STAGE_BYTES || !is_plain(&stage, false))
+		return malformed(e, "EPOCH: a job has 32 hex digits, a stage a name of up to 63 bytes");
 	out->verb = (enum epoch_verb)verb;
 	copy_text(out->job, sizeof out->job, &job);
 	copy_text(out->stage, sizeof out->stage, &stage);
