@@ -173,7 +173,7 @@ static const struct malformed_case malformed_cases[] = {
 	BAD(EPOCH, "\x91\x01", "EPOCH is no array of six"),
 	BAD(EPOCH, "\x96\xc0\xa0\xa0\0\0\0", "EPOCH: no verb"),
 	BAD(EPOCH, "\x96\0\xa0\xa0\0\0\xff", "EPOCH: no count"),
-	BAD(EPOCH, "\x96\x01\xa1x\xa1y\0\0\0", "a job has 32 digits"),
+	BAD(EPOCH, "\x96\x01\xa1x\xa1y\0\0\0", "a job has 32 hex digits"),
 	BAD(EPOCH, "\x96\x04\xd9\x20" "0123456789abcdef0123456789abcdef\xa1y\0\0\0", "unknown verb"),
 	BAD(EPOCH, "\x96\x01\xd9\x20" "0123456789abcdef0123456789abcdef\xa0\0\0\0", "a name of up to"),
 	BAD(PACKED, "\x92\xa3lz4\x01", "PACKED is no array of three"),
