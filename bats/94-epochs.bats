@@ -215,7 +215,7 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	        ([epoch(2, 1, 1), schema, frame(3, [1, [["x"]]])], b"is no int"),
 	        ([epoch(1, 7)], b"only a source says"),
 	        ([epoch(9)], b"unknown verb"),
-	        ([frame(12, [0, "x", "y", 0, 0, 0])], b"32 digits")]:
+	        ([frame(12, [0, "x", "y", 0, 0, 0])], b"32 hex digits")]:
 	    said = says(*wrong)
 	    assert why in said, (why, said)
 	says(*good[:3])  # breaks off
