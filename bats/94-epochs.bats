@@ -229,3 +229,45 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	pids=
 	[ "$(ssource frames | ssink -f csv --header no | tr '\n' ' ')" = "1 2 " ]
 }
+
+@test "a subtask that hasn't been heard of holds the watermark; a start in another width begins them anew" {
+	ssource -f frames --spool kept unix-listen:s >frames 2>takes.log 3>&- &
+	pids=$!
+	eventually '[ -S s ]'
+	sends() { # sends SUBTASK SUBTASKS EPOCH VALUE WATERMARK
+		python3 - "$@" <<-'END'
+		import msgpack, socket, sys
+		subtask, subtasks, number, value, watermark = map(int, sys.argv[1:])
+		def frame(kind, body):
+		    body = msgpack.packb(body)
+		    return b"\xc9" + len(body).to_bytes(4, "big") + bytes([kind]) + body
+		def epoch(verb, count): return frame(12, [verb, "0" * 31 + "1", "x", subtask, number, count])
+		s = socket.socket(socket.AF_UNIX)
+		s.settimeout(10)
+		s.connect("s")
+		s.sendall(frame(0, ["runnel", 1, {}]) + epoch(2, subtasks) + frame(1, [1, [["a", "int"]], {}]) +
+		          frame(3, [1, [[value]]]) + frame(4, watermark) + epoch(3, 1))
+		while epoch(1, 0) not in s.recv(65536):
+		    pass
+		END
+	}
+	marks() { # each watermark so far with the number of rows before it
+		python3 "$root/tests/tools/frames.py" --watermarks <frames 2>/dev/null | tr '\n' ';'
+	}
+	sends 0 2 1 10 100
+	eventually '[ "$(python3 "$root/tests/tools/frames.py" <frames 2>/dev/null | wc -l)" -eq 1 ]'
+	[ "$(marks)" = ";" ]
+	sends 1 2 1 11 70
+	eventually '[[ "$(marks)" == *"70;" ]]'
+	sends 0 1 2 12 80 # not 100, which the wider start's subtask 0 had come to
+	eventually '[[ "$(marks)" == *"80;" ]]'
+	sends 1 3 3 13 500
+	sends 0 3 3 14 90
+	eventually '[ "$(python3 "$root/tests/tools/frames.py" <frames 2>/dev/null | wc -l)" -eq 5 ]'
+	[[ "$(marks)" == *"80;" ]]
+	sends 2 3 3 15 95
+	eventually '[[ "$(marks)" == *"90;" ]]'
+	kill -INT $pids
+	wait $pids
+	pids=
+}

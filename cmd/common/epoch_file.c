@@ -186,10 +186,10 @@ static void sweep(struct epoch_files *f)
 	mem_free(hidden);
 }
 
-/* "subtask epoch rows hash stage" */
+/* "subtask subtasks epoch rows hash stage" */
 static char *describe(const struct epoch_files *f, uint64_t epoch)
 {
-	return mem_printf("%u %llu %llu %llu %s", stage_subtask(f->stage),
+	return mem_printf("%u %u %llu %llu %llu %s", stage_subtask(f->stage), stage_subtasks(f->stage),
 		(unsigned long long)epoch, (unsigned long long)f->rows,
 		(unsigned long long)XXH64_digest(&f->hash), stage_name(f->stage));
 }
@@ -285,7 +285,8 @@ int epoch_file_next(const char **at, const char *end, struct epoch_file *out, st
 
 	if (status)
 		return status;
-	if (!read_number(&text, &out->subtask) || !read_number(&text, &out->epoch) ||
+	if (!read_number(&text, &out->subtask) || !read_number(&text, &out->subtasks) ||
+		!read_number(&text, &out->epoch) ||
 		!read_number(&text, &out->rows) || !read_number(&text, &out->hash))
 		return error_set(e, ERROR_STATE, "a prepared handle is damaged");
 	out->stage = text;

@@ -48,7 +48,8 @@ int epoch_files_prepare(struct epoch_files *f, uint64_t epoch, struct buf *handl
 /* One of a handle. */
 struct epoch_file {
 	const char *path, *stage; /* borrowed from the handle */
-	uint64_t subtask, epoch, rows, hash;
+	uint64_t subtask, subtasks; /* of those that its start had */
+	uint64_t epoch, rows, hash;
 };
 
 /* At *at, which moves behind it; 1 at the end, -1 a damaged handle (ERROR_STATE). */

@@ -198,8 +198,7 @@ static int send_note(struct epoch_sink *s, const struct epoch_note *n, struct er
 
 static struct epoch_note note_of(const struct epoch_sink *s, const struct epoch_file *f)
 {
-	struct epoch_note n = {.subtask = f->subtask, .number = f->epoch,
-		.count = stage_subtasks(s->op.stage)};
+	struct epoch_note n = {.subtask = f->subtask, .number = f->epoch, .count = f->subtasks};
 
 	snprintf(n.job, sizeof n.job, "%s", stage_job(s->op.stage));
 	snprintf(n.stage, sizeof n.stage, "%s", f->stage);

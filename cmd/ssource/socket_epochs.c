@@ -155,6 +155,9 @@ static int take_note(struct socket_frames *s, struct frame_link *l, const struct
 		l->who = n;
 		return tell_have(s, l, e);
 	case EPOCH_BEGIN:
+		if (n.count > EPOCH_SUBTASKS_MAX)
+			return error_set(e, ERROR_DATA, "EPOCH: a stage of more than %d subtasks",
+				EPOCH_SUBTASKS_MAX);
 		drop(l);
 		schema_set_clear(&l->schemas); /* each epoch declares its own */
 		l->schemas = (struct schema_set){.schemas = NULL};

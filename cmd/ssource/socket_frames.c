@@ -64,15 +64,34 @@ static struct frame_sender *find_sender(struct socket_frames *s, const struct ep
 	return NULL;
 }
 
-/* A job that runs in fewer subtasks than before: those that are left over have nothing to say. */
-static void retire_senders(struct socket_frames *s, const struct epoch_note *n)
+/* The sender of an epoch, and with it all others of its stage: none's rows are late because another was
+ * first to be heard.  A start of the job in more or fewer subtasks deals its rows out anew, so that what
+ * a subtask of the start before had come to says nothing of the one that has its number now; those that
+ * are left over hold nothing. */
+static struct frame_sender *know_senders(struct socket_frames *s, const struct epoch_note *n)
 {
-	for (size_t i = 0; i < s->senders_len && n->count; i++) {
+	struct frame_sender *own = find_sender(s, n);
+
+	if (own && own->who.count == n->count)
+		return own;
+	for (size_t i = 0; i < s->senders_len && n->count; i++) { /* 0: a stream of no job's */
 		struct frame_sender *x = s->senders[i];
 
-		if (strcmp(x->who.job, n->job) == 0 && strcmp(x->who.stage, n->stage) == 0)
-			x->is_over |= x->who.subtask >= n->count;
+		if (strcmp(x->who.job, n->job) != 0 || strcmp(x->who.stage, n->stage) != 0)
+			continue;
+		x->who.count = n->count;
+		x->watermark_us = WATERMARK_NONE;
+		x->active_us = s->now_us;
+		x->is_over = x->who.subtask >= n->count;
 	}
+	for (uint64_t i = 0; i <= n->count; i++) {
+		struct epoch_note who = *n;
+
+		who.subtask = i < n->count ? i : n->subtask;
+		if (!find_sender(s, &who))
+			frame_sender_add(s)->who = who;
+	}
+	return find_sender(s, n);
 }
 
 /* ---- frames ---- */
@@ -205,14 +224,8 @@ static int take_note(struct socket_frames *s, struct frame_link *l, const struct
 		return -1;
 	if (n.verb != EPOCH_BEGIN)
 		return 0;
-	l->sender = find_sender(s, &n);
-	if (!l->sender) {
-		l->sender = frame_sender_add(s);
-		l->sender->who = n;
-	}
-	/* What an earlier, wider start of the job had left comes first: it holds nothing. */
+	l->sender = know_senders(s, &n);
 	l->sender->is_over = n.count && n.subtask >= n.count;
-	retire_senders(s, &n);
 	return 0;
 }
 
@@ -565,6 +578,7 @@ static void senders_schema(struct schema *s)
 	schema_add(s, "subtask", 7, TYPE_OF(TYPE_INT));
 	schema_add(s, "watermark", 9, TYPE_OF(TYPE_INT));
 	schema_add(s, "over", 4, TYPE_OF(TYPE_BOOL));
+	schema_add(s, "subtasks", 8, TYPE_OF(TYPE_INT));
 	schema_set_name(s, "senders");
 }
 
@@ -589,6 +603,7 @@ static int frames_snapshot(struct operator* op, struct snapshot_writer *w, struc
 		builder_put_int(&b.columns[2], (int64_t)x->who.subtask);
 		builder_put_int(&b.columns[3], x->watermark_us);
 		builder_put_bool(&b.columns[4], x->is_over);
+		builder_put_int(&b.columns[5], (int64_t)x->who.count);
 	}
 	status = snapshot_put_ints(w, "spooled", position_names, position, POSITION_LEN, e);
 	if (status == 0)
@@ -611,13 +626,14 @@ static void copy_text(char *to, size_t room, struct text_view t)
 
 static int take_senders(struct socket_frames *s, const struct batch *b, struct error *e)
 {
-	const struct column *job, *stage, *subtask, *watermark, *over;
+	const struct column *job, *stage, *subtask, *watermark, *over, *subtasks;
 
 	if (snapshot_column(b, "job", TYPE_OF(TYPE_STRING), &job, e) < 0 ||
 		snapshot_column(b, "stage", TYPE_OF(TYPE_STRING), &stage, e) < 0 ||
 		snapshot_column(b, "subtask", TYPE_OF(TYPE_INT), &subtask, e) < 0 ||
 		snapshot_column(b, "watermark", TYPE_OF(TYPE_INT), &watermark, e) < 0 ||
-		snapshot_column(b, "over", TYPE_OF(TYPE_BOOL), &over, e) < 0)
+		snapshot_column(b, "over", TYPE_OF(TYPE_BOOL), &over, e) < 0 ||
+		snapshot_column(b, "subtasks", TYPE_OF(TYPE_INT), &subtasks, e) < 0)
 		return -1;
 	for (uint32_t r = 0; r < b->rows; r++) {
 		struct frame_sender *x = frame_sender_add(s);
@@ -627,6 +643,7 @@ static int take_senders(struct socket_frames *s, const struct batch *b, struct e
 		x->who.subtask = (uint64_t)column_int(subtask, r);
 		x->watermark_us = column_int(watermark, r);
 		x->is_over = column_bool(over, r);
+		x->who.count = (uint64_t)column_int(subtasks, r);
 	}
 	return 0;
 }

@@ -76,6 +76,7 @@ enum epoch_verb {
 };
 
 enum { EPOCH_JOB_BYTES = 33, EPOCH_STAGE_BYTES = 64 }; /* with their NUL */
+enum { EPOCH_SUBTASKS_MAX = 1024 };
 
 struct epoch_note {
 	enum epoch_verb verb;
@@ -83,7 +84,7 @@ struct epoch_note {
 	char stage[EPOCH_STAGE_BYTES];
 	uint64_t subtask;
 	uint64_t number;           /* of the epoch; 0: none */
-	uint64_t count;            /* ASK: subtasks of the stage; BEGIN: bytes at most; COMPLETE: rows */
+	uint64_t count;            /* BEGIN: subtasks of the stage; COMPLETE: rows */
 };
 
 /* ---- encoding: each appends one whole frame to b.  BATCH lies in frame_batch_put (channel.h has
