@@ -113,7 +113,6 @@ cards() { # cards OPTIONS...: what smatch makes of them, as csv
 	2|--pattern 'A' --define 'A: amount > ' x|--define A:1:10: expected a value, but the text ends here
 	2|--pattern 'A' --define 'A: amont > 1' amount|--define A:1:2: the input has no column 'amont'
 	2|--pattern 'A' --define 'A: amount' amount|--define A: a condition is true or false, not float
-	2|--pattern 'A B' --define 'A: amount > next(amount)' amount|--define: next(amount): next() looks at rows that haven't come
 	2|--pattern 'A' 'sum(A.*)'|measures:1:5: the rows of a variable can only be counted: count(A.*)
 	2|--pattern 'A' 'first(A.amount + card)'|measures:1:18: columns of different variables in one call
 	2|--pattern 'A' 'amount, card as amount'|two columns would be called 'amount'
@@ -151,6 +150,19 @@ cards() { # cards OPTIONS...: what smatch makes of them, as csv
 	[[ "$output" = *"division by zero in '10 / y'"* ]]
 	[ "$(of 'A B' 'A: x % 2 = 0; B: try(10 / y) > 0')" = "" ]
 	[ "$(of 'A B' 'A: x = 2; B: try(10 / y) > 0 or x = 3')" = 2,3 ]
+}
+
+@test "a condition looks at rows to come: those are waited for, and the watermark with them" {
+	printf '%s\n' k,x,at a,1,1 b,5,2 a,3,3 a,2,4 b,4,5 a,7,6 >x.csv
+	of() { ssource -s 'k string, x int, at timestamp(s)' "$@" x.csv | smatch -k k --pattern 'PEAK' \
+		--define 'PEAK: x > prev(x) and x > next(x)' 'x, match_time() as at'; }
+	[ "$(of -t at | ssink -f csv --header no)" = "a,3,1970-01-01T00:00:03Z" ]
+	# Nothing is behind the last rows: next() is null there.
+	[ "$(ssource x.csv | smatch -k k --pattern 'LAST' --define 'LAST: next(x) is null' x | ssink -f csv --header no |
+		sort | tr '\n' ' ')" = "a,7 b,4 " ]
+	# A row of a's is waited for, so that a window behind doesn't close over it.
+	[ "$(of -t at -d 0s | swindow --tumble 1s 'count(*) as n' | ssink -f csv --header no)" = \
+		"1970-01-01T00:00:03Z,1970-01-01T00:00:04Z,1" ]
 }
 
 @test "keys of which nothing is held any more are forgotten; what is held counts" {

@@ -137,7 +137,7 @@ def random_condition(r, v, used):
     op = r.choice(["<", ">", "=", "<=", ">="])
     k = r.randrange(0, 6)
     other = r.choice(sorted(used))
-    kind = r.choices(range(9), [5, 2, 2, 2, 1, 1, 1, 1, 1])[0]
+    kind = r.choices(range(11), [5, 2, 2, 2, 1, 1, 1, 1, 1, 1, .5])[0]
     if kind == 0:
         return "x %s %d" % (op, k), lambda p, at, rows: compare(rows[at]["x"], op, k)
     if kind == 1:
@@ -169,6 +169,15 @@ def random_condition(r, v, used):
             return compare(rows[at]["x"], op, min(of) if of else None)
         return "x %s min(x)" % op, least
     n = r.choice([1, 2])
+    if kind == 9:
+        return ("x %s next(x%s)" % (op, "" if n == 1 else ", %d" % n),
+                lambda p, at, rows: compare(rows[at]["x"], op, rows[at + n]["x"] if at + n < len(rows) else None))
+    if kind == 10:
+        def behind_last(p, at, rows):
+            of = [row for row, q, _ in p if q == other]
+            behind = of[-1] + n if of else len(rows)
+            return compare(rows[at]["x"], op, rows[behind]["x"] if behind < len(rows) else None)
+        return "x %s next(last(%s.x), %d)" % (op, other, n), behind_last
 
     def before_last(p, at, rows):
         of = [row for row, q, _ in p if q == other]

@@ -352,9 +352,17 @@ static void patterns_of_rows(void **state)
 		.define = "LOW: v < 300; UP: v > LOW.v; HIGH: v > 2 * first(v) and v > avg(v) + 100",
 		.list = "first(id) as f, count(UP.*) as n, HIGH.v as h, sum(v) as s",
 		.has_within = true, .within_us = 4000000};
+	const struct match_options peaks = {.pattern = "UP* PEAK",
+		.define = "UP: next(v) > v; PEAK: v > next(v, 2) or v > next(last(UP.v), 2)",
+		.list = "first(id) as f, count(*) as n, last(v) as top, match_number() as m"};
 	struct match_options o;
 
 	match_case(ups);
+	match_case(peaks);
+	o = peaks;
+	o.has_within = true;
+	o.within_us = 4000000;
+	match_case(o);
 	o = ups;
 	o.after = AFTER_NEXT_ROW;
 	match_case(o);

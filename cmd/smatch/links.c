@@ -328,11 +328,8 @@ static uint32_t find_row(const struct smatch *m, const struct match_key *k, cons
 	uint32_t tail)
 {
 	uint32_t i = find_link(m, c, tail);
-	uint64_t back = (uint64_t)-c->call.shift; /* conditions look back only */
 
-	if (i == LINK_NONE || m->links[i].row < back)
-		return ROW_NONE;
-	return match_key_row(k, m->links[i].row - back);
+	return i == LINK_NONE ? ROW_NONE : match_key_beside(k, m->links[i].row, c->call.shift);
 }
 
 int links_put_call(struct smatch *m, const struct match_key *k, size_t call, const uint32_t *lists,

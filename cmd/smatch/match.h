@@ -123,6 +123,7 @@ struct match_plan {
 	size_t asked[64];   /* and the calls of those bits */
 	uint64_t start_mask; /* variables that a match may begin with */
 	uint32_t kept_rows; /* before a match: as far as prev reaches */
+	uint32_t ahead;     /* rows that a key must have behind one that is looked at: as far as next reaches */
 	uint64_t after_mask;
 
 	/* Measures, over "#0" ... of measures, behind all of in's columns with --all-rows. */
@@ -230,7 +231,7 @@ struct smatch {
 	uint64_t *masks; /* by stored row: a bit for each variable that it can be, as far as by_row tells */
 	size_t masks_cap;
 	struct timequeue queue; /* stored rows that wait for the watermark */
-	uint32_t *listed; /* keys in which a match may have begun */
+	uint32_t *listed; /* keys in which a match may have begun, or rows wait for those behind */
 	uint32_t listed_len;
 	size_t listed_cap;
 
@@ -254,6 +255,9 @@ struct smatch {
 	size_t key_bytes;        /* of rows and threads of keys */
 	uint64_t *numbers;      /* of rows that are fed, in their keys */
 	size_t numbers_cap;
+	uint32_t *ready;        /* with ahead: the rows that they let be looked at */
+	size_t ready_cap;
+	bool is_finishing;      /* no more rows come */
 	struct match_row *path; /* of the match at hand */
 	size_t path_cap;
 
@@ -284,6 +288,7 @@ int threads_resume(struct smatch *m, struct error *e);
 int64_t threads_earliest(const struct smatch *m);
 
 uint32_t match_key_row(const struct match_key *k, uint64_t row); /* stored row; ROW_NONE: not kept */
+uint32_t match_key_beside(const struct match_key *k, uint64_t row, int64_t shift); /* likewise */
 void match_key_push(struct smatch *m, struct match_key *k, uint32_t stored);
 void threads_forget(struct smatch *m, struct match_key *k); /* lets go of links */
 void threads_clear(struct smatch *m);

@@ -366,11 +366,8 @@ static int check_defines(struct making *m)
 	for (size_t i = 0; i < m->p->defines.len; i++) {
 		const struct match_call *c = &m->p->defines.items[i].call;
 
-		if (c->kind == MATCH_ROW && c->shift > 0) {
-			error_set(m->e, ERROR_USAGE, "%s: %s: next() looks at rows that haven't come",
-				m->o->define_from, c->text);
-			return error_hint(m->e, "turn it round: a variable for the row behind, and prev() there");
-		}
+		if (c->kind == MATCH_ROW && c->shift > (int64_t)m->p->ahead)
+			m->p->ahead = (uint32_t)c->shift;
 		if (c->kind != MATCH_ROW && c->kind != MATCH_AGGREGATE)
 			return error_set(m->e, ERROR_USAGE, "%s: %s is for results: it is known with the match",
 				m->o->define_from, c->text);

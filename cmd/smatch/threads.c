@@ -14,6 +14,13 @@ uint32_t match_key_row(const struct match_key *k, uint64_t row)
 	return row >= k->first && row - k->first < k->len ? k->rows[k->head + (row - k->first)] : ROW_NONE;
 }
 
+uint32_t match_key_beside(const struct match_key *k, uint64_t row, int64_t shift)
+{
+	if (shift < 0 && row < (uint64_t)-shift)
+		return ROW_NONE;
+	return match_key_row(k, row + (uint64_t)shift);
+}
+
 void match_key_push(struct smatch *m, struct match_key *k, uint32_t stored)
 {
 	if (k->head + k->len == k->cap) {
@@ -37,6 +44,14 @@ void match_key_push(struct smatch *m, struct match_key *k, uint32_t stored)
 static uint64_t end_of(const struct match_key *k)
 {
 	return k->first + k->len;
+}
+
+/* Up to here rows may be looked at: behind them are as many as next() asks for. */
+static uint64_t ready_of(const struct smatch *m, const struct match_key *k)
+{
+	uint64_t end = end_of(k), ahead = m->is_finishing ? 0 : m->plan->ahead;
+
+	return end > ahead ? end - ahead : 0;
 }
 
 static int64_t time_of(const struct smatch *m, const struct match_key *k, uint64_t row)
@@ -80,6 +95,7 @@ void threads_clear(struct smatch *m)
 	mem_free(m->is_first);
 	mem_free(m->candidates);
 	mem_free(m->numbers);
+	mem_free(m->ready);
 	mem_free(m->listed);
 }
 
@@ -113,19 +129,15 @@ static size_t first_call(const struct match_plan *p)
 	return p->condition_schema.fields_len - p->defines.len;
 }
 
-/* prev(x, n): n rows before each in its key, which has them all by now. */
-static void gather_before(struct smatch *m, const struct plan_call *c, const uint32_t *rows,
+/* prev(x, n) and next(x, n): n rows before or behind each in its key, which has them all by now. */
+static void gather_beside(struct smatch *m, const struct plan_call *c, const uint32_t *rows,
 	const uint64_t *numbers, uint32_t n, struct column *out)
 {
 	uint32_t *pick = ARENA_ROOM(&m->arena, uint32_t, n + (size_t)1);
 	const struct batch *stored = rowstore_view(&m->store);
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t back = (uint64_t)-c->call.shift;
-
-		pick[i] = numbers[i] < back ? ROW_NONE
-			: match_key_row(&m->keys[m->store.key[rows[i]]], numbers[i] - back);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		pick[i] = match_key_beside(&m->keys[m->store.key[rows[i]]], numbers[i], c->call.shift);
 	column_gather(&stored->columns[c->arg], pick, n, &m->arena, out);
 }
 
@@ -140,7 +152,7 @@ static struct column *row_columns(struct smatch *m, const uint32_t *rows, const 
 		const struct plan_call *c = &p->defines.items[i];
 
 		if (p->row_uses[first_call(p) + i] && c->call.shift)
-			gather_before(m, c, rows, numbers, n, &columns[first_call(p) + i]);
+			gather_beside(m, c, rows, numbers, n, &columns[first_call(p) + i]);
 		else if (p->row_uses[first_call(p) + i])
 			column_gather(&rowstore_view(&m->store)->columns[c->arg], rows, n, &m->arena,
 				&columns[first_call(p) + i]);
@@ -488,11 +500,17 @@ static bool is_over(const struct smatch *m, const struct match_key *k)
 		time_of(m, k, k->at) - time_of(m, k, k->start) > m->options.within_us;
 }
 
+/* A match has begun, or may begin with a row that waits for those behind it. */
+static bool is_pending(const struct smatch *m, const struct match_key *k)
+{
+	return k->at > k->start || (m->plan->ahead && k->at < end_of(k));
+}
+
 static void list_key(struct smatch *m, uint32_t key)
 {
 	struct match_key *k = &m->keys[key];
 
-	if (k->is_listed || k->at == k->start)
+	if (k->is_listed || !is_pending(m, k))
 		return;
 	MEM_GROW(m->listed, m->listed_cap, m->listed_len + (size_t)1);
 	m->listed[m->listed_len++] = key;
@@ -526,6 +544,37 @@ static int drive(struct smatch *m, uint32_t key, uint64_t until, struct error *e
 
 /* ---- all keys ---- */
 
+/* Rows whose turn it is, with their numbers. */
+static int look_at(struct smatch *m, const uint32_t *rows, const uint64_t *numbers, uint32_t n,
+	struct error *e)
+{
+	if (mask_rows(m, rows, numbers, n, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		if (drive(m, m->store.key[rows[i]], numbers[i] + 1, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* It is the turn of the rows that have enough behind them now. */
+static int look_behind(struct smatch *m, const uint32_t *rows, uint64_t *numbers, uint32_t n,
+	struct error *e)
+{
+	uint32_t len = 0, ahead = m->plan->ahead;
+
+	MEM_GROW(m->ready, m->ready_cap, n + (size_t)1);
+	for (uint32_t i = 0; i < n; i++) {
+		m->masks[rows[i]] = 0;
+		list_key(m, m->store.key[rows[i]]);
+		if (numbers[i] < ahead)
+			continue;
+		m->ready[len] = match_key_row(&m->keys[m->store.key[rows[i]]], numbers[i] - ahead);
+		numbers[len++] = numbers[i] - ahead;
+	}
+	return look_at(m, m->ready, numbers, len, e);
+}
+
 int threads_feed(struct smatch *m, const uint32_t *rows, uint32_t n, struct error *e)
 {
 	uint64_t *numbers;
@@ -539,17 +588,12 @@ int threads_feed(struct smatch *m, const uint32_t *rows, uint32_t n, struct erro
 		numbers[i] = end_of(k);
 		match_key_push(m, k, rows[i]);
 	}
-	if (mask_rows(m, rows, numbers, n, e) < 0)
-		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		if (drive(m, m->store.key[rows[i]], numbers[i] + 1, e) < 0)
-			return -1;
-	}
-	return 0;
+	return m->plan->ahead ? look_behind(m, rows, numbers, n, e) : look_at(m, rows, numbers, n, e);
 }
 
 struct listed {
 	int64_t time_us;
+	uint64_t number; /* of the row in its key */
 	uint32_t row, key;
 };
 
@@ -584,13 +628,23 @@ static void order_listed(struct smatch *m)
 		const struct match_key *k = &m->keys[m->listed[i]];
 
 		all[i].key = m->listed[i];
-		all[i].row = match_key_row(k, earliest_row(m, k));
+		all[i].number = earliest_row(m, k);
+		all[i].row = match_key_row(k, all[i].number);
 		all[i].time_us = all[i].row == ROW_NONE ? INT64_MAX : m->store.time_us[all[i].row];
 	}
 	qsort(all, m->listed_len, sizeof *all, compare_listed);
 	for (uint32_t i = 0; i < m->listed_len; i++)
 		m->listed[i] = all[i].key;
 	mem_free(all);
+}
+
+/* Whether --within ends what has begun in a key: no row that has come can belong to it either. */
+static bool is_past(const struct smatch *m, const struct match_key *k, int64_t until_us)
+{
+	int64_t start_us = time_of(m, k, k->start);
+
+	return until_us - start_us >= m->options.within_us &&
+		(k->at == end_of(k) || time_of(m, k, k->at) - start_us > m->options.within_us);
 }
 
 /* Settles the keys whose matches can't grow: all, or those that --within ends. */
@@ -602,12 +656,12 @@ static int settle_listed(struct smatch *m, bool all, int64_t until_us, struct er
 		uint32_t key = m->listed[i];
 		struct match_key *k = &m->keys[key];
 
-		while (k->at > k->start && (all || until_us - time_of(m, k, k->start) >= m->options.within_us)) {
-			if (settle(m, key, e) < 0 || drive(m, key, end_of(&m->keys[key]), e) < 0)
+		while (k->at > k->start && (all || is_past(m, k, until_us))) {
+			if (settle(m, key, e) < 0 || drive(m, key, ready_of(m, &m->keys[key]), e) < 0)
 				return -1;
 			k = &m->keys[key];
 		}
-		k->is_listed = k->at > k->start;
+		k->is_listed = is_pending(m, k);
 		if (k->is_listed)
 			m->listed[left++] = key;
 	}
@@ -623,14 +677,51 @@ int threads_expire(struct smatch *m, int64_t until_us, struct error *e)
 int threads_resume(struct smatch *m, struct error *e)
 {
 	for (uint32_t i = 0; i < m->keys_len; i++) {
-		if (drive(m, i, end_of(&m->keys[i]), e) < 0)
+		if (drive(m, i, ready_of(m, &m->keys[i]), e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
+/* The last rows of keys, behind which there are too few for next(), which is null then. */
+static int look_at_last(struct smatch *m, struct error *e)
+{
+	struct listed *last = NULL;
+	size_t len = 0, cap = 0;
+	uint32_t n = 0;
+	int status = 0;
+
+	m->is_finishing = true;
+	for (uint32_t i = 0; i < m->listed_len; i++) {
+		const struct match_key *k = &m->keys[m->listed[i]];
+
+		for (uint64_t row = k->at; row < end_of(k); row++) {
+			MEM_GROW(last, cap, len + 1);
+			last[len++] = (struct listed){time_of(m, k, row), row, match_key_row(k, row),
+				m->listed[i]};
+		}
+	}
+	if (len)
+		qsort(last, len, sizeof *last, compare_listed);
+	MEM_GROW(m->ready, m->ready_cap, BATCH_ROWS);
+	MEM_GROW(m->numbers, m->numbers_cap, BATCH_ROWS);
+	for (size_t i = 0; i < len && status == 0; i++) {
+		m->ready[n] = last[i].row;
+		m->numbers[n++] = last[i].number;
+		if (n < BATCH_ROWS && i + 1 < len)
+			continue;
+		arena_reset(&m->arena);
+		status = look_at(m, m->ready, m->numbers, n, e);
+		n = 0;
+	}
+	mem_free(last);
+	return status;
+}
+
 int threads_finish(struct smatch *m, struct error *e)
 {
+	if (m->plan->ahead && look_at_last(m, e) < 0)
+		return -1;
 	order_listed(m);
 	return settle_listed(m, true, 0, e);
 }
@@ -641,7 +732,7 @@ int64_t threads_earliest(const struct smatch *m)
 
 	for (uint32_t i = 0; i < m->listed_len; i++) {
 		const struct match_key *k = &m->keys[m->listed[i]];
-		int64_t us = k->at > k->start ? time_of(m, k, k->start) : INT64_MAX;
+		int64_t us = is_pending(m, k) ? time_of(m, k, k->start) : INT64_MAX;
 
 		least = us < least ? us : least;
 	}
