@@ -180,6 +180,23 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	[[ "$output" = *"kept/.epochs is damaged"* ]]
 }
 
+@test "a spool that was emptied under a job that goes on with it is told of" {
+	job takes "ssource -f frames --spool kept unix-listen:s | ssink -f csv --header no out/"
+	eventually '[ -S s ]'
+	for i in 1 2 3; do
+		ssource 'nexmark:bid?events=1000' | smap auction | ssink -f frames unix:s
+	done
+	eventually '[ "$(rows)" -eq 2760 ]'
+	eventually '[ -z "$(ls kept)" ]'
+	kill -9 $takes
+	wait $takes || true
+	rm -r kept
+	run timeout 20 runnel -q --restart 0/1s --state takes.state takes.sh
+	echo "$output"
+	[ "$status" -eq 4 ]
+	[[ "$output" = *"kept has been emptied: it holds files up to 0, and "*" is to be read next"* ]]
+}
+
 @test "what isn't in order is the connection's end, and nothing of it is kept" {
 	ssource -f frames --spool kept unix-listen:s >frames 2>takes.log 3>&- &
 	pids=$!
@@ -218,6 +235,15 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	        ([frame(12, [0, "x", "y", 0, 0, 0])], b"32 hex digits")]:
 	    said = says(*wrong)
 	    assert why in said, (why, said)
+	for asks in (1, 20000):  # doesn't hear the answer
+	    s = socket.socket(socket.AF_UNIX)
+	    s.settimeout(0.5)
+	    s.connect("s")
+	    try:
+	        s.sendall(hello + epoch(0) * asks)
+	    except OSError:
+	        pass
+	    s.close()
 	says(*good[:3])  # breaks off
 	assert epoch(1, 0) in says(epoch(0))
 	assert epoch(1, 1) in says(*good)

@@ -20,6 +20,7 @@ enum {
 
 /* ---- what a job is told ---- */
 
+/* Who doesn't hear it is that connection's end, and no one else's: ERROR_UPSTREAM. */
 static int tell(struct frame_link *l, const struct buf *frames, struct error *e)
 {
 	struct buf all = BUF_INIT;
@@ -40,8 +41,8 @@ static int tell(struct frame_link *l, const struct buf *frames, struct error *e)
 	l->has_told = true;
 	if (n == (ssize_t)len)
 		return 0;
-	return n < 0 && errno != EAGAIN ? error_errno(e, "%s", l->peer)
-		: error_set(e, ERROR_IO, "%s doesn't read what it is told", l->peer);
+	return n < 0 && errno != EAGAIN ? error_set(e, ERROR_UPSTREAM, "%s: %s", l->peer, strerror(errno))
+		: error_set(e, ERROR_UPSTREAM, "%s doesn't read what it is told", l->peer);
 }
 
 static int tell_have(struct socket_frames *s, struct frame_link *l, struct error *e)

@@ -41,7 +41,7 @@ struct frame_sender *frame_sender_add(struct socket_frames *s)
 
 	/* Connections that have gone; of a job's subtasks it is kept in mind how far they were. */
 	for (size_t i = 0; i < s->senders_len; i++) {
-		if (s->senders[i]->is_over && !s->epochs)
+		if (s->senders[i]->is_over && (!s->epochs || !s->senders[i]->who.count))
 			mem_free(s->senders[i]);
 		else
 			s->senders[kept++] = s->senders[i];
@@ -469,6 +469,10 @@ static int open_all(struct socket_frames *s, struct error *e)
 	s->is_open = true;
 	if (o->spool && epochs_open(o->spool, o->spool_bytes, &s->epochs, e) < 0)
 		return -1;
+	if (s->epochs && s->number > epochs_next(s->epochs))
+		return error_set(e, ERROR_STATE, "%s has been emptied: it holds files up to %llu, and %llu is to be "
+			"read next\nput it back, or begin anew: another --state", o->spool,
+			(unsigned long long)epochs_next(s->epochs) - 1, (unsigned long long)s->number);
 	if (s->epochs && s->number && s->number < epochs_first(s->epochs))
 		return error_set(e, ERROR_STATE, "%s: what was to be read again has been removed: a later "
 			"checkpoint was complete", o->spool);
