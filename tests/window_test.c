@@ -725,6 +725,16 @@ static void groups_on_disk_give_the_same_results(void **unused)
 	memory_bytes = 0;
 }
 
+/* A session in memory that makes two on disk one, and has a row at the same time as the later one:
+ * that one's row was there first. */
+static void parts_of_sessions_come_together_in_order(void **unused)
+{
+	memory_bytes = TINY;
+	seed = state = UINT64_C(1795516178);
+	one_case(WINDOW_SESSION, EMIT_CLOSE, false);
+	memory_bytes = 0;
+}
+
 static void changes_add_up_to_the_results_in_every_shape(void **unused)
 {
 	for (int shape = WINDOW_NONE; shape <= WINDOW_SESSION; shape++) {
@@ -975,6 +985,7 @@ int main(void)
 		cmocka_unit_test(hops_agree_with_the_model),
 		cmocka_unit_test(sessions_agree_with_the_model),
 		cmocka_unit_test(groups_on_disk_give_the_same_results),
+		cmocka_unit_test(parts_of_sessions_come_together_in_order),
 		cmocka_unit_test(changes_add_up_to_the_results_in_every_shape),
 	};
 	const char *given = getenv("SEED");

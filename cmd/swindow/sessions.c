@@ -406,6 +406,14 @@ static void merges_forget(struct window *w)
 	s->merges_len = 0;
 }
 
+/* Where merges have brought a session. */
+static uint32_t session_now(const struct sessions *s, uint32_t id)
+{
+	while (s->sessions[id].into != NONE)
+		id = s->sessions[id].into;
+	return id;
+}
+
 /* Leaves the rows that aren't late, with their session where merges have brought it. */
 static uint32_t rows_resolve(
 	const struct sessions *s, uint32_t *ids, uint32_t rows, uint32_t *kept, uint32_t *late)
@@ -419,9 +427,7 @@ static uint32_t rows_resolve(
 			late[lates++] = r;
 			continue;
 		}
-		while (s->sessions[id].into != NONE)
-			id = s->sessions[id].into;
-		ids[n] = id;
+		ids[n] = session_now(s, id);
 		kept[n++] = r;
 	}
 	return n;
@@ -816,12 +822,15 @@ static int sessions_load(struct window *w, const struct batch *b, struct error *
 		state_batch_pick(w->plan, &in, picks[0], n[0], &arena, &some);
 		status = state_aggregates_load(w->plan, s->aggregates, &some, to[0], e);
 	}
+	/* What is there first: a part that makes two sessions one came after the rows of both. */
+	if (status == 0)
+		status = merges_apply(w, e);
 	if (n[1] && status == 0) {
+		for (uint32_t r = 0; r < n[1]; r++)
+			to[1][r] = session_now(s, to[1][r]);
 		state_batch_pick(w->plan, &in, picks[1], n[1], &arena, &some);
 		status = state_groups_load_again(w, s->aggregates, &some, to[1], &arena, e);
 	}
-	if (status == 0)
-		status = merges_apply(w, e);
 	merges_forget(w);
 	arena_clear(&arena);
 	return status;
