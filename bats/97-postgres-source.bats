@@ -30,11 +30,16 @@ q() { for one in "$@"; do set -- "$@" -c "$one"; shift; done; "$PEER" psql "$DB"
 # eventually COMMAND: until it succeeds, at most 30 seconds.
 eventually() {
 	for _ in $(seq 600); do
-		if eval "$1"; then return 0; fi
+		if eval "$*"; then return 0; fi
 		sleep 0.05
 	done
-	echo "never: $1"
+	echo "never: $*"
 	return 1
+}
+
+# streams SLOT: changes are being sent from it (it is active while it is being made, too).
+streams() {
+	[ "$(q "select count(*) from pg_replication_slots join pg_stat_replication on pid = active_pid where slot_name = '$1' and state = 'streaming'")" = 1 ]
 }
 
 # refuses STATUS TEXT ARGUMENT...: ssource ends with it, says the text, and no password.
@@ -149,7 +154,7 @@ refuses() {
 		{"op":"+I","id":3,"a":"z","b":[1,null]}
 	END
 	ssource "$URL?table=grows&slot=grows" --limit 2 2>errors | ssink -f ndjson >out & pipe=$!
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'grows'\")\" = t ]"
+	eventually streams grows
 	q "insert into grows (id) values (10)" 'alter table grows add column bb numeric' 'insert into grows values (11, null, null, 0.5)'
 	wait "$pipe"
 	cat errors
@@ -164,7 +169,7 @@ refuses() {
 		while [ "$1" != -- ]; do sql+=("$1"); shift; done
 		shift
 		timeout 30 ssource "$URL?table=grows&slot=grows" "$@" 2>errors >out & pipe=$!
-		eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'grows'\")\" = t ]"
+		eventually streams grows
 		q "${sql[@]}"
 		wait "$pipe" || status=$?
 		pipe=
@@ -232,11 +237,11 @@ refuses() {
 	q 'create table lives (id int primary key)' 'alter table lives replica identity full' 'insert into lives values (1)'
 	ssource "$URL?table=lives&slot=lives" --limit 0 | ssink
 	ssource "$URL?table=lives&slot=lives" --limit 6 2>errors | ssink -f csv --header no >out & pipe=$!
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'lives'\")\" = t ]"
+	eventually streams lives
 	q 'insert into lives values (2), (3)'
 	"$PEER" halt "$DB"
 	"$PEER" start "$DB" 3>&-
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'lives'\")\" = t ]"
+	eventually streams lives
 	q 'insert into lives values (4), (5)'
 	"$PEER" kill "$DB"
 	"$PEER" start "$DB" 3>&-
@@ -252,7 +257,7 @@ refuses() {
 	q 'create table slots (id int primary key)' 'alter table slots replica identity full'
 	echo "ssource '$URL?table=slots&slot=slots' | ssink -f csv out/" >p.sh
 	runnel -q --state state --checkpoint 50ms p.sh 3>&- & job=$!
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'slots'\")\" = t ]"
+	eventually streams slots
 	ssource "$URL?table=slots&slot=slots" 2>errors >frames & pipe=$!
 	eventually "grep -q 'slot \"slots\" is active for PID .*trying again' errors"
 	kill -9 "$pipe" "$job"; wait "$pipe" "$job" || true; job= pipe=
@@ -323,7 +328,7 @@ refuses() {
 	q 'create table large (id int primary key)' 'alter table large replica identity full'
 	echo "ssource '$URL?table=large&slot=large' --rate 50000 | ssink -f csv --header no out/" >p.sh
 	runnel -q --state state --checkpoint 50ms p.sh 3>&- & job=$!
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'large'\")\" = t ]"
+	eventually streams large
 	q 'insert into large select generate_series(1, 60000)'
 	for rows in 10000 30000; do
 		eventually "[ \"\$(cat out/part-* 2>/dev/null | wc -l)\" -gt $rows ]"
@@ -349,7 +354,7 @@ refuses() {
 	runnel -q --state state --checkpoint 0s p.sh 3>&- & job=$!
 	eventually "[ \"\$(q \"select count(*) from pg_replication_slots where slot_name like 'still_%' and active\")\" = 1 ]"
 	sctl checkpoint "$PWD/state"
-	eventually "[ \"\$(q \"select active from pg_replication_slots where slot_name = 'still'\")\" = t ]"
+	eventually streams still
 	before=$(q "select confirmed_flush_lsn from pg_replication_slots where slot_name = 'still'")
 	q 'insert into still values (1)' 'insert into noise select generate_series(1, 1000)'
 	sleep 0.3

@@ -7,12 +7,14 @@
 #include "libcore/stage/stage.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -400,6 +402,84 @@ static void every_line_of_a_rotated_log_comes_once_and_in_order(void **state)
 		live_through(seed + i, i % 4 == 0);
 }
 
+/* Another process writes and rotates, as fast as it can; the number of lines is told at the end. */
+static pid_t start_writer(unsigned long seed, int *told)
+{
+	struct writer w = {.id = 1};
+	int ends[2];
+	pid_t child;
+
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child) {
+		close(ends[1]);
+		*told = ends[0];
+		return child;
+	}
+	srand((unsigned)~seed);
+	while (w.rotations < GENERATIONS - 1) {
+		write_lines(&w);
+		if (rand() % 3 == 0)
+			rotate(&w);
+		if (rand() % 4 == 0)
+			usleep((useconds_t)(rand() % 1000));
+	}
+	if (w.holds_part)
+		append(w.part);
+	_exit(write(ends[1], &w.id, sizeof w.id) == sizeof w.id ? 0 : 1);
+}
+
+static void live_beside_writer(unsigned long seed)
+{
+	struct source_options o = follow_options(false);
+	struct buf got = BUF_INIT, kept = BUF_INIT;
+	struct pollfd told = {.events = POLLIN};
+	struct bench x;
+	int lines;
+	pid_t child;
+
+	seed_of_run = seed;
+	srand((unsigned)seed);
+	append("{\"id\":0}\n");
+	open_bench(&x, &o, 0, 1);
+	run_until_rest(&x);
+	child = start_writer(seed, &told.fd);
+	while (poll(&told, 1, rand() % 2) == 0) {
+		run_until_rest(&x);
+		if (rand() % 4)
+			continue;
+		checkpoint(&x);
+		put_ids(&x.out, &got);
+		buf_clear(&kept);
+		kept = take(&x.state);
+		close_bench(&x);
+		open_bench(&x, &o, 0, 1);
+		restore(&x, &kept, 1);
+	}
+	assert_int_equal(read(told.fd, &lines, sizeof lines), sizeof lines);
+	close(told.fd);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	run_until_rest(&x);
+	assert_true(stage_drain(x.st));
+	assert_true(run_until_rest(&x));
+	put_ids(&x.out, &got);
+	compare_ids(&got, lines);
+	close_bench(&x);
+	remove_logs();
+	buf_clear(&got);
+	buf_clear(&kept);
+}
+
+static void a_log_may_be_rotated_while_it_is_looked_for(void **state)
+{
+	unsigned long seed = getenv("SEED") ? strtoul(getenv("SEED"), NULL, 10) : (unsigned long)time(NULL);
+
+	print_message("seed %lu\n", seed);
+	for (unsigned long i = 0; i < LIVES; i++)
+		live_beside_writer(seed + i);
+}
+
 /* ---- cut to nothing ---- */
 
 static void lines(int from, int n)
@@ -630,6 +710,7 @@ int main(void)
 		cmocka_unit_test(a_log_that_was_copied_and_cut_goes_on_in_the_copy),
 		cmocka_unit_test(bytes_that_are_gone_are_an_error),
 		cmocka_unit_test(every_line_of_a_rotated_log_comes_once_and_in_order),
+		cmocka_unit_test(a_log_may_be_rotated_while_it_is_looked_for),
 		cmocka_unit_test(files_of_a_directory_are_shared_by_however_many_subtasks),
 		cmocka_unit_test(merged_files_have_the_same_rows_and_watermarks_after_a_restart),
 	};

@@ -216,6 +216,8 @@ int follow_open(struct follow *f, struct followed *x, struct error *e)
 		close(x->fd);
 		x->fd = -1;
 	}
+	if (x->fd < 0 && x->replaced && f->inputs[x->input].kind == FOLLOW_FILE)
+		x->fd = follow_open_renamed(f, x, NULL);
 	if (x->fd >= 0) {
 		identity_extend(&x->identity, x->fd);
 		return 0;

@@ -3,6 +3,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/stage/operator.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -252,6 +253,31 @@ int follow_lose(struct follow *f, struct followed *x, struct error *e)
 uint64_t follow_bytes_read(const struct followed *x)
 {
 	return x->records ? records_read_bytes(x->records) : x->range.start;
+}
+
+int follow_open_renamed(const struct follow *f, struct followed *x, const struct copied *copy)
+{
+	int fd = -1;
+
+	for (int i = 0; i < FOLLOW_RENAMED_TRIES; i++) {
+		const struct sibling *found;
+		struct siblings beside;
+
+		siblings_list(&beside, f->o.inputs[x->input]);
+		found = siblings_find(&beside, &x->identity);
+		if (!found && copy)
+			found = siblings_find_copy(&beside, &x->identity, *copy);
+		errno = 0;
+		if (found) {
+			mem_free(x->path);
+			x->path = mem_strdup(found->path);
+			fd = sibling_open(found);
+		}
+		siblings_clear(&beside);
+		if (fd >= 0 || (errno != ESTALE && errno != ENOENT))
+			break;
+	}
+	return fd;
 }
 
 /* The file was cut to nothing and begun anew: what it held may go on in a copy (copytruncate). */

@@ -10,6 +10,8 @@
 
 #include "cmd/ssource/follow.h"
 
+enum { FOLLOW_RENAMED_TRIES = 100 }; /* while what was listed is called otherwise when it is opened */
+
 /* ---- files ---- */
 
 struct follow_input *follow_input_of(struct follow *f, const struct followed *x);
@@ -40,6 +42,9 @@ void follow_forget_dropped(struct follow *f); /* frees them: pointers to them ar
 
 /* What a snapshot tells of isn't there: ERROR_STATE if bytes of it were still to be read. */
 int follow_lose(struct follow *f, struct followed *x, struct error *e);
+
+/* Opens a path's file, or a copy of it, under the name it has by now.  -1: it isn't there. */
+int follow_open_renamed(const struct follow *f, struct followed *x, const struct copied *copy);
 
 uint64_t follow_bytes_read(const struct followed *x);
 

@@ -6,39 +6,68 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* Those that came and went between the old one and what has the path now; the last of them, or
- * NULL. */
-static struct followed *take_generations(struct follow *f, struct followed *old, const char *path)
+/* Those that came and went between the old one and what has the path now, oldest first, and open.
+ * false: they were renamed meanwhile. */
+static bool open_generations(struct followed *old, const char *path, const struct stat *next,
+	struct siblings *beside, int **fds)
 {
-	struct siblings beside;
+	struct sibling was = {.device = old->identity.device,
+		.inode = old->identity.inode,
+		.changed_us = old->changed_us,
+		.number = -1};
 	const struct sibling *found;
-	struct followed *last = NULL;
+	bool are_open = true;
 
-	siblings_list(&beside, path);
-	found = siblings_find(&beside, &old->identity);
+	siblings_list(beside, path);
+	found = siblings_find(beside, &old->identity);
 	if (found) {
+		was = *found;
 		mem_free(old->path);
 		old->path = mem_strdup(found->path);
 	}
-	siblings_between(&beside, path, found, old->changed_us);
+	siblings_between(beside, was, next);
+	*fds = mem_zero(beside->len * sizeof **fds);
+	for (size_t i = 0; i < beside->len; i++) {
+		(*fds)[i] = sibling_open(&beside->items[i]);
+		are_open &= (*fds)[i] >= 0 || (errno != ESTALE && errno != ENOENT);
+	}
+	return are_open;
+}
+
+static void close_generations(struct siblings *beside, int *fds)
+{
+	for (size_t i = 0; i < beside->len; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	mem_free(fds);
+	siblings_clear(beside);
+}
+
+/* Reads the generations between, too; the last of them, or NULL.  next: what has the path now, or
+ * NULL. */
+static struct followed *take_generations(
+	struct follow *f, struct followed *old, const char *path, const struct stat *next)
+{
+	struct followed *last = NULL;
+	struct siblings beside;
+	int *fds;
+
+	for (int i = 0; !open_generations(old, path, next, &beside, &fds) && i < FOLLOW_RENAMED_TRIES; i++)
+		close_generations(&beside, fds);
 	for (size_t i = 0; i < beside.len; i++) {
-		int fd = open(beside.items[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		struct followed *x;
 		struct stat st;
 
-		if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-			if (fd >= 0)
-				close(fd);
+		if (fds[i] < 0 || fstat(fds[i], &st) < 0)
 			continue;
-		}
-		x = follow_add_file(f, old->input, beside.items[i].path, fd, &st);
-		mem_free(x->name);
-		x->name = mem_strdup(path);
-		follow_replace(f, x);
-		x->is_old = true;
-		last = x;
+		last = follow_add_file(f, old->input, beside.items[i].path, fds[i], &st);
+		fds[i] = -1; /* it has it */
+		mem_free(last->name);
+		last->name = mem_strdup(path);
+		follow_replace(f, last);
+		last->is_old = true;
 	}
-	siblings_clear(&beside);
+	close_generations(&beside, fds);
 	return last;
 }
 
@@ -50,7 +79,7 @@ static void miss_path(struct follow *f, uint32_t input)
 
 	if (!newest || newest->is_stream)
 		return;
-	last = take_generations(f, newest, f->o.inputs[input]);
+	last = take_generations(f, newest, f->o.inputs[input], NULL);
 	if (!last)
 		return;
 	follow_replace(f, newest);
@@ -70,7 +99,7 @@ static void take_successor(struct follow *f, uint32_t input, int fd, const struc
 	}
 	if (newest && !newest->replaced) {
 		follow_replace(f, newest);
-		take_generations(f, newest, path);
+		take_generations(f, newest, path, st);
 		if (newest->over)
 			follow_drop(f, newest);
 	}

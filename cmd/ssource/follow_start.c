@@ -22,21 +22,9 @@ static void raise_descriptors(void)
 /* A generation of a path that a snapshot tells of: it may be called otherwise by now. */
 static int find_again(struct follow *f, struct followed *x, struct error *e)
 {
-	struct siblings beside;
-	const struct sibling *found;
 	struct stat st;
 
-	siblings_list(&beside, f->o.inputs[x->input]);
-	found = siblings_find(&beside, &x->identity);
-	if (!found)
-		found = siblings_find_copy(
-			&beside, &x->identity, (struct copied){x->range.start, x->changed_us});
-	if (found) {
-		mem_free(x->path);
-		x->path = mem_strdup(found->path);
-		x->fd = open(found->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	}
-	siblings_clear(&beside);
+	x->fd = follow_open_renamed(f, x, &(struct copied){x->range.start, x->changed_us});
 	if (x->fd < 0 || fstat(x->fd, &st) < 0)
 		return follow_lose(f, x, e);
 	x->identity.device = st.st_dev;

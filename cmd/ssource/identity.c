@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+enum { LIST_TRIES = 100 };
+
 void identity_take(const struct stat *st, struct file_identity *out)
 {
 	*out = (struct file_identity){.device = st->st_dev, .inode = st->st_ino};
@@ -145,7 +147,7 @@ static void list_beside(struct siblings *s, const char *path)
 	mem_free(prefix);
 }
 
-void siblings_list(struct siblings *s, const char *path)
+static void list_once(struct siblings *s, const char *path)
 {
 	struct stat st;
 	char *target;
@@ -166,14 +168,95 @@ void siblings_clear(struct siblings *s)
 	*s = (struct siblings){.items = NULL};
 }
 
-static bool begins_alike(const struct sibling *x, const struct file_identity *id)
+static bool is_same_file(const struct sibling *x, const struct sibling *y)
+{
+	return x->device == y->device && x->inode == y->inode;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct sibling *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+static void sort_by(struct siblings *s, int (*order)(const void *, const void *))
+{
+	if (s->len)
+		qsort(s->items, s->len, sizeof *s->items, order);
+}
+
+static bool are_alike(const struct siblings *s, const struct siblings *t)
+{
+	bool are = s->len == t->len;
+
+	for (size_t i = 0; are && i < s->len; i++)
+		are = strcmp(s->items[i].path, t->items[i].path) == 0 &&
+		      is_same_file(&s->items[i], &t->items[i]);
+	return are;
+}
+
+/* A file may have several names; one of them will do. */
+static void drop_other_names(struct siblings *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->len; i++) {
+		size_t k = 0;
+
+		while (k < kept && !is_same_file(&s->items[k], &s->items[i]))
+			k++;
+		if (k == kept)
+			s->items[kept++] = s->items[i];
+		else
+			mem_free(s->items[i].path);
+	}
+	s->len = kept;
+}
+
+/* A directory isn't read in one moment: what is renamed meanwhile is met twice, or not at all.  Read
+ * twice with the same result, it was as it says. */
+void siblings_list(struct siblings *s, const char *path)
+{
+	struct siblings again;
+	bool is_steady = false;
+
+	list_once(s, path);
+	sort_by(s, by_path);
+	for (int i = 0; i < LIST_TRIES && !is_steady; i++) {
+		list_once(&again, path);
+		sort_by(&again, by_path);
+		is_steady = are_alike(s, &again);
+		siblings_clear(s);
+		*s = again;
+	}
+	drop_other_names(s);
+}
+
+int sibling_open(const struct sibling *x)
 {
 	int fd = open(x->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	bool is = fd >= 0 && identity_has_head(id, fd);
+	struct stat st;
 
-	if (fd >= 0)
-		close(fd);
-	return is;
+	if (fd < 0 || (fstat(fd, &st) == 0 && st.st_dev == x->device && st.st_ino == x->inode))
+		return fd;
+	close(fd);
+	errno = ESTALE;
+	return -1;
+}
+
+enum likeness { UNLIKE, ALIKE, RENAMED };
+
+static enum likeness begins_alike(const struct sibling *x, const struct file_identity *id)
+{
+	int fd = sibling_open(x);
+	bool is;
+
+	if (fd < 0)
+		return errno == ESTALE || errno == ENOENT ? RENAMED : UNLIKE;
+	is = identity_has_head(id, fd);
+	close(fd);
+	return is ? ALIKE : UNLIKE;
 }
 
 const struct sibling *siblings_find(const struct siblings *s, const struct file_identity *id)
@@ -181,7 +264,7 @@ const struct sibling *siblings_find(const struct siblings *s, const struct file_
 	for (size_t i = 0; i < s->len; i++) {
 		const struct sibling *x = &s->items[i];
 
-		if (x->device == id->device && x->inode == id->inode && begins_alike(x, id))
+		if (x->device == id->device && x->inode == id->inode && begins_alike(x, id) != UNLIKE)
 			return x;
 	}
 	return NULL;
@@ -194,7 +277,7 @@ const struct sibling *siblings_find_copy(
 		const struct sibling *x = &s->items[i];
 
 		if (x->inode != id->inode && x->bytes >= of.bytes_min &&
-			x->changed_us >= of.changed_us && begins_alike(x, id))
+			x->changed_us >= of.changed_us && begins_alike(x, id) == ALIKE)
 			return x;
 	}
 	return NULL;
@@ -211,26 +294,40 @@ static int by_age(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-void siblings_between(
-	struct siblings *s, const char *path, const struct sibling *old, int64_t changed_us)
+static bool is_younger(const struct sibling *x, const struct sibling *than)
 {
-	int number = old ? old->number : -1;
-	uint64_t inode = old ? old->inode : 0;
+	return x->number >= 0 && than->number >= 0 ? x->number < than->number
+						   : x->changed_us > than->changed_us;
+}
+
+/* Whether it is next, or came after it: while the others were listed, the path may have been rotated
+ * again. */
+static bool is_from(const struct sibling *x, const struct sibling *next)
+{
+	return is_same_file(x, next) || (next->is_generation && is_younger(x, next));
+}
+
+void siblings_between(struct siblings *s, struct sibling old, const struct stat *next)
+{
+	struct sibling end = {.number = -1};
 	size_t kept = 0;
 
-	if (old)
-		changed_us = old->changed_us;
+	if (next) {
+		end.device = next->st_dev;
+		end.inode = next->st_ino;
+	}
+	for (size_t i = 0; i < s->len; i++) {
+		if (is_same_file(&s->items[i], &end))
+			end = s->items[i];
+	}
 	for (size_t i = 0; i < s->len; i++) {
 		struct sibling x = s->items[i];
-		bool is_younger = number >= 0 && x.number >= 0 ? x.number < number
-							       : x.changed_us > changed_us;
 
-		if (x.is_generation && is_younger && x.inode != inode && strcmp(x.path, path) != 0)
+		if (x.is_generation && is_younger(&x, &old) && !is_same_file(&x, &old) && !(next && is_from(&x, &end)))
 			s->items[kept++] = x;
 		else
 			mem_free(x.path);
 	}
 	s->len = kept;
-	if (kept)
-		qsort(s->items, kept, sizeof *s->items, by_age);
+	sort_by(s, by_age);
 }

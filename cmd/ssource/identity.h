@@ -47,11 +47,15 @@ struct siblings {
 };
 
 /* Regular files whose names begin or end as this path's does, and the path itself; of
- * a symbolic link, also those beside what it leads to.  What can't be read isn't there. */
+ * a symbolic link, also those beside what it leads to.  Each once, as they were called at one
+ * moment, also where a rotation is just renaming them.  What can't be read isn't there. */
 void siblings_list(struct siblings *s, const char *path);
 void siblings_clear(struct siblings *s);
 
-/* The file itself under whatever name, or NULL. */
+/* Opens it to be read: -1 and errno, ESTALE if another has its name by now: list them again. */
+int sibling_open(const struct sibling *x);
+
+/* The file itself under whatever name, or NULL.  Renamed since, it is taken to be it. */
 const struct sibling *siblings_find(const struct siblings *s, const struct file_identity *id);
 
 /* A copy of it: as long as what was read of it at least, and written no earlier than it was.  NULL:
@@ -63,10 +67,9 @@ struct copied {
 const struct sibling *siblings_find_copy(
 	const struct siblings *s, const struct file_identity *id, struct copied of);
 
-/* Leaves the generations that were begun after `old` was rotated away and before the one at path,
- * oldest first.  old: its sibling, or NULL where it is gone; then changed_us is when it was last
- * written. */
-void siblings_between(
-	struct siblings *s, const char *path, const struct sibling *old, int64_t changed_us);
+/* Leaves the generations that came after `old` and before `next`, oldest first.
+ *   old   of a file that is gone: what is known of it, its number -1
+ *   next  is or was at the path; NULL: nothing is */
+void siblings_between(struct siblings *s, struct sibling old, const struct stat *next);
 
 #endif
