@@ -45,6 +45,7 @@ struct directory_index {
 	struct followed **files;
 	size_t len;
 	size_t known; /* all of follow's at that time */
+	uint64_t entry_device, entry_inode; /* what had the name that is looked at, when it was read */
 };
 
 static int by_inode(const void *a, const void *b)
@@ -108,7 +109,8 @@ struct followed *follow_find_path(
 /* A file that is known, perhaps under another name.  1: it has begun anew. */
 static int meet_again(struct follow *f, struct followed *x, const char *path, const struct stat *st)
 {
-	int fd, status;
+	struct stat opened;
+	int fd, status = 0;
 
 	x->scan = f->scans;
 	if (strcmp(x->path, path) != 0) {
@@ -122,10 +124,52 @@ static int meet_again(struct follow *f, struct followed *x, const char *path, co
 	fd = x->fd < 0 ? open(path, O_RDONLY | O_CLOEXEC) : x->fd;
 	if (fd < 0)
 		return 0;
-	status = follow_look_at_file(f, x, fd, st);
+	if (fstat(fd, &opened) == 0 && identity_is_inode(&x->identity, &opened))
+		status = follow_look_at_file(f, x, fd, st);
+	else
+		f->inputs[x->input].look = true; /* renamed since */
 	if (fd != x->fd)
 		close(fd);
 	return status;
+}
+
+char *follow_path_in(const char *directory, const char *name)
+{
+	return mem_printf("%s%s%s", directory, ends_with(directory, "/") ? "" : "/", name);
+}
+
+/* A file that has lost its name to another, or wasn't met: it may be called otherwise by now. */
+static bool is_elsewhere(const struct siblings *inside, struct followed *x)
+{
+	const struct sibling *found = siblings_find(inside, &x->identity);
+	const char *slash = found ? strrchr(found->path, '/') : NULL;
+
+	if (!found || follow_is_temporary(slash + 1))
+		return false;
+	mem_free(x->path);
+	x->path = mem_strdup(found->path);
+	return true;
+}
+
+static void list_inside(const struct follow *f, uint32_t input, struct siblings *out)
+{
+	char *all = follow_path_in(f->o.inputs[input], "");
+
+	siblings_list(out, all);
+	mem_free(all);
+}
+
+/* Another has its name. */
+static void lose_name(struct follow *f, struct followed *x)
+{
+	struct siblings inside;
+
+	list_inside(f, x->input, &inside);
+	if (!is_elsewhere(&inside, x)) {
+		follow_replace(f, x);
+		x->is_old = true;
+	}
+	siblings_clear(&inside);
 }
 
 int follow_look_at_entry(struct follow *f, const struct directory_index *index, uint32_t input,
@@ -138,15 +182,17 @@ int follow_look_at_entry(struct follow *f, const struct directory_index *index, 
 
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || !follow_is_own(f, &st))
 		return 0;
+	if (index && (st.st_dev != index->entry_device || st.st_ino != index->entry_inode)) {
+		f->inputs[input].look = true; /* renamed since: it may have been looked at already */
+		return 0;
+	}
 	x = find_in_directory(f, index, input, &st);
 	status = x ? meet_again(f, x, path, &st) : 1;
 	if (!status)
 		return status;
 	other = follow_find_path(f, index ? index->known : f->files_len, input, path);
-	if (other) {
-		follow_replace(f, other);
-		other->is_old = true;
-	}
+	if (other)
+		lose_name(f, other);
 	x = follow_add_file(f, input, path, -1, &st);
 	x->scan = f->scans;
 	if (!is_first || !f->o.from_end)
@@ -159,9 +205,35 @@ int follow_look_at_entry(struct follow *f, const struct directory_index *index, 
 
 struct entry {
 	char *path;
+	uint64_t device, inode;
 	int64_t changed_us;
 	int64_t came_us; /* it was created, renamed, or changed otherwise */
 };
+
+static int by_file(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	return x->device < y->device ? -1 : x->device > y->device;
+}
+
+/* A file that is renamed meanwhile is met twice. */
+static size_t drop_doubles(struct entry *entries, size_t len)
+{
+	size_t kept = 0;
+
+	if (len)
+		qsort(entries, len, sizeof *entries, by_file);
+	for (size_t i = 0; i < len; i++) {
+		if (kept && by_file(&entries[kept - 1], &entries[i]) == 0)
+			mem_free(entries[i].path);
+		else
+			entries[kept++] = entries[i];
+	}
+	return kept;
+}
 
 static int by_appearance(const void *a, const void *b)
 {
@@ -170,11 +242,6 @@ static int by_appearance(const void *a, const void *b)
 	if (x->changed_us != y->changed_us)
 		return x->changed_us < y->changed_us ? -1 : 1;
 	return strverscmp(x->path, y->path); /* written within one tick of the kernel's clock */
-}
-
-char *follow_path_in(const char *directory, const char *name)
-{
-	return mem_printf("%s%s%s", directory, ends_with(directory, "/") ? "" : "/", name);
 }
 
 static struct entry *list_directory(DIR *d, const char *path, size_t *len)
@@ -191,10 +258,11 @@ static struct entry *list_directory(DIR *d, const char *path, size_t *len)
 			fstatat(dirfd(d), entry->d_name, &st, 0) < 0)
 			continue;
 		MEM_GROW(entries, cap, *len + 1);
-		entries[(*len)++] = (struct entry){follow_path_in(path, entry->d_name),
-			follow_changed_us(&st),
+		entries[(*len)++] = (struct entry){follow_path_in(path, entry->d_name), st.st_dev,
+			st.st_ino, follow_changed_us(&st),
 			st.st_ctim.tv_sec * 1000000 + st.st_ctim.tv_nsec / 1000};
 	}
+	*len = drop_doubles(entries, *len);
 	if (*len)
 		qsort(entries, *len, sizeof *entries, by_appearance);
 	return entries;
@@ -209,19 +277,34 @@ static int64_t first_look_until_us(const struct follow *f, const struct follow_i
 	return clock_wall_us();
 }
 
-/* Those that weren't seen are no longer in it. */
+/* Those that weren't met: renamed while the directory was read, or no longer in it.  What a snapshot
+ * tells of is settled when all have been looked at. */
 static void miss_others(struct follow *f, uint32_t input)
 {
+	struct siblings inside = {.items = NULL};
+	bool is_listed = false;
+
 	for (size_t i = 0; i < f->files_len; i++) {
 		struct followed *x = f->files[i];
+		struct stat st = {.st_dev = x->identity.device, .st_ino = x->identity.inode};
 
-		if (x->input != input || x->scan == f->scans || x->replaced || x->is_restored)
+		if (x->input != input || x->scan == f->scans || x->replaced || !follow_is_own(f, &st))
 			continue;
-		follow_replace(f, x);
-		x->is_old = true;
-		if (x->over)
-			follow_drop(f, x);
+		if (!is_listed)
+			list_inside(f, input, &inside);
+		is_listed = true;
+		if (is_elsewhere(&inside, x)) {
+			x->scan = f->scans;
+			if (x->is_restored)
+				follow_take_up(f, x);
+		} else if (!x->is_restored) {
+			follow_replace(f, x);
+			x->is_old = true;
+			if (x->over)
+				follow_drop(f, x);
+		}
 	}
+	siblings_clear(&inside);
 }
 
 /* It may be another directory of the same name than before. */
@@ -258,6 +341,8 @@ int follow_look_at_directory(struct follow *f, uint32_t input, struct error *e)
 	until_us = first_look_until_us(f, in);
 	entries = d ? list_directory(d, path, &len) : NULL;
 	for (size_t i = 0; i < len; i++) {
+		index.entry_device = entries[i].device;
+		index.entry_inode = entries[i].inode;
 		if (entries[i].came_us > until_us)
 			in->look = true;
 		else if (!status)

@@ -109,7 +109,7 @@ static bool is_relative(const char *name, const char *base)
 	size_t len = strlen(name);
 
 	if (strncmp(name, base, base_len) == 0)
-		return !name[base_len] || is_separator(name[base_len]);
+		return !base_len || !name[base_len] || is_separator(name[base_len]);
 	return stem < base_len && strncmp(name, base, stem) == 0 && is_separator(name[stem]) &&
 	       len > base_len - stem && strcmp(name + len - (base_len - stem), dot) == 0;
 }

@@ -47,7 +47,7 @@ struct siblings {
 };
 
 /* Regular files whose names begin or end as this path's does, and the path itself; of
- * a symbolic link, also those beside what it leads to.  Each once, as they were called at one
+ * a symbolic link, also those beside what it leads to; of "directory/", all in it.  Each once, as they were called at one
  * moment, also where a rotation is just renaming them.  What can't be read isn't there. */
 void siblings_list(struct siblings *s, const char *path);
 void siblings_clear(struct siblings *s);
