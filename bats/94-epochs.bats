@@ -167,6 +167,25 @@ rows() { cat out/part-* 2>/dev/null | wc -l; }
 	[ "$(sort out/part-* | uniq -c | awk '{n[$1 % 3]++} END {print n[1] + n[2]}')" -eq 0 ]
 }
 
+@test "a client whose source was killed holds the watermark no more when another process has read what it sent" {
+	local takes_text="ssource -f frames --spool kept unix-listen:s | swindow --tumble 1s 'count(*) as n' | ssink -f csv --header no out/"
+	sends() { # sends EVENTS: bids of one client, 10 s of event time, that stays if it is the first
+		ssource "nexmark:bid?events=$1" --rate 20000 -d 0s | smap 'auction, dateTime' | ssink -f frames unix:s
+	}
+	job takes "$takes_text"
+	eventually '[ -S s ]'
+	sends 1000000 2>first.log 3>&- &
+	pids="$pids $!"
+	eventually '[ "$(rows)" -gt 0 ]'
+	kill -9 $takes; wait $takes || true
+	eventually 'grep -q . first.log'
+	before=$(rows)
+	job takes "$takes_text"
+	eventually '[ -S s ]'
+	ssource 'nexmark:bid?events=200000' -d 0s | smap 'auction, dateTime' | ssink -f frames unix:s
+	eventually '[ "$(rows)" -gt $((before + 10)) ]'
+}
+
 @test "a spool that isn't one, and one whose files have been taken away, are told of" {
 	mkdir kept
 	echo hello >kept/000000000001-x

@@ -347,6 +347,14 @@ static int read_links(struct socket_frames *s, bool *more, int64_t *wait_us, str
 
 /* ---- files ---- */
 
+/* Nobody's connections of the process before can't come again; killed, it couldn't say that they were over. */
+static void end_earlier(struct socket_frames *s)
+{
+	for (size_t i = 0; i < s->senders_len; i++)
+		s->senders[i]->is_over |= !s->senders[i]->who.count;
+	s->own_number = 0;
+}
+
 /* The next file.  0; 1: there is none by now. */
 static int open_file(struct socket_frames *s, struct error *e)
 {
@@ -355,6 +363,8 @@ static int open_file(struct socket_frames *s, struct error *e)
 
 	if (!s->number)
 		s->number = epochs_first(s->epochs);
+	if (s->own_number && s->number >= s->own_number)
+		end_earlier(s);
 	if (s->number >= epochs_next(s->epochs))
 		return 1;
 	path = epochs_path(s->epochs, s->number);
@@ -469,6 +479,7 @@ static int open_all(struct socket_frames *s, struct error *e)
 	s->is_open = true;
 	if (o->spool && epochs_open(o->spool, o->spool_bytes, &s->epochs, e) < 0)
 		return -1;
+	s->own_number = s->epochs ? epochs_next(s->epochs) : 0;
 	if (s->epochs && s->number > epochs_next(s->epochs))
 		return error_set(e, ERROR_STATE, "%s has been emptied: it holds files up to %llu, and %llu is to be "
 			"read next\nput it back, or begin anew: another --state", o->spool,

@@ -70,6 +70,7 @@ struct socket_frames {
 	struct frame_link *file; /* that is being read; NULL: none */
 	uint64_t number;         /* ... or comes next; 0: the oldest that is there */
 	uint64_t restored_rows;  /* of it, taken before the snapshot */
+	uint64_t own_number;     /* the first file of this process; 0: those before have been read */
 	struct schema schema;
 	struct arena arena;
 	int epoll;
