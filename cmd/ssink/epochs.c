@@ -185,6 +185,20 @@ static int hear(struct epoch_sink *s, struct epoch_note *out, struct error *e)
 	}
 }
 
+/* The newest epoch it says it has of this subtask's; what it says of others isn't meant. */
+static int hear_have(struct epoch_sink *s, const struct epoch_note *of, uint64_t *number, struct error *e)
+{
+	struct epoch_note answer;
+
+	do {
+		if (hear(s, &answer, e) < 0)
+			return -1;
+	} while (answer.verb != EPOCH_HAVE || answer.subtask != of->subtask ||
+		strcmp(answer.job, of->job) != 0 || strcmp(answer.stage, of->stage) != 0);
+	*number = answer.number;
+	return 0;
+}
+
 static int send_note(struct epoch_sink *s, const struct epoch_note *n, struct error *e)
 {
 	struct buf b = BUF_INIT;
@@ -208,7 +222,7 @@ static struct epoch_note note_of(const struct epoch_sink *s, const struct epoch_
 /* The newest epoch that is there of a file's subtask: asked once a connection. */
 static int ask(struct epoch_sink *s, const struct epoch_file *f, uint64_t *number, struct error *e)
 {
-	struct epoch_note n = note_of(s, f), answer;
+	struct epoch_note n = note_of(s, f);
 
 	for (size_t i = 0; i < s->have_len; i++) {
 		const struct epoch_note *x = &s->have[i];
@@ -220,11 +234,12 @@ static int ask(struct epoch_sink *s, const struct epoch_file *f, uint64_t *numbe
 	}
 	n.verb = EPOCH_ASK;
 	n.number = n.count = 0;
-	if (send_note(s, &n, e) < 0 || channel_flush(s->writer, e) < 0 || hear(s, &answer, e) < 0)
+	if (send_note(s, &n, e) < 0 || channel_flush(s->writer, e) < 0 ||
+		hear_have(s, &n, number, e) < 0)
 		return -1;
 	MEM_GROW(s->have, s->have_cap, s->have_len + 1);
 	s->have[s->have_len++] = n;
-	s->have[s->have_len - 1].number = *number = answer.number;
+	s->have[s->have_len - 1].number = *number;
 	return 0;
 }
 
@@ -268,7 +283,8 @@ static int send_epoch(struct epoch_sink *s, const struct epoch_file *f, struct e
 {
 	struct epoch_file_take take = {.schema = send_schema, .rows = send_rows,
 		.watermark = send_watermark, .context = s};
-	struct epoch_note n = note_of(s, f), answer = {.number = 0};
+	struct epoch_note n = note_of(s, f);
+	uint64_t has;
 
 	s->schema_id = 0;
 	n.verb = EPOCH_BEGIN;
@@ -278,10 +294,10 @@ static int send_epoch(struct epoch_sink *s, const struct epoch_file *f, struct e
 	n.count = f->rows;
 	if (send_note(s, &n, e) < 0 || channel_flush(s->writer, e) < 0)
 		return -1;
-	while (answer.number < f->epoch || answer.verb != EPOCH_HAVE) {
-		if (hear(s, &answer, e) < 0)
+	do {
+		if (hear_have(s, &n, &has, e) < 0)
 			return -1;
-	}
+	} while (has < f->epoch);
 	return 0;
 }
 

@@ -45,14 +45,14 @@ static int tell(struct frame_link *l, const struct buf *frames, struct error *e)
 		: error_set(e, ERROR_UPSTREAM, "%s doesn't read what it is told", l->peer);
 }
 
-static int tell_have(struct socket_frames *s, struct frame_link *l, struct error *e)
+static int tell_have(struct socket_frames *s, struct frame_link *l, const struct epoch_note *who, struct error *e)
 {
-	struct epoch_note have = l->who;
+	struct epoch_note have = *who;
 	struct buf b = BUF_INIT;
 	int status;
 
 	have.verb = EPOCH_HAVE;
-	have.number = epochs_have(s->epochs, &l->who);
+	have.number = epochs_have(s->epochs, who);
 	have.count = 0;
 	frame_put_epoch(&b, &have);
 	status = tell(l, &b, e);
@@ -152,9 +152,7 @@ static int take_note(struct socket_frames *s, struct frame_link *l, const struct
 	if (frame_read_epoch(f, &n, e) < 0)
 		return -1;
 	switch (n.verb) {
-	case EPOCH_ASK:
-		l->who = n;
-		return tell_have(s, l, e);
+	case EPOCH_ASK: return tell_have(s, l, &n, e);
 	case EPOCH_BEGIN:
 		if (n.count > EPOCH_SUBTASKS_MAX)
 			return error_set(e, ERROR_DATA, "EPOCH: a stage of more than %d subtasks",
@@ -171,7 +169,7 @@ static int take_note(struct socket_frames *s, struct frame_link *l, const struct
 		if (n.count != l->receipt_rows)
 			return error_set(e, ERROR_DATA, "the epoch has %llu rows, but %llu came",
 				(unsigned long long)n.count, (unsigned long long)l->receipt_rows);
-		return keep(l, e) < 0 ? -1 : tell_have(s, l, e);
+		return keep(l, e) < 0 ? -1 : tell_have(s, l, &l->who, e);
 	case EPOCH_HAVE: break;
 	}
 	return error_set(e, ERROR_DATA, "an EPOCH that only a source says");
