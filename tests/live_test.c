@@ -575,6 +575,77 @@ static void a_log_that_was_copied_and_cut_goes_on_in_the_copy(void **state)
 	buf_clear(&got);
 }
 
+/* All that was written, whatever happened to the log meanwhile. */
+static void end_with(struct bench *x, int n)
+{
+	struct buf got = BUF_INIT;
+
+	run_until_rest(x);
+	assert_true(stage_drain(x->st));
+	assert_true(run_until_rest(x));
+	put_ids(&x->out, &got);
+	compare_ids(&got, n);
+	close_bench(x);
+	buf_clear(&got);
+}
+
+static void what_came_and_went_between_two_looks_is_read(void **state)
+{
+	struct source_options o = follow_options(false);
+	struct bench x;
+	int late;
+
+	open_bench(&x, &o, 0, 1); /* copied and cut twice */
+	lines(0, 10);
+	run_until_rest(&x);
+	copy_log("app.log.2");
+	assert_int_equal(truncate("app.log", 0), 0);
+	lines(10, 10);
+	copy_log("app.log.1");
+	assert_int_equal(truncate("app.log", 0), 0);
+	lines(20, 10);
+	end_with(&x, 30);
+	remove_logs();
+
+	open_bench(&x, &o, 0, 1); /* renamed twice, and still written to under its last name */
+	lines(0, 10);
+	run_until_rest(&x);
+	assert_int_equal(rename("app.log", "app.log.2"), 0);
+	lines(10, 10);
+	late = open("app.log", O_WRONLY | O_APPEND);
+	assert_int_equal(rename("app.log", "app.log.1"), 0);
+	append("");
+	run_until_rest(&x);
+	assert_int_equal(write(late, "{\"id\":20}\n", 10), 10);
+	close(late);
+	run_until_rest(&x);
+	lines(21, 10);
+	end_with(&x, 31);
+	remove_logs();
+}
+
+static void the_days_between_of_a_link_are_read(void **state)
+{
+	static const char *const days[] = {"app-2026-11-23.log", "app-2026-11-24.log", "app-2026-11-25.log"};
+	struct source_options o = follow_options(false);
+	struct bench x;
+
+	for (int i = 0; i < 3; i++) {
+		if (i)
+			unlink("app.log");
+		assert_int_equal(symlink(days[i], "app.log"), 0);
+		lines(i * 10, 10);
+		if (i)
+			continue;
+		open_bench(&x, &o, 0, 1);
+		run_until_rest(&x);
+	}
+	end_with(&x, 30);
+	for (int i = 0; i < 3; i++)
+		unlink(days[i]);
+	remove_logs();
+}
+
 static void bytes_that_are_gone_are_an_error(void **state)
 {
 	struct source_options o = follow_options(false);
@@ -723,6 +794,8 @@ int main(void)
 		cmocka_unit_test(when_all_are_silent_time_goes_on_from_the_farthest),
 		cmocka_unit_test(generations_are_told_from_neighbours),
 		cmocka_unit_test(a_log_that_was_copied_and_cut_goes_on_in_the_copy),
+		cmocka_unit_test(what_came_and_went_between_two_looks_is_read),
+		cmocka_unit_test(the_days_between_of_a_link_are_read),
 		cmocka_unit_test(bytes_that_are_gone_are_an_error),
 		cmocka_unit_test(every_line_of_a_rotated_log_comes_once_and_in_order),
 		cmocka_unit_test(a_log_may_be_rotated_while_it_is_looked_for),

@@ -17,7 +17,10 @@ static bool open_generations(struct followed *old, const char *path, const struc
 		.number = -1};
 	const struct sibling *found;
 	bool are_open = true;
+	struct stat st;
 
+	if (old->fd >= 0 && fstat(old->fd, &st) == 0)
+		was.changed_us = follow_changed_us(&st); /* what it was compressed to isn't younger */
 	siblings_list(beside, path);
 	found = siblings_find(beside, &old->identity);
 	if (found) {
@@ -87,21 +90,28 @@ static void miss_path(struct follow *f, uint32_t input)
 	last->replaced = last->is_old = false;
 }
 
-/* Another file has the path. */
-static void take_successor(struct follow *f, uint32_t input, int fd, const struct stat *st)
+/* Another file has the path.  old: what had it before, or a copy of it; NULL: nothing that is still
+ * there. */
+static void take_successor(
+	struct follow *f, uint32_t input, struct followed *old, int fd, const struct stat *st)
 {
 	const char *path = f->o.inputs[input];
-	struct followed *newest = follow_newest(f, input);
 
 	for (size_t i = 0; i < f->files_len; i++) {
 		if (f->files[i]->input == input && f->files[i]->replaced)
 			f->files[i]->is_old = true;
 	}
-	if (newest && !newest->replaced) {
-		follow_replace(f, newest);
-		take_generations(f, newest, path, st);
-		if (newest->over)
-			follow_drop(f, newest);
+	if (old) {
+		struct followed *last;
+
+		follow_replace(f, old);
+		last = take_generations(f, old, path, st);
+		if (last) { /* it may still be written to */
+			old->is_old = true;
+			last->is_old = false;
+		}
+		if (old->over)
+			follow_drop(f, old);
 	}
 	follow_add_file(f, input, path, fd, st);
 	f->inputs[input].kind = FOLLOW_FILE;
@@ -132,7 +142,6 @@ static int look_at_open(struct follow *f, uint32_t input, int fd, struct error *
 	const char *path = f->o.inputs[input];
 	struct followed *newest = follow_newest(f, input);
 	struct stat st;
-	int status;
 
 	if (fstat(fd, &st) < 0) {
 		close(fd);
@@ -147,13 +156,17 @@ static int look_at_open(struct follow *f, uint32_t input, int fd, struct error *
 	}
 	if (!S_ISREG(st.st_mode))
 		return look_at_stream(f, input, fd, &st);
-	status = !newest || newest->replaced || !identity_is_inode(&newest->identity, &st)
-			 ? 1
-			 : follow_look_at_file(f, newest, fd, &st);
-	if (status)
-		take_successor(f, input, fd, &st);
-	else
-		close(fd);
+	if (newest && newest->replaced)
+		newest = NULL;
+	if (newest && identity_is_inode(&newest->identity, &st)) {
+		if (!follow_look_at_file(f, newest, fd, &st)) {
+			close(fd);
+			return 0;
+		}
+		if (newest->is_cut || newest->removed)
+			newest = NULL;
+	}
+	take_successor(f, input, newest, fd, &st);
 	return 0;
 }
 

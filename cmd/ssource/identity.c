@@ -11,7 +11,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { LIST_TRIES = 100 };
+#define DIGITS "0123456789"
+
+enum { LIST_TRIES = 100, DATE_DIGITS = 6 };
 
 void identity_take(const struct stat *st, struct file_identity *out)
 {
@@ -93,7 +95,7 @@ static bool is_generation(const char *name, const char *base)
 static int number_of(const char *name, const char *base)
 {
 	const char *digits = name + strlen(base) + 1;
-	size_t len = strspn(digits, "0123456789");
+	size_t len = strspn(digits, DIGITS);
 
 	if (digits[-1] != '.' || !len || len > 4)
 		return -1;
@@ -114,37 +116,64 @@ static bool is_relative(const char *name, const char *base)
 	       len > base_len - stem && strcmp(name + len - (base_len - stem), dot) == 0;
 }
 
-static void add_sibling(
-	struct siblings *s, int directory, const char *prefix, const char *name, const char *base)
+/* 2026-11-24.log beside 2026-11-23.log: alike but for their digits, as many as a date has. */
+static bool has_other_date(const char *name, const char *base)
 {
+	size_t digits = 0;
+
+	while (*name && *base) {
+		size_t n = strspn(name, DIGITS), m = strspn(base, DIGITS);
+
+		if (!n != !m || (!n && *name != *base))
+			return false;
+		digits += n;
+		name += n ? n : 1;
+		base += m ? m : 1;
+	}
+	return !*name && !*base && digits >= DATE_DIGITS;
+}
+
+/* Names in a directory, beside one of them. */
+struct place {
+	DIR *directory;
+	char *prefix; /* of paths in it */
+	const char *base;
+	bool is_target; /* a link leads here, perhaps to another file from day to day */
+};
+
+static void add_sibling(struct siblings *s, const struct place *at, const char *name)
+{
+	bool is_rotated = is_generation(name, at->base);
 	struct stat st;
 
-	if (fstatat(directory, name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+	if (fstatat(dirfd(at->directory), name, &st, 0) < 0 || !S_ISREG(st.st_mode))
 		return;
 	MEM_GROW(s->items, s->cap, s->len + 1);
-	s->items[s->len++] = (struct sibling){.path = mem_printf("%s%s", prefix, name),
+	s->items[s->len++] = (struct sibling){.path = mem_printf("%s%s", at->prefix, name),
 		.device = st.st_dev,
 		.inode = st.st_ino,
 		.bytes = (uint64_t)st.st_size,
 		.changed_us = st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000,
-		.is_generation = is_generation(name, base),
-		.number = is_generation(name, base) ? number_of(name, base) : -1};
+		.is_generation = is_rotated || (at->is_target && has_other_date(name, at->base)),
+		.number = is_rotated ? number_of(name, at->base) : -1};
 }
 
-static void list_beside(struct siblings *s, const char *path)
+static void list_beside(struct siblings *s, const char *path, bool is_target)
 {
-	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-	char *prefix = mem_strndup(path, (size_t)(base - path));
-	DIR *d = opendir(*prefix ? prefix : ".");
+	const char *slash = strrchr(path, '/');
+	struct place at = {.base = slash ? slash + 1 : path, .is_target = is_target};
 	struct dirent *entry;
 
-	while (d && (entry = readdir(d))) {
-		if (is_relative(entry->d_name, base))
-			add_sibling(s, dirfd(d), prefix, entry->d_name, base);
+	at.prefix = mem_strndup(path, (size_t)(at.base - path));
+	at.directory = opendir(*at.prefix ? at.prefix : ".");
+	while (at.directory && (entry = readdir(at.directory))) {
+		if (is_relative(entry->d_name, at.base) ||
+			(is_target && has_other_date(entry->d_name, at.base)))
+			add_sibling(s, &at, entry->d_name);
 	}
-	if (d)
-		closedir(d);
-	mem_free(prefix);
+	if (at.directory)
+		closedir(at.directory);
+	mem_free(at.prefix);
 }
 
 static void list_once(struct siblings *s, const char *path)
@@ -153,10 +182,10 @@ static void list_once(struct siblings *s, const char *path)
 	char *target;
 
 	*s = (struct siblings){.items = NULL};
-	list_beside(s, path);
+	list_beside(s, path, false);
 	if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode) || !(target = realpath(path, NULL)))
 		return;
-	list_beside(s, target);
+	list_beside(s, target, true);
 	free(target);
 }
 
@@ -196,20 +225,25 @@ static bool are_alike(const struct siblings *s, const struct siblings *t)
 	return are;
 }
 
-/* A file may have several names; one of them will do. */
+/* A file may have several names, and may be listed beside the path and beside what it leads to; one will
+ * do, best that of a generation. */
 static void drop_other_names(struct siblings *s)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < s->len; i++) {
-		size_t k = 0;
+		struct sibling x = s->items[i], *known = s->items;
 
-		while (k < kept && !is_same_file(&s->items[k], &s->items[i]))
-			k++;
-		if (k == kept)
-			s->items[kept++] = s->items[i];
-		else
-			mem_free(s->items[i].path);
+		while (known < s->items + kept && !is_same_file(known, &x))
+			known++;
+		if (known == s->items + kept) {
+			s->items[kept++] = x;
+		} else if (x.is_generation && !known->is_generation) {
+			mem_free(known->path);
+			*known = x;
+		} else {
+			mem_free(x.path);
+		}
 	}
 	s->len = kept;
 }
@@ -291,13 +325,16 @@ static int by_age(const void *a, const void *b)
 		return x->number > y->number ? -1 : 1;
 	if (x->changed_us != y->changed_us)
 		return x->changed_us < y->changed_us ? -1 : 1;
-	return strcmp(x->path, y->path);
+	return strverscmp(x->path, y->path);
 }
 
 static bool is_younger(const struct sibling *x, const struct sibling *than)
 {
-	return x->number >= 0 && than->number >= 0 ? x->number < than->number
-						   : x->changed_us > than->changed_us;
+	if (x->number >= 0 && than->number >= 0)
+		return x->number < than->number;
+	if (x->changed_us != than->changed_us)
+		return x->changed_us > than->changed_us;
+	return than->path && strverscmp(x->path, than->path) > 0; /* within one tick of the kernel's clock */
 }
 
 /* Whether it is next, or came after it: while the others were listed, the path may have been rotated
@@ -321,12 +358,15 @@ void siblings_between(struct siblings *s, struct sibling old, const struct stat 
 			end = s->items[i];
 	}
 	for (size_t i = 0; i < s->len; i++) {
-		struct sibling x = s->items[i];
+		struct sibling *x = &s->items[i];
 
-		if (x.is_generation && is_younger(&x, &old) && !is_same_file(&x, &old) && !(next && is_from(&x, &end)))
-			s->items[kept++] = x;
+		x->is_generation &= is_younger(x, &old) && !is_same_file(x, &old) && !(next && is_from(x, &end));
+	}
+	for (size_t i = 0; i < s->len; i++) {
+		if (s->items[i].is_generation)
+			s->items[kept++] = s->items[i];
 		else
-			mem_free(x.path);
+			mem_free(s->items[i].path);
 	}
 	s->len = kept;
 	sort_by(s, by_age);

@@ -38,7 +38,8 @@ struct sibling {
 	uint64_t device, inode, bytes;
 	int64_t changed_us;
 	int number;         /* of app.log.7, or of app.log.7.gz; -1: none */
-	bool is_generation; /* called as rotated files are: app.log.1, app.log-20261123.gz */
+	bool is_generation; /* called as rotated files are: app.log.1, app.log-20261123.gz; or, where a
+			       link leads, as it but for a date */
 };
 
 struct siblings {
@@ -68,7 +69,7 @@ const struct sibling *siblings_find_copy(
 	const struct siblings *s, const struct file_identity *id, struct copied of);
 
 /* Leaves the generations that came after `old` and before `next`, oldest first.
- *   old   of a file that is gone: what is known of it, its number -1
+ *   old   of s, or of a file that is gone: what is known of it, its number -1, its path NULL
  *   next  is or was at the path; NULL: nothing is */
 void siblings_between(struct siblings *s, struct sibling old, const struct stat *next);
 
